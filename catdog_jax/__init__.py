@@ -1,0 +1,1 @@
+"""Cats, dogs, and every random start in one JAX program."""

@@ -1,0 +1,1 @@
+"""Numbers about a population, from arrays to arrays."""

@@ -1,0 +1,1 @@
+"""Data sources, one per file, each giving the same Dataset of arrays."""

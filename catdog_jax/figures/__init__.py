@@ -1,0 +1,1 @@
+"""Saved results to matplotlib figures; nothing here trains or reads a disk."""

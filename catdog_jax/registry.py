@@ -1,0 +1,129 @@
+"""Finds the tables that a package's files export, and reads `name:setting=value` entries.
+
+A file joins a table by existing: `models/mlp.py` exports `MODELS = {"mlp": ModelSpec(...)}`.
+"""
+
+import difflib
+import functools
+import importlib
+import inspect
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from catdog_jax.types import InputError
+
+
+@functools.cache
+def table(package: str, name: str) -> Mapping[str, Any]:
+    """Collect the dict called `name` from every module of `package`, sorted by key.
+
+    Args:
+      package: dotted name, for instance 'catdog_jax.models'.
+      name: the table, for instance 'MODELS'.
+
+    Raises:
+      RuntimeError: two modules register the same key.
+    """
+    found: dict[str, Any] = {}
+    owner: dict[str, str] = {}
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        module = importlib.import_module(f"{package}.{info.name}")
+        for key, value in getattr(module, name, {}).items():
+            if key in found:
+                raise RuntimeError(f"{key!r} is registered by {owner[key]} and {module.__name__}")
+            found[key], owner[key] = value, module.__name__
+    return types.MappingProxyType(dict(sorted(found.items())))
+
+
+def unknown(kind: str, value: str, known: Iterable[str], advice: str = "") -> InputError:
+    """Build the error for a name that is not in a table, with the closest known name."""
+    names = sorted(known)
+    close = difflib.get_close_matches(value, names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    text = f"unknown {kind} {value!r}; known: {', '.join(names)}{hint}"
+    return InputError(f"{text}; {advice}" if advice else text)
+
+
+def dotted(path: str, kind: str) -> Any:
+    """Import `package.module.attribute`.
+
+    Raises:
+      InputError: the module or the attribute does not exist.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(
+            f"{kind} {path!r}: cannot import {module_name!r} ({error}); "
+            "give package.module.name, importable from here"
+        ) from error
+    if not hasattr(module, attribute):
+        raise InputError(f"{kind} {path!r}: module {module_name!r} has no {attribute!r}")
+    return getattr(module, attribute)
+
+
+def parse_entry(text: str) -> tuple[str, dict[str, str]]:
+    """Split 'mlp:width=256:depth=3' into ('mlp', {'width': '256', 'depth': '3'}).
+
+    Raises:
+      InputError: a setting without '=', an empty name, or a setting given twice.
+    """
+    name, *parts = text.strip().split(":")
+    settings: dict[str, str] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals or not key or not value:
+            raise InputError(f"{text!r}: {part!r} is not setting=value; write name:setting=value")
+        if key in settings:
+            raise InputError(f"{text!r}: setting {key!r} is given twice; give it once")
+        settings[key] = value
+    if not name:
+        raise InputError(f"{text!r}: the name is empty; write name or name:setting=value")
+    return name, settings
+
+
+def typed_settings(
+    entry: str, function: Callable[..., Any], settings: Mapping[str, str]
+) -> dict[str, Any]:
+    """Turn the settings of an entry into the types of a function's keyword-only parameters.
+
+    `bool` takes true/false, `tuple[int, ...]` takes 32-64-128, `str`, `int` and `float` themselves.
+
+    Args:
+      entry: what the person typed, for messages.
+      function: its keyword-only parameters are the known settings.
+      settings: name -> text.
+
+    Raises:
+      InputError: an unknown setting or a value of another type.
+    """
+    parameters = {
+        name: p
+        for name, p in inspect.signature(function).parameters.items()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    hints = typing.get_type_hints(function)
+    values: dict[str, Any] = {}
+    for name, text in settings.items():
+        if name not in parameters:
+            raise unknown(f"setting of {entry!r}:", name, parameters or ["(none)"])
+        values[name] = _convert(entry, name, text, hints.get(name, str))
+    return values
+
+
+def _convert(entry: str, name: str, text: str, kind: Any) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        if typing.get_origin(kind) is tuple:
+            return tuple(typing.get_args(kind)[0](part) for part in text.split("-"))
+        return kind(text)
+    except (ValueError, KeyError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(
+            kind, "whole numbers joined by '-', like 32-64-128"
+        )
+        raise InputError(f"{entry!r}: {name}={text} is not {wanted}") from None

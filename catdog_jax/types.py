@@ -1,0 +1,154 @@
+"""The few structures that every room of the house shares.
+
+Axis letters: M members, T steps, E evaluations, B batch, H W C image, K classes, N examples,
+L layers, D weights.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int, Num, UInt8
+
+Key = Array  # one typed key of jax.random.key (Threefry)
+Params = Any  # a pytree of float arrays
+Inputs = Array  # images [B, H, W, C] float32, or token ids [B, T] int32
+Logits = Array  # [B, K] float32
+
+
+class InputError(ValueError):
+    """Something a person typed cannot be used.
+
+    The message is one line that names the value, what is allowed, and what to do. The launcher
+    prints it on standard error and leaves with exit status 2.
+    """
+
+
+class Model(NamedTuple):
+    """A formula: how weights are drawn and how they turn inputs into logits.
+
+    Attributes:
+      init: key -> params.
+      apply: (params, inputs [B, ...]) -> logits [B, K] float32.
+      features: (params, inputs) -> ((name, array [B, ...]), ...), input first, logits last;
+        None where a person gave only `init` and `apply`.
+    """
+
+    init: Callable[[Key], Params]
+    apply: Callable[[Params, Inputs], Logits]
+    features: Callable[[Params, Inputs], tuple[tuple[str, Array], ...]] | None = None
+
+
+class Data(NamedTuple):
+    """Examples as the engine sees them: pictures or words, it does not know which.
+
+    Attributes:
+      inputs: [N, ...], any dtype (pictures: uint8 [N, H, W, 3]).
+      labels: [N] int32 in 0..K-1.
+    """
+
+    inputs: Num[Array, "N ..."] | Num[np.ndarray, "N ..."]
+    labels: Int[Array, " N"] | Int[np.ndarray, " N"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set, in memory.
+
+    Attributes:
+      images: [N, H, W, 3] uint8.
+      labels: [N] int32 in 0..K-1.
+      ids: N stable names, one per example (file path, record id, or drawing number).
+      factors: what is known about each picture besides its class, each [N] float32
+        (drawn images only).
+    """
+
+    images: UInt8[np.ndarray, "N H W 3"]
+    labels: Int[np.ndarray, " N"]
+    ids: tuple[str, ...]
+    factors: Mapping[str, Float[np.ndarray, " N"]] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Data:
+        """The arrays that the engine trains on."""
+        return Data(self.images, self.labels)
+
+
+class FileNote(NamedTuple):
+    """One file that was not used as it is.
+
+    Attributes:
+      path: relative to the data folder, with forward slashes.
+      action: 'skipped', 'converted' or 'reported'.
+      reason: one line for a person.
+    """
+
+    path: str
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Train, validation and test pictures, the same whatever the source.
+
+    Attributes:
+      name: the data set as a person names it.
+      train, valid, test: the parts; `valid` may be empty (N = 0). Nothing is chosen on `test`.
+      class_names: K names, in label order.
+      provenance: JSON-ready facts: source, settings, counts, and `fingerprint`, a hex digest of
+        the arrays.
+      files: what happened to files that were not used as they are (folder data only).
+    """
+
+    name: str
+    train: Split
+    valid: Split
+    test: Split
+    class_names: tuple[str, ...]
+    provenance: Mapping[str, Any]
+    files: Sequence[FileNote] = ()
+
+
+class Recipe(NamedTuple):
+    """Training settings a model file proposes; a person's flags override each one."""
+
+    num_steps: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    weight_decay: float = 0.0
+    augment: str = "none"
+
+
+class ModelSpec(NamedTuple):
+    """What a file of `models/` registers under a name.
+
+    Attributes:
+      build: (input_shape, num_classes, **settings) -> Model; the keyword-only settings, with
+        their annotations and defaults, are what `name:setting=value` may set. Raises InputError
+        for a setting out of range, or an image too small for the depth.
+      summary: one line for `--help`.
+      recipes: data set name -> Recipe; the entry 'default' serves every other data set.
+    """
+
+    build: Callable[..., Model]
+    summary: str
+    recipes: Mapping[str, Recipe]
+
+
+class DatasetSpec(NamedTuple):
+    """What a file of `data/` registers under a name.
+
+    Attributes:
+      load: (*, data_dir, classes, image_size, download, **settings) -> Dataset. `data_dir` is a
+        str or None, `classes` a tuple of names (empty: the data set's default), `image_size` an
+        int or 0 (the data set's default), `download` a bool.
+      summary: one line for `--help`.
+      models: the value of `--models` where none is given.
+    """
+
+    load: Callable[..., Dataset]
+    summary: str
+    models: str = "linear,mlp,cnn,resnet"

@@ -1,0 +1,26 @@
+"""Run before any test: type checks at run time, four host devices, strict ranks."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+install_import_hook("catdog_jax", "beartype.beartype")
+
+SHARED = Path(os.environ.get("CATDOG_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real cats and dogs, or a skip that says why."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} does not exist (set CATDOG_SHARED)")
+    return folder
