@@ -1,0 +1,172 @@
+"""Optimisers and schedules by name, from optax.
+
+The learning rate is data in the optimiser's state (optax.inject_hyperparams), one per member: a
+change of it compiles nothing anew. A schedule is a shape between 0 and 1 that multiplies it.
+
+Weight decay: 'sgd' and 'adam' add `weight_decay * w` to the gradient, the gradient of the penalty
+weight_decay/2 * |w|^2 over all parameters; the others decay as their papers say (decoupled).
+"""
+
+import math
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from catdog_jax.registry import parse_entry, typed_settings, unknown
+from catdog_jax.types import InputError
+
+
+def sgd(
+    learning_rate: Array, weight_decay: float, *, momentum: float = 0.9, nesterov: bool = False
+) -> optax.GradientTransformation:
+    """Gradient descent with momentum and an L2 penalty."""
+    step = optax.sgd(learning_rate, momentum or None, nesterov)
+    return optax.chain(optax.add_decayed_weights(weight_decay), step)
+
+
+def adam(
+    learning_rate: Array, weight_decay: float, *, b1: float = 0.9, b2: float = 0.999
+) -> optax.GradientTransformation:
+    """Adam with an L2 penalty in the gradient (Kingma and Ba 2015)."""
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate, b1, b2))
+
+
+def adamw(
+    learning_rate: Array, weight_decay: float, *, b1: float = 0.9, b2: float = 0.999
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    return optax.adamw(learning_rate, b1, b2, weight_decay=weight_decay)
+
+
+def nadamw(
+    learning_rate: Array, weight_decay: float, *, b1: float = 0.9, b2: float = 0.999
+) -> optax.GradientTransformation:
+    """AdamW with Nesterov momentum (Dozat 2016)."""
+    return optax.nadamw(learning_rate, b1, b2, weight_decay=weight_decay)
+
+
+def lion(
+    learning_rate: Array, weight_decay: float, *, b1: float = 0.9, b2: float = 0.99
+) -> optax.GradientTransformation:
+    """Lion: the sign of a momentum (Chen et al. 2023)."""
+    return optax.lion(learning_rate, b1, b2, weight_decay=weight_decay)
+
+
+def rmsprop(
+    learning_rate: Array, weight_decay: float, *, decay: float = 0.9
+) -> optax.GradientTransformation:
+    """RMSProp with an L2 penalty in the gradient (Tieleman and Hinton 2012)."""
+    step = optax.rmsprop(learning_rate, decay)
+    return optax.chain(optax.add_decayed_weights(weight_decay), step)
+
+
+def lamb(learning_rate: Array, weight_decay: float) -> optax.GradientTransformation:
+    """LAMB: Adam with a trust ratio per layer (You et al. 2020)."""
+    return optax.lamb(learning_rate, weight_decay=weight_decay)
+
+
+def muon(
+    learning_rate: Array, weight_decay: float, *, momentum: float = 0.95
+) -> optax.GradientTransformation:
+    """Muon: orthogonalised momentum for matrices, Adam for the rest (Jordan et al. 2024)."""
+    return optax.contrib.muon(learning_rate, beta=momentum, weight_decay=weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+    "nadamw": nadamw,
+    "lion": lion,
+    "rmsprop": rmsprop,
+    "lamb": lamb,
+    "muon": muon,
+}
+
+
+def constant(num_steps: int, *, warmup: float = 0.0) -> optax.Schedule:
+    """Rise over the first `warmup` share of the steps, then stay."""
+    return _after_warmup(num_steps, warmup, lambda progress: jnp.ones_like(progress))
+
+
+def cosine(num_steps: int, *, warmup: float = 0.0) -> optax.Schedule:
+    """Fall to 0 along half a cosine (Loshchilov and Hutter 2017, eq. 5)."""
+    return _after_warmup(
+        num_steps, warmup, lambda progress: 0.5 * (1 + jnp.cos(math.pi * progress))
+    )
+
+
+def linear(num_steps: int, *, warmup: float = 0.0) -> optax.Schedule:
+    """Fall to 0 along a line."""
+    return _after_warmup(num_steps, warmup, lambda progress: 1.0 - progress)
+
+
+SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "linear": linear,
+}
+
+
+def _after_warmup(
+    num_steps: int, warmup: float, fall: Callable[[Array], Array]
+) -> optax.Schedule:
+    if not 0.0 <= warmup < 1.0:
+        raise InputError(f"warmup={warmup} of a schedule must be a share of the steps, 0 to 1")
+    rising = round(warmup * num_steps)
+
+    def shape(step: Array) -> Array:
+        progress = jnp.clip((step - rising) / max(num_steps - rising, 1), 0.0, 1.0)
+        return jnp.where(step < rising, (step + 1) / (rising + 1), fall(progress))
+
+    return shape
+
+
+def make_optimizer(
+    entry: str,
+    learning_rate: float,
+    *,
+    num_steps: int,
+    schedule: str = "constant",
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+) -> optax.GradientTransformation:
+    """Build an optimiser from its name, with the learning rate carried as data.
+
+    Args:
+      entry: a name of OPTIMIZERS, with settings: 'adam', 'sgd:momentum=0.95:nesterov=true'.
+      learning_rate: at the top of the schedule, > 0.
+      num_steps: the schedule's length.
+      schedule: a name of SCHEDULES, with settings: 'cosine', 'cosine:warmup=0.1'.
+      weight_decay: >= 0; see the head of this file.
+      clip_norm: longest gradient let through, in the L2 norm over all parameters; 0 for any.
+
+    Raises:
+      InputError: an unknown name or setting, or a setting out of range.
+    """
+    name, settings = parse_entry(entry)
+    if name not in OPTIMIZERS:
+        raise unknown("optimizer", name, OPTIMIZERS)
+    build = OPTIMIZERS[name]
+    options = typed_settings(entry, build, settings)
+    for key, value in options.items():
+        if not 0.0 <= value < 1.0 and not isinstance(value, bool):
+            raise InputError(f"{entry!r}: {key}={value} must be at least 0 and below 1")
+    shape_name, shape_settings = parse_entry(schedule)
+    if shape_name not in SCHEDULES:
+        raise unknown("schedule", shape_name, SCHEDULES)
+    make_shape = SCHEDULES[shape_name]
+    shape = make_shape(num_steps, **typed_settings(schedule, make_shape, shape_settings))
+
+    def transformation(learning_rate: Array) -> optax.GradientTransformation:
+        return build(learning_rate, weight_decay, **options)
+
+    chain = [
+        optax.inject_hyperparams(transformation)(learning_rate=learning_rate),
+        optax.scale_by_schedule(shape),
+    ]
+    if clip_norm > 0:
+        chain.insert(0, optax.clip_by_global_norm(clip_norm))
+    return optax.chain(*chain)

@@ -1,0 +1,25 @@
+"""Many members in one program: keys, plan, compiled program, waves.
+
+The only room that knows about devices.
+"""
+
+from catdog_jax.population.devices import use_all_cores
+from catdog_jax.population.keys import STREAMS, Seeds, member_keys, parse_vary
+from catdog_jax.population.plan import Plan, make_plan
+from catdog_jax.population.program import Program
+from catdog_jax.population.waves import Schedule, Snapshot, Wave, train_population
+
+__all__ = [
+    "STREAMS",
+    "Plan",
+    "Program",
+    "Schedule",
+    "Seeds",
+    "Snapshot",
+    "Wave",
+    "make_plan",
+    "member_keys",
+    "parse_vary",
+    "train_population",
+    "use_all_cores",
+]

@@ -1,0 +1,135 @@
+"""How a population is cut into waves and run: a pure function of config, device kind and memory."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from catdog_jax.types import InputError, Model
+
+STRATEGIES = ("auto", "map", "chunk", "vmap")
+_SMALL_WEIGHTS = 64 * 1024  # bytes; below it vmap wins on CPU, above it one member at a time
+_CHUNK = 8
+_SHARE = 0.5  # of a device's memory that a wave may take
+
+
+class Plan(NamedTuple):
+    """Everything about the run of a model that decides its bits besides recipe and machine.
+
+    Attributes:
+      strategy: 'map' (one member at a time, its steps inside), 'chunk' (a few vmapped), 'vmap'.
+      chunk: members vmapped together; 1 for 'map'.
+      wave: members that train together, over all devices.
+      num_devices: devices that share a wave.
+      microbatch: examples per gradient part, 0 for the whole batch.
+      conv: form of the convolution, 'direct' or 'patches'.
+      bytes_per_member: what one member adds to a wave, estimated.
+    """
+
+    strategy: str
+    chunk: int
+    wave: int
+    num_devices: int
+    microbatch: int
+    conv: str
+    bytes_per_member: int
+
+
+def make_plan(
+    model: Model,
+    batch: Any,
+    *,
+    num_members: int,
+    num_devices: int,
+    backend: str,
+    memory: int,
+    fixed_bytes: int = 0,
+    strategy: str = "auto",
+    wave: int = 0,
+) -> Plan:
+    """Decide strategy, wave and forms for one model.
+
+    Args:
+      model: the formula; only its shapes are looked at.
+      batch: shape and dtype of one preprocessed batch (jax.ShapeDtypeStruct or array).
+      num_members: members asked for, >= 1.
+      num_devices: devices at hand, >= 1.
+      backend: 'cpu', 'gpu' or 'tpu'.
+      memory: bytes of one device.
+      fixed_bytes: what a wave of any size needs on each device (the data).
+      strategy: one of STRATEGIES.
+      wave: members per wave as a person asked, 0 for automatic; rounded up to the devices.
+
+    Raises:
+      InputError: an unknown strategy, or not even one member per device fits.
+    """
+    if strategy not in STRATEGIES:
+        raise InputError(f"strategy {strategy!r}; allowed: {', '.join(STRATEGIES)}")
+    params = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
+    weights = tree_bytes(params)
+    has_conv = any(leaf.ndim >= 4 for leaf in jax.tree.leaves(params))
+    if strategy == "auto":
+        small = weights <= _SMALL_WEIGHTS and not has_conv
+        strategy = "vmap" if backend != "cpu" or small else "map"
+
+    microbatch = 8 if has_conv and backend == "cpu" and strategy == "map" else 0
+    activations = 3 * activation_bytes(model, params, batch) * (
+        (microbatch or batch.shape[0]) / batch.shape[0]
+    )
+    # Weights, two moments, and gradient; the last segment's copy on the host shares CPU memory.
+    resident = 6 * weights
+    budget = int(_SHARE * memory) - fixed_bytes
+    together = {"map": 1, "chunk": _CHUNK}.get(strategy)
+    if together is None:
+        most = int(budget // (resident + activations))
+    else:
+        most = int((budget - together * activations) // resident)
+    if most < 1:
+        needed = (resident + activations + fixed_bytes) / _SHARE
+        raise InputError(
+            f"one member needs about {needed / 2**30:.1f} GiB on a device that has "
+            f"{memory / 2**30:.1f} GiB; make the model, --batch_size or --image_size smaller"
+        )
+    if wave == 0:
+        num_waves = math.ceil(num_members / (num_devices * most))
+        wave = math.ceil(num_members / num_waves)
+    per_device = math.ceil(wave / num_devices)
+    if per_device > most:
+        raise InputError(
+            f"wave {wave} is more than memory holds; give at most {most * num_devices}, or 0"
+        )
+    chunk = min(together or per_device, per_device)
+    per_device = math.ceil(per_device / chunk) * chunk
+    return Plan(
+        strategy,
+        chunk,
+        per_device * num_devices,
+        num_devices,
+        microbatch,
+        "direct" if strategy == "map" else "patches",
+        int(resident + activations),
+    )
+
+
+def tree_bytes(tree: Any) -> int:
+    """Add up the bytes of a pytree of arrays or shapes."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def activation_bytes(model: Model, params: Any, batch: Any) -> int:
+    """Bound the bytes that the forward pass of one batch writes: every array in its program."""
+    inputs = jax.ShapeDtypeStruct(batch.shape, jnp.float32 if batch.ndim == 4 else batch.dtype)
+    jaxpr = jax.make_jaxpr(model.apply)(params, inputs).jaxpr
+    return _written(jaxpr)
+
+
+def _written(jaxpr: Any) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [p for p in jax.tree.leaves(list(equation.params.values())) if hasattr(p, "jaxpr")]
+        if inner:
+            total += sum(_written(p.jaxpr) for p in inner)
+        else:
+            total += sum(math.prod(v.aval.shape) * v.aval.dtype.itemsize for v in equation.outvars)
+    return total

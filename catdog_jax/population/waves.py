@@ -1,0 +1,231 @@
+"""The host's side of training: waves one after another, segments, evaluations, snapshots."""
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from catdog_jax.population.devices import member_mesh
+from catdog_jax.population.keys import Seeds, member_keys
+from catdog_jax.population.plan import Plan
+from catdog_jax.population.program import Observe, Program
+from catdog_jax.train import Learner, TrainState
+from catdog_jax.types import Data
+
+SEGMENT_SECONDS = 4.0  # a call to the devices should last about this long; no bit depends on it
+
+
+class Schedule(NamedTuple):
+    """When members learn and when they are judged.
+
+    Attributes:
+      num_steps: training steps, >= 1.
+      eval_every: steps between evaluations, >= 1; the start and the end are always evaluated.
+    """
+
+    num_steps: int
+    eval_every: int
+
+    @property
+    def evaluations(self) -> tuple[int, ...]:
+        """The steps after which members are evaluated: 0, eval_every, ..., num_steps."""
+        return (*range(0, self.num_steps, self.eval_every), self.num_steps)
+
+
+class Snapshot(NamedTuple):
+    """A wave between two segments, in host memory that nothing else writes to.
+
+    Attributes:
+      step: steps done.
+      state: TrainState of numpy arrays.
+      history: name -> [M, E, ...] numpy arrays; what is not evaluated yet is nan.
+    """
+
+    step: int
+    state: TrainState
+    history: dict[str, np.ndarray]
+
+
+class Segment(NamedTuple):
+    """What is told after each segment.
+
+    Attributes:
+      wave: its number.
+      step: steps done.
+      done, total: member-steps done and asked for, over all waves.
+      loss: mean batch loss of the segment over running members, nats.
+      seconds: what the segment took.
+      snapshot: makes a copy of the wave as it stands.
+    """
+
+    wave: int
+    step: int
+    done: int
+    total: int
+    loss: float
+    seconds: float
+    snapshot: Callable[[], Snapshot]
+
+
+class Wave(NamedTuple):
+    """Trained members.
+
+    Attributes:
+      index: the wave's number.
+      start: its first member's number.
+      steps: [E] int32, steps done at each evaluation.
+      history: name -> [M, E, ...]: '<evaluation>_loss' (nats), '<evaluation>_accuracy' (0 to 1),
+        and 'observed' where something was.
+      logits: evaluation -> [M, N, K] float32, of the final weights.
+      frozen_step: [M] int32, -1 = never.
+      params: final weights, stacked along the leading axis [M, ...].
+    """
+
+    index: int
+    start: int
+    steps: np.ndarray
+    history: dict[str, np.ndarray]
+    logits: dict[str, np.ndarray]
+    frozen_step: np.ndarray
+    params: PyTree
+
+
+def train_population(
+    learner: Learner,
+    train: Data,
+    schedule: Schedule,
+    *,
+    num_members: int,
+    plan: Plan,
+    evaluations: Mapping[str, Data],
+    seeds: Seeds = Seeds(),
+    vary: Collection[str] = ("init",),
+    mesh: Mesh | None = None,
+    observe: Observe | None = None,
+    skip: Collection[int] = (),
+    restore: Callable[[int, Snapshot], Snapshot | None] | None = None,
+    on_segment: Callable[[Segment], None] | None = None,
+) -> Iterator[Wave]:
+    """Train a population wave after wave.
+
+    The last wave may hold members beyond `num_members`: every wave has the shape of the others.
+
+    Args:
+      learner: the functions of one member.
+      train: training examples.
+      schedule: steps and evaluations.
+      num_members: members wanted, >= 1.
+      plan: see `make_plan`.
+      evaluations: name -> examples to judge weights on.
+      seeds, vary: see `member_keys`.
+      mesh: devices; all local ones by default.
+      observe: params -> array [S] kept at every evaluation as history['observed'].
+      skip: waves that are done already.
+      restore: (wave, a snapshot of the right structure) -> the snapshot to go on from, or None.
+      on_segment: called after each segment; what it raises ends the training.
+
+    Yields:
+      One Wave after the other, in order.
+    """
+    mesh = member_mesh(plan.num_devices) if mesh is None else mesh
+    num_waves = math.ceil(num_members / plan.wave)
+    keys = member_keys(seeds, 0, plan.wave, vary)
+    program = Program(learner, keys, train, evaluations, plan, mesh, observe)
+    total = num_waves * plan.wave * schedule.num_steps
+    for index in range(num_waves):
+        if index in skip:
+            continue
+        runner = _WaveRunner(program, schedule, seeds, vary, plan.wave, index)
+        runner.start(restore)
+        for step, loss, seconds in runner.segments():
+            if on_segment is not None:
+                done = (index * schedule.num_steps + step) * plan.wave
+                on_segment(Segment(index, step, done, total, loss, seconds, runner.snapshot))
+        yield runner.finish()
+
+
+class _WaveRunner:
+    """One wave from its start, or from a snapshot, to its end."""
+
+    def __init__(
+        self,
+        program: Program,
+        schedule: Schedule,
+        seeds: Seeds,
+        vary: Collection[str],
+        wave: int,
+        index: int,
+    ):
+        self._program = program
+        self._schedule = schedule
+        self._index = index
+        self._first = index * wave
+        self._keys = member_keys(seeds, self._first, self._first + wave, vary)
+        self._history: dict[str, np.ndarray] = {}
+        self._metrics: Any = None
+        self._step = 0
+
+    def start(self, restore: Callable[[int, Snapshot], Snapshot | None] | None) -> None:
+        self._state = self._program.init(self._keys)
+        self._evaluate()
+        found = restore(self._index, self.snapshot()) if restore is not None else None
+        if found is not None:
+            self._state = self._program.place(found.state)
+            self._history = {name: np.array(x) for name, x in found.history.items()}
+            self._step = found.step
+            if self._step == self._schedule.num_steps:
+                self._evaluate()
+
+    def segments(self) -> Iterator[tuple[int, float, float]]:
+        limit = 1
+        while self._step < self._schedule.num_steps:
+            evaluation = next(e for e in self._schedule.evaluations if e > self._step)
+            count = min(limit, evaluation - self._step)
+            begin = time.perf_counter()
+            self._state, info = self._program.segment(self._state, self._keys, count)
+            losses = np.asarray(info.loss)
+            seconds = time.perf_counter() - begin
+            self._step += count
+            if count == limit:
+                limit = max(1, min(2 * limit, int(limit * SEGMENT_SECONDS / max(seconds, 1e-6))))
+            if self._step in self._schedule.evaluations:
+                self._evaluate()
+            running = losses[np.asarray(self._state.frozen_step) < 0]
+            yield self._step, float(running.mean()) if running.size else math.nan, seconds
+
+    def snapshot(self) -> Snapshot:
+        # The next segment gives these buffers to XLA, so nothing here may share memory with them.
+        state = jax.tree.map(lambda x: np.array(x, copy=True), self._state)
+        return Snapshot(self._step, state, {k: x.copy() for k, x in self._history.items()})
+
+    def finish(self) -> Wave:
+        return Wave(
+            index=self._index,
+            start=self._first,
+            steps=np.array(self._schedule.evaluations, np.int32),
+            history=self._history,
+            logits={name: np.array(m.logits) for name, m in self._metrics.items()},
+            frozen_step=np.array(self._state.frozen_step),
+            params=jax.tree.map(lambda x: np.array(x, copy=True), self._state.params),
+        )
+
+    def _evaluate(self) -> None:
+        self._metrics, observed = self._program.evaluate(self._state.params)
+        column = self._schedule.evaluations.index(self._step)
+        for name, metrics in self._metrics.items():
+            self._record(f"{name}_loss", column, metrics.loss)
+            self._record(f"{name}_accuracy", column, metrics.accuracy)
+        if jax.tree.leaves(observed):
+            self._record("observed", column, observed)
+
+    def _record(self, name: str, column: int, values: Any) -> None:
+        values = np.asarray(values)
+        if name not in self._history:
+            shape = (values.shape[0], len(self._schedule.evaluations), *values.shape[1:])
+            self._history[name] = np.full(shape, np.nan, values.dtype)
+        self._history[name][:, column] = values

@@ -1,0 +1,261 @@
+"""The only training step in the project: one member, one batch, one update.
+
+A `Learner` is a handful of pure functions. It closes over functions and numbers, never over
+data, so that a data set is an argument of the compiled program and not a constant in it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from catdog_jax import losses
+from catdog_jax.augment import Augment
+from catdog_jax.types import Data, InputError, Key, Model, Params
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+class MemberKeys(NamedTuple):
+    """The three streams a member's result is a function of.
+
+    Attributes:
+      init: starting weights.
+      order: which examples when.
+      augment: flips, shifts and holes.
+
+    Each is one key, or keys [M]; a stream all members share is always one key.
+    """
+
+    init: Key
+    order: Key
+    augment: Key
+
+
+class TrainState(NamedTuple):
+    """What one training step hands to the next.
+
+    Attributes:
+      step: number of steps done, int32; the same for all members of a wave.
+      params: the weights.
+      opt_state: the optimiser's.
+      frozen_step: the step whose loss or gradient was not finite, int32; -1 = never. A frozen
+        member keeps the weights it had before that step.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    opt_state: PyTree
+    frozen_step: Int[Array, "*M"]
+
+
+class Info(NamedTuple):
+    """What is only observed of a step: batch loss (nats) and gradient norm (L2)."""
+
+    loss: Float[Array, "*M"]
+    grad_norm: Float[Array, "*M"]
+
+
+class Metrics(NamedTuple):
+    """What a set of examples says of weights.
+
+    Attributes:
+      loss: mean cross-entropy, nats.
+      accuracy: share of examples classified right, 0 to 1.
+      logits: [N, K] float32.
+    """
+
+    loss: Float[Array, "*M"]
+    accuracy: Float[Array, "*M"]
+    logits: Float[Array, "*M N K"]
+
+
+class Learner(NamedTuple):
+    """How weights start, change and are judged.
+
+    Attributes:
+      init: keys -> state at step 0.
+      step: (state, keys, batch) -> (state after the batch, what was observed).
+      evaluate: (params, data) -> metrics over all of data.
+      batch_size: examples per step.
+    """
+
+    init: Callable[[MemberKeys], TrainState]
+    step: Callable[[TrainState, MemberKeys, Data], tuple[TrainState, Info]]
+    evaluate: Callable[[Params, Data], Metrics]
+    batch_size: int
+
+
+def normaliser(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Array], Array]:
+    """Make the function that turns uint8 pictures into floats of mean 0 and deviation 1.
+
+    Args:
+      mean: per channel, of pixels in 0..1, over the training pictures.
+      std: likewise, > 0.
+    """
+
+    def normalise(images: Array) -> Array:
+        scale = jnp.asarray([1.0 / (255.0 * s) for s in std], jnp.float32)
+        offset = jnp.asarray([m / s for m, s in zip(mean, std, strict=True)], jnp.float32)
+        return images.astype(jnp.float32) * scale.reshape((1,) * (images.ndim - 1) + (-1,)) - (
+            offset.reshape((1,) * (images.ndim - 1) + (-1,))
+        )
+
+    return normalise
+
+
+def make_learner(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    *,
+    batch_size: int,
+    preprocess: Callable[[Array], Array] | None = None,
+    augment: Augment | None = None,
+    smoothing: float = 0.0,
+    precision: str = "float32",
+    microbatch: int = 0,
+    eval_batch: int = 256,
+) -> Learner:
+    """Make a learner of a formula and an optimiser.
+
+    Args:
+      model: the formula; only `init` and `apply` are used.
+      optimizer: any optax transformation; its update runs per member.
+      batch_size: examples per step, >= 1.
+      preprocess: raw inputs [B, ...] -> what `apply` takes; None leaves them alone.
+      augment: (key, preprocessed inputs) -> inputs of the same shape; None for none.
+      smoothing: label smoothing, 0 <= smoothing < 1, in training only.
+      precision: 'float32'; 'tf32' (matrix products on tensor cores); 'bfloat16' (the formula runs
+        in bfloat16). Weights, optimiser and loss stay float32 in all three.
+      microbatch: the gradient is summed over parts of this many examples, which fit the cache; 0
+        for the whole batch at once. The result differs by rounding only.
+      eval_batch: examples evaluated at a time.
+
+    Raises:
+      InputError: an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r}; allowed: {', '.join(PRECISIONS)}")
+    preprocess = preprocess or (lambda inputs: inputs)
+    matmul = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}[precision]
+
+    def logits_of(params: Params, inputs: Array) -> Array:
+        with jax.default_matmul_precision(matmul):
+            if precision == "bfloat16":
+                params, inputs = jax.tree.map(_to_bfloat16, (params, inputs))
+            return model.apply(params, inputs).astype(jnp.float32)
+
+    def loss_sum(params: Params, inputs: Array, labels: Array) -> Array:
+        return jnp.sum(losses.cross_entropy(logits_of(params, inputs), labels, smoothing))
+
+    def init(keys: MemberKeys) -> TrainState:
+        params = model.init(keys.init)
+        return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(-1))
+
+    def step(state: TrainState, keys: MemberKeys, batch: Data) -> tuple[TrainState, Info]:
+        inputs = preprocess(jnp.asarray(batch.inputs))
+        if augment is not None:
+            inputs = augment(jax.random.fold_in(keys.augment, state.step), inputs)
+        num = inputs.shape[0]
+        loss, grads = _value_and_grad(loss_sum, state.params, inputs, batch.labels, microbatch)
+        loss, grads = loss / num, jax.tree.map(lambda g: g / num, grads)
+        grad_norm = optax.global_norm(grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+
+        running = state.frozen_step < 0
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        params, opt_state = _where(
+            running & finite, (params, opt_state), (state.params, state.opt_state)
+        )
+        frozen_step = jnp.where(running & ~finite, state.step, state.frozen_step)
+        return TrainState(state.step + 1, params, opt_state, frozen_step), Info(loss, grad_norm)
+
+    def evaluate(params: Params, data: Data) -> Metrics:
+        labels = jnp.asarray(data.labels)
+        logits = _in_parts(
+            lambda inputs: logits_of(params, preprocess(inputs)), jnp.asarray(data.inputs), eval_batch
+        )
+        loss = jnp.mean(losses.cross_entropy(logits, labels))
+        accuracy = jnp.mean(losses.correct(logits, labels).astype(jnp.float32))
+        return Metrics(loss, accuracy, logits)
+
+    return Learner(init, step, evaluate, batch_size)
+
+
+def epoch_order(order_key: Key, epoch: Int[Array, ""], num_examples: int) -> Int[Array, " N"]:
+    """Draw the order of an epoch: a function of the key and the epoch alone.
+
+    Args:
+      order_key: the member's, or the one that all members share.
+      epoch: int32 >= 0.
+      num_examples: N.
+
+    Returns:
+      [N] int32, a permutation: the indices sorted by random 32-bit words, equal words by index.
+    """
+    words = jax.random.bits(jax.random.fold_in(order_key, epoch), (num_examples,), jnp.uint32)
+    indices = jnp.arange(num_examples, dtype=jnp.int32)
+    return jax.lax.sort((words, indices), num_keys=1)[1]
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Count the whole batches of an epoch; the rest of the order is left out.
+
+    Raises:
+      InputError: the batch is larger than the data.
+    """
+    if batch_size > num_examples:
+        raise InputError(
+            f"batch_size {batch_size} is larger than the {num_examples} training examples; "
+            f"give at most {num_examples}"
+        )
+    return num_examples // batch_size
+
+
+def batch_at(
+    order: Int[Array, " N"], step: Int[Array, ""], data: Data, batch_size: int
+) -> Data:
+    """Gather the examples of one step from the epoch's order."""
+    slot = step % steps_per_epoch(order.shape[0], batch_size)
+    rows = jax.lax.dynamic_slice(order, (slot * batch_size,), (batch_size,))
+    return Data(jnp.asarray(data.inputs)[rows], jnp.asarray(data.labels)[rows])
+
+
+def _value_and_grad(
+    loss_sum: Callable[..., Array], params: Params, inputs: Array, labels: Array, microbatch: int
+) -> tuple[Array, Params]:
+    """Sum loss and gradient over parts of a batch of which each fits the cache."""
+    num = inputs.shape[0]
+    size = next((s for s in range(min(microbatch, num), 0, -1) if num % s == 0), num)
+    if size == num:
+        return jax.value_and_grad(loss_sum)(params, inputs, labels)
+    parts = inputs.reshape(-1, size, *inputs.shape[1:]), labels.reshape(-1, size)
+
+    def add(total: tuple[Array, Params], part: tuple[Array, Array]) -> tuple[tuple, None]:
+        return jax.tree.map(jnp.add, total, jax.value_and_grad(loss_sum)(params, *part)), None
+
+    zero = (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
+    return jax.lax.scan(add, zero, parts)[0]
+
+
+def _in_parts(function: Callable[[Array], Array], inputs: Array, size: int) -> Array:
+    """Apply a function of a batch to parts of it, one after another, and join the results."""
+    num = inputs.shape[0]
+    count = -(-num // size)
+    size = -(-num // count)
+    padding = ((0, count * size - num),) + ((0, 0),) * (inputs.ndim - 1)
+    parts = jnp.pad(inputs, padding).reshape(count, size, *inputs.shape[1:])
+    out = jax.lax.map(function, parts)
+    return out.reshape(count * size, *out.shape[2:])[:num]
+
+
+def _where(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def _to_bfloat16(array: Array) -> Array:
+    return array.astype(jnp.bfloat16) if array.dtype == jnp.float32 else array
