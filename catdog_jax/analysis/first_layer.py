@@ -1,0 +1,42 @@
+"""First-layer weights as pictures."""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def weight_pictures(
+    kernel: Float[np.ndarray, "M ..."], image_shape: tuple[int, int, int]
+) -> Float[np.ndarray, "M units h w C"]:
+    """Lay the kernel of a first layer out as pictures, one for each unit.
+
+    Args:
+      kernel: [M, H·W·C, units] of a dense layer, or [M, h, w, C, units] of a convolution.
+      image_shape: (H, W, C) of the inputs.
+
+    Returns:
+      [M, units, h, w, C], the weights unchanged.
+
+    Raises:
+      ValueError: the kernel is of neither form.
+    """
+    if kernel.ndim == 3 and kernel.shape[1] == np.prod(image_shape):
+        kernel = kernel.reshape(len(kernel), *image_shape, -1)
+    elif kernel.ndim != 5 or kernel.shape[3] != image_shape[2]:
+        raise ValueError(f"kernel {kernel.shape} does not read images {image_shape}")
+    return np.moveaxis(kernel, -1, 1)
+
+
+def class_difference(
+    kernel: Float[np.ndarray, "M D 2"], image_shape: tuple[int, int, int]
+) -> Float[np.ndarray, "M 1 H W C"]:
+    """Show a linear classifier of two classes as the one picture that decides.
+
+    Args:
+      kernel: [M, H·W·C, 2].
+      image_shape: (H, W, C) of the inputs.
+
+    Returns:
+      [M, 1, H, W, C], weights of class 1 minus weights of class 0: a pixel that is brighter where
+      the picture is positive speaks for class 1.
+    """
+    return weight_pictures(kernel[..., 1:] - kernel[..., :1], image_shape)
