@@ -1,0 +1,274 @@
+"""The run folder of a process that trains: opened under a lock, continued, never overwritten."""
+
+import csv
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+
+from catdog_jax.store import atomic, checkpoint, claim, leaves, manifest, waves
+from catdog_jax.store.atomic import StoreError, is_disk_full, writing
+from catdog_jax.store.lock import FolderLock
+from catdog_jax.store.results import RESULTS, intact_record, wave_paths
+from catdog_jax.types import FileNote, InputError
+
+logger = logging.getLogger("catdog_jax.store")
+
+
+class RunFolder:
+    """One run on the disk, held by this process; a context manager.
+
+    Attributes:
+      path: the folder, `<out_dir>/<experiment>/<name>`.
+      manifest: what `manifest.json` holds.
+      recipe: what is to be done: the recipe as asked, its growable numbers not below those of the
+        results that exist.
+      finished: whether the results hold as much as was asked, so that nothing is left to train.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        lock: FolderLock,
+        facts: dict[str, Any],
+        recipe: Mapping[str, Any],
+        growable: Collection[str],
+    ) -> None:
+        self.path = path
+        self.manifest = facts
+        self.recipe = dict(recipe)
+        self._lock = lock
+        self._growable = tuple(growable)
+        record = intact_record(path, facts) or {}
+        self.finished = bool(record) and all(
+            record.get(key, 0) >= recipe[key] for key in growable if key in recipe
+        )
+        for key in set(growable) & set(recipe) & set(record):
+            self.recipe[key] = max(recipe[key], record[key])
+
+    @classmethod
+    def open(
+        cls,
+        out_dir: str | os.PathLike[str],
+        experiment: str,
+        name: str,
+        recipe: Mapping[str, Any],
+        *,
+        growable: Collection[str] = ("num_members",),
+        free: Collection[str] = ("data_dir",),
+        fresh: bool = False,
+    ) -> Self:
+        """Start a run, or continue the one of that name.
+
+        Args:
+          out_dir: where runs are kept; created if missing.
+          experiment: name of the experiment.
+          name: name of the run.
+          recipe: JSON-ready settings that decide the bits of the results.
+          growable: numbers of the recipe that may be larger or smaller than before.
+          free: settings of the recipe that do not decide the bits.
+          fresh: leave what exists alone and start `name-2`, `name-3`, … beside it.
+
+        Raises:
+          InputError: the name is no folder name, the recipe differs from the run's, the folder
+            holds something else, or `out_dir` cannot be written.
+          FolderInUse: another process holds the run.
+          StoreError: the disk is full.
+        """
+        manifest.check_name(name)
+        asked = manifest.plain(dict(recipe))
+        root = Path(out_dir).expanduser() / experiment
+        lock = None
+        try:
+            path = claim.folder(root, name, fresh)
+            lock = FolderLock(path / claim.LOCK)
+            facts = claim.facts(path, asked, growable, free, experiment)
+            folder = cls(path, lock, facts, asked, growable)
+            if not folder.finished:
+                folder._set(**claim.session(facts, asked, growable))
+            return folder
+        except BaseException as error:
+            if lock is not None:
+                lock.release()
+            if isinstance(error, OSError) and not is_disk_full(error):
+                raise InputError(
+                    f"cannot write to {root / name}: {error.strerror or error}; "
+                    "choose another --out_dir"
+                ) from error
+            with writing("the run folder", root / name):
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes use the run."""
+        self._lock.release()
+
+    def update_manifest(self, **facts: Any) -> None:
+        """Set top-level entries of the manifest, atomically.
+
+        Args:
+          facts: JSON-ready values; `recipe` and `results` are the store's own.
+        """
+        if not facts.keys().isdisjoint({"recipe", "results"}):
+            raise ValueError("the manifest's recipe and results are set by the store")
+        self._set(**facts)
+
+    def save_checkpoint(self, part: str, wave: int, step: int, tree: Any) -> None:
+        """Save the state of a wave in training; the last two are kept.
+
+        Args:
+          part: the model's part of the run, for instance '00_mlp'.
+          wave: number of the wave, from 0.
+          step: training steps done.
+          tree: a pytree of numpy arrays; random keys as their key data.
+
+        Raises:
+          StoreError: the disk is full, or refuses the write.
+        """
+        with writing(f"the checkpoint of {part} at step {step}", self.path):
+            checkpoint.save(self._checkpoints(part, wave), step, tree)
+
+    def load_checkpoint(self, part: str, wave: int, like: Any) -> tuple[int, Any] | None:
+        """Load the last usable checkpoint of a wave; a damaged one is named in a warning.
+
+        Args:
+          part: the model's part of the run.
+          wave: number of the wave, from 0.
+          like: a pytree of the structure, shapes and dtypes that were saved.
+
+        Returns:
+          (step, pytree of numpy arrays), or None where the wave has to start anew.
+
+        Raises:
+          StoreError: a whole checkpoint has another structure than `like`.
+        """
+        with writing(f"beside the checkpoints of {part}", self.path):
+            return checkpoint.load(self._checkpoints(part, wave), like)
+
+    def save_wave(
+        self, part: str, wave: int, arrays: Mapping[str, np.ndarray], params: Any
+    ) -> None:
+        """Keep a finished wave, then remove its checkpoints.
+
+        Args:
+          part: the model's part of the run.
+          wave: number of the wave, from 0.
+          arrays: what was observed; axis of members first where it has one.
+          params: the final params, a pytree of arrays [M, ...] of the wave's real members.
+
+        Raises:
+          StoreError: the disk is full, or refuses the write.
+        """
+        observed, weights = wave_paths(self.path, part, wave)
+        with writing(f"wave {wave} of {part}", self.path):
+            waves.write(weights, leaves.flatten(params))
+            # Its existence means done, so it comes second.
+            waves.write(observed, [((name,), np.asarray(a)) for name, a in arrays.items()])
+            atomic.remove_folder(self._checkpoints(part, wave))
+
+    def load_wave(self, part: str, wave: int) -> dict[str, np.ndarray] | None:
+        """Load what a finished wave observed; a damaged file is named in a warning.
+
+        Returns:
+          The arrays given to `save_wave`, or None where the wave has to be trained: not finished,
+          or its arrays or params are damaged.
+        """
+        observed, weights = wave_paths(self.path, part, wave)
+        if not observed.exists():
+            return None
+        file = weights
+        try:
+            waves.read(weights)
+            file = observed
+            return {path[0]: array for path, array in waves.read(observed)}
+        except (leaves.Damaged, OSError) as error:
+            logger.warning("%s is damaged (%s); this wave is trained again", file, error)
+            return None
+
+    def load_params(self, part: str, wave: int, like: Any = None) -> Any:
+        """Load the final params of a finished wave.
+
+        Args:
+          part: the model's part of the run.
+          wave: number of the wave, from 0.
+          like: a pytree of the wanted structure; None gives nested dicts.
+
+        Returns:
+          A pytree of numpy arrays [M, ...].
+
+        Raises:
+          StoreError: the file is missing or damaged, or has another structure than `like`.
+        """
+        weights = wave_paths(self.path, part, wave)[1]
+        try:
+            found = waves.read(weights)
+        except (leaves.Damaged, OSError) as error:
+            raise StoreError(f"{weights} is damaged ({error}); run the command again") from error
+        if like is None:
+            return leaves.nested(found)
+        return leaves.restructured(found, like, str(weights), shapes=False)
+
+    def write_results(self, dataset: xr.Dataset) -> None:
+        """Write `results.nc`, last of all, and remove the checkpoints.
+
+        Args:
+          dataset: the results; no clock, rate or memory figure, so that a continued run gives
+            the same bytes.
+
+        Raises:
+          StoreError: the disk is full, or refuses the write.
+        """
+        with writing(RESULTS, self.path):
+            # In memory first: HDF5 meets a full disk only when it closes the file, and not well.
+            content = bytes(dataset.to_netcdf(engine="h5netcdf"))
+            digest = hashlib.sha256(content).hexdigest()
+            record = {key: self.recipe[key] for key in self._growable if key in self.recipe}
+            record |= {"sha256": digest, "written": claim.now()}
+            # The record comes first: the file counts the moment it is there, and while it is not,
+            # the record of the results before it still holds.
+            others = [old for old in self.manifest["results"] if old["sha256"] != digest]
+            self._set(results=[*others, record])
+            with atomic.replacing(self.path / RESULTS) as file:
+                file.write(content)
+            self.finished = True
+            atomic.remove_folder(self.path / "checkpoints")
+
+    def write_files(self, notes: Sequence[FileNote]) -> None:
+        """Write `files.csv`: one row for each file of the data that was not used as it is.
+
+        Args:
+          notes: path, action and reason of each.
+
+        Raises:
+          StoreError: the disk is full, or refuses the write.
+        """
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([FileNote._fields, *notes])
+        with writing("files.csv", self.path), atomic.replacing(self.path / "files.csv") as file:
+            file.write(text.getvalue().encode("utf-8", "backslashreplace"))
+
+    def _set(self, **facts: Any) -> None:
+        updated = self.manifest | manifest.plain(facts)
+        with writing(manifest.FILE, self.path):
+            manifest.write(self.path, updated)
+        self.manifest = updated
+
+    def _checkpoints(self, part: str, wave: int) -> Path:
+        return self.path / "checkpoints" / manifest.part_folder(part) / f"wave_{wave:05d}"
