@@ -31,7 +31,7 @@ def shift(key: Key, images: Num[Array, "B H W C"]) -> Num[Array, "B H W C"]:
     reach = max(1, height // 8), max(1, width // 8)
     padded = jnp.pad(images, ((0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)), mode="reflect")
     corners = jax.random.randint(
-        key, (num, 2), 0, jnp.array([2 * reach[0] + 1, 2 * reach[1] + 1], jnp.int32)
+        key, (num, 2), 0, jnp.array([[2 * reach[0] + 1, 2 * reach[1] + 1]], jnp.int32)
     )
 
     def crop(image: Array, corner: Array) -> Array:
@@ -49,7 +49,7 @@ def cutout(key: Key, images: Num[Array, "B H W C"]) -> Num[Array, "B H W C"]:
     """
     num, height, width, _ = images.shape
     half = max(1, height // 8)
-    centres = jax.random.randint(key, (num, 2), 0, jnp.array([height, width], jnp.int32))
+    centres = jax.random.randint(key, (num, 2), 0, jnp.array([[height, width]], jnp.int32))
     rows = jnp.abs(jnp.arange(height)[None, :] - centres[:, :1]) < half
     columns = jnp.abs(jnp.arange(width)[None, :] - centres[:, 1:]) < half
     hole = rows[:, :, None, None] & columns[:, None, :, None]

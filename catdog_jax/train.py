@@ -159,10 +159,10 @@ def make_learner(
         inputs = preprocess(jnp.asarray(batch.inputs))
         if augment is not None:
             inputs = augment(jax.random.fold_in(keys.augment, state.step), inputs)
-        num = inputs.shape[0]
-        loss, grads = _value_and_grad(loss_sum, state.params, inputs, batch.labels, microbatch)
+        labels, num = jnp.asarray(batch.labels), inputs.shape[0]
+        loss, grads = _value_and_grad(loss_sum, state.params, inputs, labels, microbatch)
         loss, grads = loss / num, jax.tree.map(lambda g: g / num, grads)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 

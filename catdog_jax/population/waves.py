@@ -57,6 +57,7 @@ class Segment(NamedTuple):
     Attributes:
       wave: its number.
       step: steps done.
+      steps: steps of this segment.
       done, total: member-steps done and asked for, over all waves.
       loss: mean batch loss of the segment over running members, nats.
       seconds: what the segment took.
@@ -65,6 +66,7 @@ class Segment(NamedTuple):
 
     wave: int
     step: int
+    steps: int
     done: int
     total: int
     loss: float
@@ -142,10 +144,12 @@ def train_population(
             continue
         runner = _WaveRunner(program, schedule, seeds, vary, plan.wave, index)
         runner.start(restore)
-        for step, loss, seconds in runner.segments():
+        for step, count, loss, seconds in runner.segments():
             if on_segment is not None:
                 done = (index * schedule.num_steps + step) * plan.wave
-                on_segment(Segment(index, step, done, total, loss, seconds, runner.snapshot))
+                on_segment(
+                    Segment(index, step, count, done, total, loss, seconds, runner.snapshot)
+                )
         yield runner.finish()
 
 
@@ -181,7 +185,7 @@ class _WaveRunner:
             if self._step == self._schedule.num_steps:
                 self._evaluate()
 
-    def segments(self) -> Iterator[tuple[int, float, float]]:
+    def segments(self) -> Iterator[tuple[int, int, float, float]]:
         limit = 1
         while self._step < self._schedule.num_steps:
             evaluation = next(e for e in self._schedule.evaluations if e > self._step)
@@ -196,7 +200,8 @@ class _WaveRunner:
             if self._step in self._schedule.evaluations:
                 self._evaluate()
             running = losses[np.asarray(self._state.frozen_step) < 0]
-            yield self._step, float(running.mean()) if running.size else math.nan, seconds
+            loss = float(running.mean()) if running.size else math.nan
+            yield self._step, count, loss, seconds
 
     def snapshot(self) -> Snapshot:
         # The next segment gives these buffers to XLA, so nothing here may share memory with them.

@@ -1,0 +1,1 @@
+"""What experiments share: flags, the run from config to results, progress, tables."""

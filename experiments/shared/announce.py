@@ -1,0 +1,175 @@
+"""What a run will do, said before it starts, and what its manifest records about that."""
+
+import importlib.metadata
+import math
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from catdog_jax.population import Plan
+from catdog_jax.types import Dataset, InputError
+from experiments.shared import jobs as job_module
+from experiments.shared.config import TrainConfig
+from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
+from experiments.shared.progress import duration
+from experiments.shared.report import aligned, size
+
+EFFICIENCY = {"map": 0.5, "chunk": 0.4, "vmap": 0.3}  # of a matrix product's speed, typical on CPU
+SECONDS_TO_COMPILE = 4.0
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "xarray")
+
+
+def announcement(
+    config: TrainConfig, dataset: Dataset, jobs: Sequence[Job], plans: Sequence[Plan], path: Path
+) -> str:
+    """Write what a run is about to do: one line per model, then what it takes.
+
+    Raises:
+      InputError: a model whose training step cannot be built for these pictures.
+    """
+    head = ["model", "parameters", "steps", "batch", "optimizer", "rate", "decay", "augment"]
+    rows = [[*head, "waves", "strategy"]]
+    for job, plan in zip(jobs, plans, strict=True):
+        recipe = job.recipe
+        waves = f"{math.ceil(config.num_members / plan.wave)} × {plan.wave}"
+        rows.append(
+            [
+                job.entry,
+                f"{job.num_params:,}",
+                f"{recipe.num_steps:,}",
+                str(recipe.batch_size),
+                recipe.optimizer,
+                f"{recipe.learning_rate:g}",
+                f"{recipe.weight_decay:g}",
+                recipe.augment,
+                waves,
+                plan.strategy,
+            ]
+        )
+    counts = f"{len(dataset.train.labels):,} train, {len(dataset.test.labels):,} test"
+    pixels = dataset.train.images.shape[1]
+    devices = f"{jax.local_device_count()} {jax.default_backend()} device(s)"
+    memory = max(plan.wave * plan.bytes_per_member for plan in plans)
+    seconds = training_seconds(config, dataset, jobs, plans)
+    return "\n".join(
+        [
+            f"{config.num_members} members of each model on {dataset.name} ({counts}, "
+            f"{pixels} × {pixels} pixels, {' / '.join(dataset.class_names)}); "
+            f"varied between members: {config.vary}",
+            *aligned(rows),
+            f"on {devices}; memory about {size(memory)}, disk about "
+            f"{size(disk_bytes(config, dataset, jobs))}, time roughly {duration(seconds)}",
+            f"run folder: {path}",
+        ]
+    )
+
+
+def training_seconds(
+    config: TrainConfig, dataset: Dataset, jobs: Sequence[Job], plans: Sequence[Plan]
+) -> float:
+    """Guess how long the run takes: its floating-point operations over a matrix product's speed.
+
+    The guess decides nothing. Evaluations count a third of a step per example, compilation a few
+    seconds per model.
+    """
+    speed = product_speed()
+    seconds = 0.0
+    for job, plan in zip(jobs, plans, strict=True):
+        per_step = step_flops(config, job, dataset)
+        judged = min(len(dataset.train.labels), TRAIN_EVAL_EXAMPLES) + len(dataset.test.labels)
+        steps = job.recipe.num_steps + len(job.schedule.evaluations) * judged / (
+            3 * job.recipe.batch_size
+        )
+        members = plan.wave * math.ceil(config.num_members / plan.wave)
+        seconds += SECONDS_TO_COMPILE
+        seconds += steps * members * per_step / (EFFICIENCY[plan.strategy] * speed)
+    return seconds
+
+
+def step_flops(config: TrainConfig, job: Job, dataset: Dataset) -> float:
+    """Count the floating-point operations of one member's step, from its program."""
+    plan = Plan("vmap", 1, 1, 1, 0, "direct", 0)
+    learner = job_module.job_learner(config, job, dataset, plan)
+    keys = job_module.MemberKeys(*[jax.eval_shape(lambda: jax.random.key(0))] * 3)
+    shape = (job.recipe.batch_size, *dataset.train.images.shape[1:])
+    batch = job_module.Data(
+        jax.ShapeDtypeStruct(shape, np.uint8), jax.ShapeDtypeStruct(shape[:1], np.int32)
+    )
+    state = jax.eval_shape(learner.init, keys)
+    cost = jax.jit(learner.step).lower(state, keys, batch).cost_analysis()
+    return float(cost["flops"]) if cost else math.nan
+
+
+def product_speed() -> float:
+    """Measure a float32 matrix product on all devices, in operations a second (a rough figure)."""
+    side = 1024
+    devices = jax.local_devices()
+    products = [jax.device_put(np.ones((side, side), np.float32), d) for d in devices]
+    multiply = jax.jit(lambda x: x @ x)
+    jax.block_until_ready([multiply(x) for x in products])
+    begin = time.perf_counter()
+    jax.block_until_ready([multiply(x) for x in products for _ in range(3)])
+    return 3 * len(devices) * 2 * side**3 / (time.perf_counter() - begin)
+
+
+def disk_bytes(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> float:
+    """Estimate what a run leaves on the disk, the checkpoints of one wave included."""
+    members = config.num_members
+    logits = 4 * len(dataset.test.labels) * len(dataset.class_names)
+    total = 0.0
+    for job in jobs:
+        sketches = 4 * 1024 * len(job.schedule.evaluations)
+        total += 2 * members * (logits + sketches) + 4 * members * job.num_params
+        total += 3 * 4 * members**2
+    return total + 2 * max(members * job_module.state_bytes(config, job) for job in jobs)
+
+
+def check_disk(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> None:
+    """Refuse a run that cannot fit on the disk.
+
+    Raises:
+      InputError: it needs more than is free.
+    """
+    folder = Path(config.out_dir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    needed = disk_bytes(config, dataset, jobs)
+    if needed > free:
+        raise InputError(
+            f"the run needs about {size(needed)} on disk, and {folder} has {size(free)} free; "
+            "free some, choose another --out_dir, or fewer --num_members"
+        )
+
+
+def manifest_facts(
+    config: TrainConfig, dataset: Dataset, jobs: Sequence[Job], plans: Sequence[Plan]
+) -> dict[str, Any]:
+    """Collect what a run folder records beside the recipe: how to read it, and where it was made."""
+    mean, std = job_module.channel_statistics(dataset)
+    return {
+        "command": " ".join(["python", "-m", "experiments", *sys.argv[1:]]),
+        "parts": [{"model": job.entry, "part": job.part} for job in jobs],
+        "plans": {job.entry: plan._asdict() for job, plan in zip(jobs, plans, strict=True)},
+        "inputs": {
+            "shape": list(dataset.train.images.shape[1:]),
+            "class_names": list(dataset.class_names),
+            "mean": list(mean),
+            "std": list(std),
+        },
+        "data": dict(dataset.provenance),
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "backend": jax.default_backend(),
+            "devices": [d.device_kind for d in jax.local_devices()],
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+    }

@@ -1,0 +1,98 @@
+"""The settings of an experiment: one frozen dataclass, turned into flags, manifest and captions."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from catdog_jax.types import InputError
+
+SEED_MAX = 2**32 - 1
+
+
+def setting(default: Any, help: str, *, low: Any = None, high: Any = None, above: Any = None) -> Any:
+    """Declare a field with its help line and its allowed range (`above` is exclusive)."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "above": above})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of every experiment that trains populations."""
+
+    dataset: str = setting(
+        "procedural",
+        "name, name:setting=value, or package.module.function of your own: procedural (embedded), "
+        "folder, cats_vs_dogs, cifar10, oxford_iiit_pet, or any image set of TFDS",
+    )
+    data_dir: str | None = setting(None, "folder of the pictures, or of prepared TFDS data sets")
+    classes: str = setting("", "classes to tell apart, like cat,dog; empty: the data set's own")
+    image_size: int = setting(0, "pixels a side, 8 to 1024; 0: the data set's default", low=0, high=1024)
+    models: str = setting(
+        "",
+        "list of linear, mlp, cnn, resnet, each with settings if wanted "
+        "(mlp:width=256:depth=3,cnn:widths=32-64-128), or package.module.builder of your own; "
+        "empty: the data set's default",
+    )
+    num_members: int = setting(32, "random starts of each model", low=1)
+    num_steps: int | None = setting(None, "training steps; unset: by model and data set", low=1)
+    batch_size: int | None = setting(None, "examples a step; unset: by model and data set", low=1)
+    optimizer: str | None = setting(
+        None,
+        "sgd, adam, adamw, nadamw, lion, rmsprop, lamb or muon, with settings if wanted "
+        "(sgd:momentum=0.95); unset: by model and data set",
+    )
+    learning_rate: float | None = setting(None, "top of the schedule; unset: by model and data set", above=0.0)
+    weight_decay: float | None = setting(None, "unset: by model and data set", low=0.0)
+    schedule: str = setting("cosine", "constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)")
+    clip_norm: float = setting(0.0, "longest gradient let through; 0: any", low=0.0)
+    label_smoothing: float = setting(0.0, "share of the target spread over all classes", low=0.0, high=0.999)
+    augment: str | None = setting(None, "none, or a list of flip,shift,cutout; unset: by model and data set")
+    vary: str = setting("init", "what differs between members: a list of init,order,augment")
+    init_seed: int = setting(0, "of the starting weights", low=0, high=SEED_MAX)
+    order_seed: int = setting(0, "of the order of the examples", low=0, high=SEED_MAX)
+    augment_seed: int = setting(0, "of the augmentation", low=0, high=SEED_MAX)
+    eval_every: int | None = setting(None, "steps between evaluations; unset: a tenth of the steps", low=1)
+    out_dir: str = setting("runs", "where run folders are made")
+    name: str = setting("", "of the run folder; empty: made from the settings")
+    wave: int = setting(0, "members that train together; 0: as many as fit in memory", low=0)
+    strategy: str = setting("auto", "auto, map, chunk or vmap: how members share a device")
+    precision: str = setting("float32", "float32, tf32 or bfloat16")
+    fresh: bool = setting(False, "start another run beside one of the same settings")
+    download: bool = setting(False, "let TFDS fetch and prepare the data set in data_dir")
+
+
+# Settings that decide where and whether to work, but no number of the result.
+OPERATIONAL = ("data_dir", "out_dir", "name", "fresh", "download")
+
+
+def check_ranges(config: Any) -> None:
+    """Hold every field of a config against its declared range.
+
+    Raises:
+      InputError: the first value out of range, with what is allowed.
+    """
+    for item in dataclasses.fields(config):
+        check_value(item, getattr(config, item.name))
+
+
+def check_value(item: dataclasses.Field, value: Any) -> None:
+    """Hold one value against its field's range; None and text pass."""
+    if value is None or isinstance(value, (str, bool)):
+        return
+    low, high, above = (item.metadata.get(name) for name in ("low", "high", "above"))
+    good = (
+        math.isfinite(value)
+        and (low is None or value >= low)
+        and (high is None or value <= high)
+        and (above is None or value > above)
+    )
+    if not good:
+        raise InputError(f"--{item.name}={value} is out of range; {_allowed(low, high, above)}")
+
+
+def _allowed(low: Any, high: Any, above: Any) -> str:
+    if above is not None:
+        return f"give a finite number above {above:g}"
+    if high is None:
+        return f"give a finite number, at least {low}"
+    return f"give a number from {low} to {high}"

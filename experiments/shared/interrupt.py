@@ -1,0 +1,59 @@
+"""Ctrl-C and SIGTERM: at once where nothing is to be saved, else at the next safe place."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class Interrupted(BaseException):
+    """A signal ended the work; not an Exception, so that nothing swallows it."""
+
+    def __init__(self, signal_number: int, message: str):
+        super().__init__(message)
+        self.signal = signal_number
+
+
+class _Pending:
+    number: int | None = None
+    deferred = False
+
+
+_pending = _Pending()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into Interrupted while inside."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, _frame: object) -> None:
+        if _pending.deferred and _pending.number is None:
+            _pending.number = number
+            return
+        raise Interrupted(number, f"interrupted by {signal.Signals(number).name}")
+
+    previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        _pending.number, _pending.deferred = None, False
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Hold the first signal back while inside; a second one interrupts at once."""
+    _pending.deferred = True
+    try:
+        yield
+    finally:
+        _pending.deferred = False
+
+
+def pending() -> int | None:
+    """Tell the number of a signal that is held back, or None."""
+    return _pending.number

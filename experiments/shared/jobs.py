@@ -1,0 +1,205 @@
+"""From a config and its data to the jobs of a run: one per model, every default filled in."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from catdog_jax.augment import augmenter, parse_augment
+from catdog_jax.models.build import build_model, recipe_for
+from catdog_jax.optimizers import make_optimizer
+from catdog_jax.population import Plan, Schedule, Seeds, make_plan
+from catdog_jax.population.devices import total_memory
+from catdog_jax.population.plan import tree_bytes
+from catdog_jax.train import PRECISIONS, Learner, MemberKeys, make_learner, normaliser, steps_per_epoch
+from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
+from experiments.shared.config import OPERATIONAL, TrainConfig, check_ranges
+
+TRAIN_EVAL_EXAMPLES = 2048  # training examples that learning curves are drawn on, at most
+
+
+class Job(NamedTuple):
+    """One model of a run.
+
+    Attributes:
+      entry: as typed in --models.
+      part: its name in the run folder.
+      model: the formula.
+      recipe: training settings, all filled in.
+      schedule: steps and evaluations.
+      num_params: weights of one member.
+    """
+
+    entry: str
+    part: str
+    model: Model
+    recipe: Recipe
+    schedule: Schedule
+    num_params: int
+
+
+def split_models(text: str) -> tuple[str, ...]:
+    """Split --models at its commas.
+
+    Raises:
+      InputError: an empty entry, or one given twice.
+    """
+    entries = tuple(part.strip() for part in text.split(","))
+    for index, entry in enumerate(entries):
+        if not entry:
+            raise InputError(f"--models={text!r}: an entry is empty; write linear,mlp,cnn")
+        if entry in entries[:index]:
+            raise InputError(f"--models={text}: {entry!r} is given twice; give it once")
+    return entries
+
+
+def check_config(config: TrainConfig) -> None:
+    """Refuse what can be refused before any data is read."""
+    check_ranges(config)
+    if 0 < config.image_size < 8:
+        raise InputError(f"--image_size={config.image_size} is out of range; give 8 to 1024")
+    if config.precision not in PRECISIONS:
+        raise InputError(f"--precision={config.precision}; allowed: {', '.join(PRECISIONS)}")
+    if config.augment is not None:
+        parse_augment(config.augment)
+    if config.models:
+        for entry in split_models(config.models):
+            recipe_for(entry, config.dataset)
+    _optimizer(config, Recipe(1, 1, config.optimizer or "sgd", 1.0))
+
+
+def make_jobs(config: TrainConfig, dataset: Dataset, entries: tuple[str, ...]) -> list[Job]:
+    """Fill in every default for every model and build the formulas.
+
+    Raises:
+      InputError: a model that does not fit the pictures, or a batch larger than the data.
+    """
+    jobs = []
+    for index, entry in enumerate(entries):
+        recipe = _filled(config, recipe_for(entry, dataset.name))
+        steps_per_epoch(len(dataset.train.labels), recipe.batch_size)
+        model = _model(entry, dataset, "direct")
+        shapes = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
+        count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+        every = config.eval_every or max(1, math.ceil(recipe.num_steps / 10))
+        schedule = Schedule(recipe.num_steps, min(every, recipe.num_steps))
+        jobs.append(Job(entry, f"{index:02d}_{entry}", model, recipe, schedule, count))
+    return jobs
+
+
+def job_plan(config: TrainConfig, job: Job, dataset: Dataset, strategy: str, wave: int) -> Plan:
+    """Plan one job on this machine; see `make_plan`."""
+    size = (job.recipe.batch_size, *dataset.train.images.shape[1:])
+    data_bytes = sum(x.nbytes for x in (dataset.train.images, dataset.test.images))
+    logits = 4 * len(dataset.class_names) * (len(dataset.test.labels) + TRAIN_EVAL_EXAMPLES)
+    return make_plan(
+        job.model,
+        jax.ShapeDtypeStruct(size, np.float32),
+        num_members=config.num_members,
+        num_devices=jax.local_device_count(),
+        backend=jax.default_backend(),
+        memory=total_memory(),
+        fixed_bytes=data_bytes + logits,
+        strategy=strategy,
+        wave=wave,
+    )
+
+
+def job_learner(config: TrainConfig, job: Job, dataset: Dataset, plan: Plan) -> Learner:
+    """Make the learner of a job in the form its plan asks for."""
+    return make_learner(
+        _model(job.entry, dataset, plan.conv),
+        _optimizer(config, job.recipe),
+        batch_size=job.recipe.batch_size,
+        preprocess=preprocess(dataset),
+        augment=augmenter(parse_augment(job.recipe.augment)),
+        smoothing=config.label_smoothing,
+        precision=config.precision,
+        microbatch=plan.microbatch,
+        eval_batch=plan.microbatch * 8 or 256,
+    )
+
+
+def preprocess(dataset: Dataset) -> Any:
+    """Normalise by the channel statistics of the training pictures."""
+    return normaliser(*channel_statistics(dataset))
+
+
+def channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of the training pictures, pixels in 0..1.
+
+    Exact: sums of integers. A channel that never changes gets the deviation 1/255.
+    """
+    images = dataset.train.images
+    counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
+    levels = np.arange(256) / 255.0
+    mean = [float(c @ levels / c.sum()) for c in counts]
+    std = [
+        float(np.sqrt(max(c @ (levels - m) ** 2 / c.sum(), 255.0**-2)))
+        for c, m in zip(counts, mean, strict=True)
+    ]
+    return tuple(mean), tuple(std)
+
+
+def evaluation_sets(dataset: Dataset) -> dict[str, Data]:
+    """The examples that members are judged on.
+
+    'train' is a fixed part of the training examples, evenly spaced and at most
+    TRAIN_EVAL_EXAMPLES, to keep learning curves cheap; 'test' is all of the test examples.
+    """
+    num = len(dataset.train.labels)
+    rows = np.linspace(0, num - 1, min(num, TRAIN_EVAL_EXAMPLES)).astype(np.int64)
+    part = Data(dataset.train.images[rows], dataset.train.labels[rows])
+    return {"train": part, "test": dataset.test.data}
+
+
+def recipe_facts(config: TrainConfig, dataset: Dataset, jobs: list[Job]) -> dict[str, Any]:
+    """Collect all that decides a run's numbers, ready for JSON: what a run folder is held to."""
+    facts = {
+        key: value
+        for key, value in dataclasses.asdict(config).items()
+        if key not in OPERATIONAL and value is not None
+    }
+    facts["models"] = ",".join(job.entry for job in jobs)
+    facts["image_size"] = int(dataset.train.images.shape[1])
+    facts["classes"] = ",".join(dataset.class_names)
+    facts["data fingerprint"] = str(dataset.provenance["fingerprint"])
+    for job in jobs:
+        for key, value in {**job.recipe._asdict(), "eval_every": job.schedule.eval_every}.items():
+            facts[f"{key} of {job.entry}"] = value
+    return facts
+
+
+def seeds_of(config: TrainConfig) -> Seeds:
+    """The three integers a person typed."""
+    return Seeds(config.init_seed, config.order_seed, config.augment_seed)
+
+
+def state_bytes(config: TrainConfig, job: Job) -> int:
+    """Estimate what a checkpoint of one member holds: weights and the optimiser's state."""
+    tx = _optimizer(config, job.recipe)
+    params = jax.eval_shape(job.model.init, jax.eval_shape(lambda: jax.random.key(0)))
+    return tree_bytes(params) + tree_bytes(jax.eval_shape(tx.init, params))
+
+
+def _model(entry: str, dataset: Dataset, conv: str) -> Model:
+    shape = dataset.train.images.shape[1:]
+    return build_model(entry, shape, len(dataset.class_names), conv=conv)
+
+
+def _filled(config: TrainConfig, recipe: Recipe) -> Recipe:
+    given = {name: getattr(config, name) for name in Recipe._fields}
+    return recipe._replace(**{name: value for name, value in given.items() if value is not None})
+
+
+def _optimizer(config: TrainConfig, recipe: Recipe) -> Any:
+    return make_optimizer(
+        recipe.optimizer,
+        recipe.learning_rate,
+        num_steps=recipe.num_steps,
+        schedule=config.schedule,
+        weight_decay=recipe.weight_decay,
+        clip_norm=config.clip_norm,
+    )

@@ -1,0 +1,72 @@
+"""A bar with rate and time left; where output is piped, a line now and then."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+LINE_SECONDS = 15.0
+
+
+class Progress:
+    """Progress over a known amount of work, on standard error."""
+
+    def __init__(self, title: str, total: int, unit: str, done: int = 0):
+        """Start.
+
+        Args:
+          title: what is being done.
+          total: units of work in all.
+          unit: what is counted.
+          done: units that need not be done any more.
+        """
+        self._title, self._total, self._unit = title, total, unit
+        self._done = self._first = done
+        self._begin = self._last_line = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=total, initial=done, desc=title, unit=f" {unit}", unit_scale=True, leave=False
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def to(self, done: int, note: str = "") -> None:
+        """Tell how much is done in all, with a word on how it goes."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(done - self._done)
+        self._done = done
+        now = time.monotonic()
+        if self._bar is None and now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            rate = (done - self._first) / max(now - self._begin, 1e-9)
+            left = (self._total - done) / max(rate, 1e-9)
+            share = 100 * done / max(self._total, 1)
+            print(
+                f"{self._title}: {share:.0f} % of {self._total:,} {self._unit}, "
+                f"{rate:,.1f} a second, {duration(left)} left{', ' + note if note else ''}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def duration(seconds: float) -> str:
+    """Write seconds for a person: '8 s', '3 min', '2.5 h'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

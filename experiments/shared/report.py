@@ -1,0 +1,102 @@
+"""The table of where a run ended."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import xarray as xr
+
+from catdog_jax.analysis.convergence import Summary, summary
+
+
+def summaries(data: xr.Dataset) -> list[Summary]:
+    """Make one row per model of a finished run's data set."""
+    rows = []
+    for entry in data["model"].values:
+        one = data.sel(model=entry)
+        rows.append(
+            summary(
+                str(entry),
+                int(one["num_parameters"]),
+                test_accuracy=one["test_accuracy"].values[:, -1],
+                logits=one["logits"].values,
+                labels=one["label"].values,
+                frozen_step=one["frozen_step"].values,
+                disagreement=one["disagreement"].values,
+                weight_distance=one["weight_distance"].values,
+                relative_weight_distance=one["relative_weight_distance"].values,
+            )
+        )
+    return rows
+
+
+def table(data: xr.Dataset, timings: Mapping[str, Mapping[str, float]]) -> str:
+    """Write the table that ends a run.
+
+    Args:
+      data: of `results.nc`.
+      timings: model entry -> {'seconds', 'rate'}, from the manifest.
+    """
+    rows = summaries(data)
+    unbalanced = _unbalanced(data)
+    head = ["model", "parameters", "test accuracy", "min", "max"]
+    head += ["balanced"] if unbalanced else []
+    head += ["ensemble", "disagreement", "weight distance", "(relative)", "seconds", "member-steps/s"]
+    body = []
+    for row in rows:
+        spent = timings.get(row.model, {})
+        seconds = spent.get("seconds", math.nan)
+        cells = [
+            row.model,
+            f"{row.num_parameters:,}",
+            f"{_number(row.mean_accuracy)} ± {_number(row.sd_accuracy)}",
+            _number(row.min_accuracy),
+            _number(row.max_accuracy),
+        ]
+        cells += [_number(row.balanced_accuracy)] if unbalanced else []
+        cells += [
+            _number(row.ensemble_accuracy),
+            _number(row.disagreement),
+            _number(row.weight_distance, 2),
+            _number(row.relative_weight_distance),
+            _number(seconds, 1),
+            _number(spent.get("rate", math.nan), 1),
+        ]
+        body.append(cells)
+    frozen = [
+        f"{row.model}: {row.num_frozen} of {row.num_members} members lost (a loss that was not "
+        f"finite) and left out, frozen_step says when"
+        for row in rows
+        if row.num_frozen
+    ]
+    members = f"{data.sizes['member']} members each; ± is one standard deviation over members"
+    return "\n".join([*aligned([head, *body]), members, *frozen])
+
+
+def size(num_bytes: float) -> str:
+    """Write bytes for a person: '3 MiB', '1.2 GiB'."""
+    for unit in ("B", "KiB", "MiB"):
+        if num_bytes < 1024:
+            return f"{num_bytes:.0f} {unit}"
+        num_bytes /= 1024
+    return f"{num_bytes:.1f} GiB"
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "–" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def _unbalanced(data: xr.Dataset) -> bool:
+    counts = [int((data["label"] == k).sum()) for k in range(data.sizes["class"])]
+    return max(counts) > 1.05 * max(min(counts), 1)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Set rows of cells in columns: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,133 @@
+"""From trained waves to the one labelled data set of a run."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from catdog_jax.analysis import agreement, distance
+from catdog_jax.types import Dataset
+from experiments.shared.jobs import Job
+
+NUM_PICTURES = 64  # test pictures kept in the results, so that a sheet of them needs no data
+
+
+class Trained(NamedTuple):
+    """All members of one model.
+
+    Attributes:
+      steps: [E].
+      arrays: name -> [M, ...], of the waves, in the order of the members.
+      params: weights stacked over members.
+    """
+
+    steps: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    params: Any
+
+
+def assemble(
+    dataset: Dataset, jobs: Sequence[Job], trained: Sequence[Trained], facts: Mapping[str, Any]
+) -> xr.Dataset:
+    """Lay the results of all models out along `model, member, eval, example, class`.
+
+    A model with fewer evaluations than another repeats its last one, so that index -1 is the final
+    one for all.
+
+    Args:
+      dataset: what was trained on.
+      jobs: the models, in order.
+      trained: their members.
+      facts: the recipe, kept as the attribute `recipe`.
+    """
+    num_evals = max(len(t.steps) for t in trained)
+
+    def over_evals(name: str) -> tuple[tuple[str, ...], np.ndarray]:
+        padded = [_repeat_last(t.arrays[name], num_evals, axis=1) for t in trained]
+        return ("model", "member", "eval"), np.stack(padded)
+
+    logits = np.stack([t.arrays["test_logits"] for t in trained])
+    labels = dataset.test.labels
+    pairs = ("model", "member", "other_member")
+    distances, relatives = zip(*(_distances(t.params) for t in trained), strict=True)
+    shown = picture_rows(labels)
+    per_member = ("model", "member")
+    variables = {
+        "train_loss": over_evals("train_loss"),
+        "train_accuracy": over_evals("train_accuracy"),
+        "test_loss": over_evals("test_loss"),
+        "test_accuracy": over_evals("test_accuracy"),
+        "test_balanced_accuracy": (
+            per_member,
+            np.stack([agreement.balanced_accuracy(agreement.predictions(x), labels) for x in logits]),
+        ),
+        "logits": (("model", "member", "example", "class"), logits),
+        "label": (("example",), labels),
+        "example_id": (("example",), np.array(dataset.test.ids, dtype=object)),
+        "frozen_step": (per_member, np.stack([t.arrays["frozen_step"] for t in trained])),
+        "num_parameters": (("model",), np.array([job.num_params for job in jobs])),
+        "sketch": (
+            ("model", "member", "eval", "bucket"),
+            np.stack([_repeat_last(t.arrays["observed"], num_evals, axis=1) for t in trained]),
+        ),
+        "disagreement": (pairs, np.stack([agreement.pairwise_disagreement(x) for x in logits])),
+        "weight_distance": (pairs, np.stack(distances)),
+        "relative_weight_distance": (pairs, np.stack(relatives)),
+        "picture": (("shown", "row", "column", "channel"), dataset.test.images[shown]),
+        "picture_example": (("shown",), shown.astype(np.int32)),
+    }
+    coordinates = {
+        "model": np.array([job.entry for job in jobs], dtype=object),
+        "member": np.arange(logits.shape[1]),
+        "class": np.array(dataset.class_names, dtype=object),
+        "step": (("model", "eval"), np.stack([_repeat_last(t.steps, num_evals, 0) for t in trained])),
+    }
+    data = xr.Dataset(variables, coordinates)
+    data.attrs = {"dataset": dataset.name, "recipe": json.dumps(facts, sort_keys=True)}
+    for name, (unit, text) in _DESCRIPTIONS.items():
+        data[name].attrs = {"units": unit, "long_name": text}
+    return data
+
+
+def picture_rows(labels: np.ndarray) -> np.ndarray:
+    """Choose the test pictures that the results keep: as many of each class as there are, evenly."""
+    classes = np.unique(labels)
+    each = NUM_PICTURES // len(classes)
+    rows = [np.flatnonzero(labels == c)[: max(each, 1)] for c in classes]
+    return np.sort(np.concatenate(rows))
+
+
+def _distances(params: Any) -> tuple[np.ndarray, np.ndarray]:
+    weights = distance.flatten_members(params)
+    apart = distance.pairwise_weight_distance(weights)
+    return apart, distance.relative_weight_distance(apart, distance.weight_norms(weights))
+
+
+def _repeat_last(values: np.ndarray, length: int, axis: int) -> np.ndarray:
+    missing = length - values.shape[axis]
+    if missing == 0:
+        return values
+    last = np.take(values, [-1], axis=axis)
+    return np.concatenate([values, np.repeat(last, missing, axis=axis)], axis=axis)
+
+
+_DESCRIPTIONS = {
+    "train_loss": ("nats", "cross-entropy on a fixed part of the training examples"),
+    "train_accuracy": ("1", "accuracy on a fixed part of the training examples"),
+    "test_loss": ("nats", "cross-entropy on all test examples"),
+    "test_accuracy": ("1", "accuracy on all test examples"),
+    "test_balanced_accuracy": ("1", "mean recall of the classes, final weights"),
+    "logits": ("nats", "of the final weights on the test examples"),
+    "label": ("1", "class index of the test examples"),
+    "frozen_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
+    "num_parameters": ("1", "weights of one member"),
+    "sketch": ("weight", "count sketch of the weights at each evaluation"),
+    "disagreement": ("1", "share of test examples two members classify differently"),
+    "weight_distance": ("weight", "Euclidean distance of the final weights of two members"),
+    "relative_weight_distance": ("1", "weight_distance over the mean norm of the two members"),
+    "picture": ("grey level", "test pictures kept for a sheet"),
+    "picture_example": ("1", "index of each kept picture among the test examples"),
+    "step": ("step", "training steps done at each evaluation; the last is the final one"),
+}

@@ -1,0 +1,228 @@
+"""Trains the populations of a config into a run folder, and goes on where one was left."""
+
+import math
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from catdog_jax.analysis.sketch import sketch
+from catdog_jax.data import dataset_spec, load_dataset
+from catdog_jax.population import Plan, Snapshot, parse_vary, train_population, use_all_cores
+from catdog_jax.population.waves import Segment, Wave
+from catdog_jax.registry import parse_entry
+from catdog_jax.store import Run, RunFolder, open_run, run_name
+from catdog_jax.types import Dataset
+from experiments.shared import jobs as job_module
+from experiments.shared.announce import announcement, check_disk, manifest_facts
+from experiments.shared.config import TrainConfig
+from experiments.shared.interrupt import Interrupted, deferred, pending
+from experiments.shared.jobs import Job
+from experiments.shared.progress import Progress
+from experiments.shared.results import Trained, assemble
+
+CHECKPOINT_SECONDS = 30.0
+GROWABLE = ("num_members",)
+
+
+def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
+    """Train what a config asks for, or open it where that is done already.
+
+    Args:
+      config: the settings.
+      experiment: name of the folder below `config.out_dir`.
+
+    Returns:
+      The finished run and its folder.
+
+    Raises:
+      InputError: wrong input; nothing is touched.
+      Interrupted: a signal came; the work so far is saved.
+      RuntimeError: disk full, or folder in use.
+    """
+    vary = parse_vary(config.vary)
+    job_module.check_config(config)
+    use_all_cores()
+    dataset = read_dataset(config)
+    entries = job_module.split_models(config.models or dataset_spec(config.dataset).models)
+    jobs = job_module.make_jobs(config, dataset, entries)
+    plans = [
+        job_module.job_plan(config, job, dataset, config.strategy, config.wave) for job in jobs
+    ]
+    facts = job_module.recipe_facts(config, dataset, jobs)
+    check_disk(config, dataset, jobs)
+    stem = f"{parse_entry(config.dataset)[0]}-{'+'.join(parse_entry(e)[0] for e in entries)}"
+    name = config.name or run_name(stem, facts, ignore=GROWABLE)
+    with RunFolder.open(
+        config.out_dir, experiment, name, facts, growable=GROWABLE, fresh=config.fresh
+    ) as folder:
+        if folder.finished:
+            print(f"already done: {folder.path} holds these members; nothing is trained")
+            return open_run(folder.path), folder.path
+        plans = _recorded_plans(folder, config, jobs, plans, dataset)
+        folder.update_manifest(**manifest_facts(config, dataset, jobs, plans))
+        folder.write_files(dataset.files)
+        print(announcement(config, dataset, jobs, plans, folder.path), flush=True)
+        for job, plan in zip(jobs, plans, strict=True):
+            _train_job(folder, config, dataset, job, plan, vary)
+        trained = [
+            _trained(folder, job, plan, config.num_members)
+            for job, plan in zip(jobs, plans, strict=True)
+        ]
+        folder.write_results(assemble(dataset, jobs, trained, facts))
+        return open_run(folder.path), folder.path
+
+
+def read_dataset(config: TrainConfig) -> Dataset:
+    """Load the data set a config names."""
+    return load_dataset(
+        config.dataset,
+        data_dir=config.data_dir,
+        classes=tuple(part.strip() for part in config.classes.split(",") if part.strip()),
+        image_size=config.image_size,
+        download=config.download,
+    )
+
+
+def refuse_all_lost(run: Run, path: Path) -> None:
+    """Raise where a model has no member left; call it last, when all is kept and shown.
+
+    Raises:
+      RuntimeError: every member of some model was frozen.
+    """
+    for entry in run.data["model"].values:
+        steps = run.data["frozen_step"].sel(model=entry).values
+        if (steps >= 0).all():
+            raise RuntimeError(
+                f"all {len(steps)} members of {entry} were lost (a loss that was not finite, first "
+                f"at step {steps.min()}); lower --learning_rate; what there is: {path}"
+            )
+
+
+def _recorded_plans(
+    folder: RunFolder, config: TrainConfig, jobs: list[Job], plans: list[Plan], dataset: Dataset
+) -> list[Plan]:
+    """Take the plans of the manifest where the run was begun before: the bits depend on them."""
+    recorded = folder.manifest.get("plans")
+    if recorded is None:
+        return plans
+    return [
+        job_module.job_plan(
+            config, job, dataset, recorded[job.entry]["strategy"], recorded[job.entry]["wave"]
+        )
+        for job in jobs
+    ]
+
+
+def _train_job(
+    folder: RunFolder,
+    config: TrainConfig,
+    dataset: Dataset,
+    job: Job,
+    plan: Plan,
+    vary: tuple[str, ...],
+) -> None:
+    """Train the waves of one model that are not in the folder yet."""
+    num_waves = math.ceil(config.num_members / plan.wave)
+    done = [w for w in range(num_waves) if folder.load_wave(job.part, w) is not None]
+    if len(done) == num_waves:
+        return
+    keeper = _Keeper(folder, job)
+    total = num_waves * plan.wave * job.schedule.num_steps
+    per_wave = plan.wave * job.schedule.num_steps
+    title = f"{job.entry} × {config.num_members}"
+    begin = time.monotonic()
+    with deferred(), Progress(title, total, "member-steps", len(done) * per_wave) as progress:
+
+        def on_segment(segment: Segment) -> None:
+            progress.to(segment.done, f"loss {segment.loss:.3f}")
+            keeper.after_segment(segment, plan.wave)
+
+        for wave in train_population(
+            job_module.job_learner(config, job, dataset, plan),
+            dataset.train.data,
+            job.schedule,
+            num_members=config.num_members,
+            plan=plan,
+            evaluations=job_module.evaluation_sets(dataset),
+            seeds=job_module.seeds_of(config),
+            vary=vary,
+            observe=sketch,
+            skip=done,
+            restore=keeper.restore,
+            on_segment=on_segment,
+        ):
+            keeper.keep_wave(wave, time.monotonic() - begin)
+            begin = time.monotonic()
+
+
+class _Keeper:
+    """Keeps one model's checkpoints, waves and times in the run folder."""
+
+    def __init__(self, folder: RunFolder, job: Job):
+        self._folder, self._job = folder, job
+        self._saved_at = time.monotonic()
+        self._begin = self._saved_at
+        self._first_call = True
+        self._timed_steps = 0
+        self._timed_seconds = 0.0
+
+    def restore(self, wave: int, like: Snapshot) -> Snapshot | None:
+        tree = {"state": like.state, "history": like.history}
+        found = self._folder.load_checkpoint(self._job.part, wave, tree)
+        if found is None:
+            return None
+        step, tree = found
+        return Snapshot(step, tree["state"], tree["history"])
+
+    def after_segment(self, segment: Segment, wave_size: int) -> None:
+        # The first call compiles: it says nothing of the rate.
+        if not self._first_call:
+            self._timed_steps += segment.steps * wave_size
+            self._timed_seconds += segment.seconds
+        self._first_call = False
+        stop = pending()
+        last = segment.step == self._job.schedule.num_steps
+        late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
+        if stop is not None or (late and not last):
+            snapshot = segment.snapshot()
+            tree = {"state": snapshot.state, "history": snapshot.history}
+            self._folder.save_checkpoint(self._job.part, segment.wave, snapshot.step, tree)
+            self._saved_at = time.monotonic()
+        if stop is not None:
+            raise Interrupted(
+                stop,
+                f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
+                f"{self._job.entry}; saved in {self._folder.path}; the same command goes on",
+            )
+
+    def keep_wave(self, wave: Wave, seconds: float) -> None:
+        arrays = {
+            "steps": wave.steps,
+            "frozen_step": wave.frozen_step,
+            "test_logits": wave.logits["test"],
+            **wave.history,
+        }
+        self._folder.save_wave(self._job.part, wave.index, arrays, wave.params)
+        timings = dict(self._folder.manifest.get("timings", {}))
+        spent = dict(timings.get(self._job.entry, {"seconds": 0.0, "rate": math.nan}))
+        spent["seconds"] += seconds
+        if self._timed_seconds > 0:
+            spent["rate"] = self._timed_steps / self._timed_seconds
+        timings[self._job.entry] = spent
+        self._folder.update_manifest(timings=timings)
+
+
+def _trained(folder: RunFolder, job: Job, plan: Plan, num_members: int) -> Trained:
+    """Join the waves of one model and leave out the members that were not asked for."""
+    waves = [
+        folder.load_wave(job.part, w) for w in range(math.ceil(num_members / plan.wave))
+    ]
+    found = [wave for wave in waves if wave is not None]
+    arrays = {
+        name: np.concatenate([wave[name] for wave in found])[:num_members]
+        for name in found[0]
+        if name != "steps"
+    }
+    return Trained(found[0]["steps"], arrays, folder.load_params(job.part, num_members))

@@ -1,0 +1,35 @@
+"""Losses against scipy and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from catdog_jax import losses
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_cross_entropy_is_the_one_of_scipy(smoothing):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(7, 3)).astype(np.float32), rng.integers(0, 3, 7)
+    target = np.eye(3)[labels] * (1 - smoothing) + smoothing / 3
+    expected = -(target * log_softmax(logits, axis=1)).sum(1)
+    got = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(labels, jnp.int32), smoothing)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_gradient_is_probability_minus_target():
+    logits, labels = jnp.array([[0.3, -1.0, 2.0]]), jnp.array([1], jnp.int32)
+    grad = jax.grad(lambda z: losses.cross_entropy(z, labels).sum())(logits)
+    np.testing.assert_allclose(grad, jax.nn.softmax(logits) - jnp.array([[0.0, 1.0, 0.0]]), atol=1e-6)
+
+
+def test_large_logits_stay_finite():
+    logits = jnp.array([[1e4, -1e4]])
+    assert float(losses.cross_entropy(logits, jnp.array([1], jnp.int32))[0]) == pytest.approx(2e4)
+
+
+def test_correct_takes_the_first_of_equals():
+    logits = jnp.array([[1.0, 1.0], [0.0, 1.0]])
+    assert losses.correct(logits, jnp.array([0, 0], jnp.int32)).tolist() == [True, False]
