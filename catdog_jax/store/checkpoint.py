@@ -1,7 +1,7 @@
 """The last two checkpoints of a wave in training, by Orbax, each verified when it is read.
 
 A checkpoint is a folder named by its step: `arrays/` is Orbax's, `index.json` the digests of its
-leaves. It is filled under a temporary name and renamed when all of it is on the disk.
+files and leaves. It is filled under a temporary name and renamed when all of it is on the disk.
 """
 
 import contextlib
@@ -36,7 +36,13 @@ def save(folder: Path, step: int, tree: Any) -> None:
         if arrays:
             with _checkpointer() as checkpointer:
                 checkpointer.save((temporary / "arrays").absolute(), arrays)
-        (temporary / "index.json").write_text(_index(step, found), encoding="utf-8")
+        index = {
+            "step": step,
+            "files": _file_digests(temporary),
+            "leaves": [leaves.describe(path, array) for path, array in found],
+        }
+        sealed = json.dumps({"sha256": _seal(index), "index": index}, indent=1)
+        (temporary / "index.json").write_text(sealed, encoding="utf-8")
         for part in sorted(temporary.rglob("*"), reverse=True):
             atomic.sync(part)
         atomic.sync(temporary)
@@ -71,12 +77,8 @@ def load(folder: Path, like: Any) -> tuple[int, Any] | None:
         except MemoryError:
             raise
         except Exception as error:  # a damaged file can make Orbax raise anything
-            reason = (str(error).strip().splitlines() or [""])[0][:200]
             logger.warning(
-                "checkpoint %s is damaged (%s: %s); trying the one before",
-                place,
-                type(error).__name__,
-                reason,
+                "checkpoint %s is damaged (%s); trying the one before", place, leaves.reason(error)
             )
             # Out of the way, or it would count as one of the last two.
             aside = folder / f"damaged-{step}"
@@ -97,9 +99,15 @@ def steps(folder: Path) -> list[int]:
 
 
 def _read(place: Path, step: int) -> list[tuple[leaves.LeafPath, Any]]:
-    index = json.loads((place / "index.json").read_text(encoding="utf-8"))
-    if index["sha256"] != _seal(index["step"], index["leaves"]) or index["step"] != step:
+    sealed = json.loads((place / "index.json").read_text(encoding="utf-8"))
+    index = sealed["index"]
+    if sealed["sha256"] != _seal(index) or index["step"] != step:
         raise leaves.Damaged("the digest of index.json differs")
+    # Orbax meets a damaged file with stray errors from its own threads: look before it does.
+    there = _file_digests(place)
+    for name, digest in index["files"].items():
+        if there.get(name) != digest:
+            raise leaves.Damaged(f"{name} {'has changed' if name in there else 'is missing'}")
     arrays: dict[str, Any] = {}
     if any(0 not in record["shape"] for record in index["leaves"]):
         with _checkpointer() as checkpointer:
@@ -110,13 +118,18 @@ def _read(place: Path, step: int) -> list[tuple[leaves.LeafPath, Any]]:
     ]
 
 
-def _index(step: int, found: list[tuple[leaves.LeafPath, Any]]) -> str:
-    records = [leaves.describe(path, array) for path, array in found]
-    return json.dumps({"step": step, "leaves": records, "sha256": _seal(step, records)}, indent=1)
+def _file_digests(place: Path) -> dict[str, str]:
+    digests = {}
+    for path in sorted((place / "arrays").rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[path.relative_to(place).as_posix()] = digest
+    return digests
 
 
-def _seal(step: int, records: list[dict[str, Any]]) -> str:
-    return hashlib.sha256(json.dumps([step, records], sort_keys=True).encode()).hexdigest()
+def _seal(index: Any) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 
 
 def _name(position: int, path: leaves.LeafPath | list[str]) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -64,7 +64,7 @@ class RunFolder:
         growable: Collection[str] = ("num_members",),
         free: Collection[str] = ("data_dir",),
         fresh: bool = False,
-    ) -> Self:
+    ) -> "RunFolder":
         """Start a run, or continue the one of that name.
 
         Args:
@@ -98,14 +98,15 @@ class RunFolder:
             if lock is not None:
                 lock.release()
             if isinstance(error, OSError) and not is_disk_full(error):
+                blocked = isinstance(error, FileExistsError | NotADirectoryError)
+                why = f"{error.filename} is a file" if blocked else error.strerror or error
                 raise InputError(
-                    f"cannot write to {root / name}: {error.strerror or error}; "
-                    "choose another --out_dir"
+                    f"cannot write to {root / name}: {why}; choose another --out_dir"
                 ) from error
             with writing("the run folder", root / name):
                 raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(
@@ -199,7 +200,8 @@ class RunFolder:
             file = observed
             return {path[0]: array for path, array in waves.read(observed)}
         except (leaves.Damaged, OSError) as error:
-            logger.warning("%s is damaged (%s); this wave is trained again", file, error)
+            why = leaves.reason(error)
+            logger.warning("%s is damaged (%s); this wave is trained again", file, why)
             return None
 
     def load_params(self, part: str, wave: int, like: Any = None) -> Any:
@@ -220,7 +222,9 @@ class RunFolder:
         try:
             found = waves.read(weights)
         except (leaves.Damaged, OSError) as error:
-            raise StoreError(f"{weights} is damaged ({error}); run the command again") from error
+            raise StoreError(
+                f"{weights} is damaged ({leaves.reason(error)}); run the command again"
+            ) from error
         if like is None:
             return leaves.nested(found)
         return leaves.restructured(found, like, str(weights), shapes=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -120,6 +121,16 @@ def verified(array: Any, record: Mapping[str, Any]) -> tuple[LeafPath, np.ndarra
 def show(path: LeafPath) -> str:
     """Write a leaf's path for a person."""
     return "/".join(path) or "(root)"
+
+
+def reason(error: Exception) -> str:
+    """Say in a few words why something could not be read."""
+    if isinstance(error, Damaged):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {Path(str(error.filename)).name}"
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:100]}"
 
 
 def _digest(array: np.ndarray) -> str:

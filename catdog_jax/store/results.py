@@ -132,8 +132,8 @@ def _stack(folder: Path, part: str, members: int | None) -> Any:
             found = waves.read(path)
         except (leaves.Damaged, OSError) as error:
             raise StoreError(
-                f"{path} is damaged ({error}); remove {RESULTS} and run the command of this run "
-                "again to train that wave anew"
+                f"{path} is damaged ({leaves.reason(error)}); remove {RESULTS} and run the "
+                "command of this run again to train that wave anew"
             ) from error
         for name, array in found:
             stacks.setdefault(name, []).append(array)

@@ -46,16 +46,16 @@ def read(path: Path) -> list[tuple[leaves.LeafPath, np.ndarray]]:
       leaves.Damaged: the file is not what was written.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            sealed = json.loads(archive[INDEX].tobytes())
+        # Not numpy.load: it leaves a file that is no zip open.
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            sealed = json.loads(_get(archive, INDEX).tobytes())
             if hashlib.sha256(sealed["leaves"].encode()).hexdigest() != sealed["sha256"]:
                 raise leaves.Damaged("the digest of its index differs")
             return [_restored(archive, record) for record in json.loads(sealed["leaves"])]
     except (FileNotFoundError, MemoryError, leaves.Damaged):
         raise
     except Exception as error:  # a damaged zip can make numpy raise anything
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
-        raise leaves.Damaged(f"{type(error).__name__}: {reason}") from error
+        raise leaves.Damaged(leaves.reason(error)) from error
 
 
 def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
@@ -65,8 +65,14 @@ def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
         np.lib.format.write_array(entry, stored, allow_pickle=False)
 
 
-def _restored(archive: Any, record: dict[str, Any]) -> tuple[leaves.LeafPath, np.ndarray]:
-    array, dtype = archive[_name(record["path"])], np.dtype(record["dtype"])
+def _get(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(f"{name}.npy") as entry:
+        array: np.ndarray = np.lib.format.read_array(entry, allow_pickle=False)
+    return array
+
+
+def _restored(archive: zipfile.ZipFile, record: dict[str, Any]) -> tuple[leaves.LeafPath, Any]:
+    array, dtype = _get(archive, _name(record["path"])), np.dtype(record["dtype"])
     return leaves.verified(array.view(dtype) if dtype.kind == "V" else array, record)
 
 
