@@ -1,0 +1,89 @@
+"""Where every member ended: test accuracy as a strip with its distribution."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from catdog_jax.figures import strip, style
+
+
+@style.look()
+def final_accuracy(
+    test_accuracy: Float[np.ndarray, "P M"],
+    ensemble_accuracy: Float[np.ndarray, " P"],
+    frozen_step: Int[np.ndarray, "P M"],
+    models: Sequence[str],
+    *,
+    chance: float,
+    command: str,
+    note: str = "",
+) -> Figure:
+    """Draw the final test accuracy of every member, one row per model.
+
+    Args:
+      test_accuracy: [P, M], at the last step, fraction in 0..1.
+      ensemble_accuracy: [P], of the mean probability over members.
+      frozen_step: [P, M], -1 for a member that was never frozen; frozen members are left out.
+      models: P entries of `--models`.
+      chance: accuracy of guessing, 0..1.
+      command: the command that computed the numbers.
+      note: one more sentence for the caption.
+
+    Returns:
+      Figure.
+    """
+    num_models, num_members = test_accuracy.shape
+    figure = Figure(figsize=(8.0, 0.55 + 0.72 * num_models), layout="constrained")
+    axes = figure.subplots()
+    style.tidy(axes)
+    for p in range(num_models):
+        values = test_accuracy[p, frozen_step[p] < 0].astype(np.float64)
+        strip.draw_strip(axes, p, values, style.colour(p))
+        if num_members > 1:
+            axes.plot(
+            [ensemble_accuracy[p]], [p], "D", color="white", markeredgecolor=style.colour(p),
+            markeredgewidth=1.6, markersize=7, zorder=5, label="ensemble",
+        )  # fmt: skip
+        axes.text(
+            1.02, p, _numbers(values, float(ensemble_accuracy[p])),
+            transform=axes.get_yaxis_transform(), va="center", linespacing=1.3,
+        )  # fmt: skip
+    strip.name_rows(axes, list(models), 1.5)
+    axes.axvline(chance, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
+    axes.set_xlabel("test accuracy after the last step (fraction right)")
+    num_frozen = int((frozen_step >= 0).sum())
+    caption = (
+        f"Final test accuracy of {style.members(num_members)} of each model. "
+        + "Above each line the density of the members; dots lie at different heights only to stay "
+        "apart. The text gives mean ± standard deviation over members. "
+        * (num_members > 1)
+        + "The ensemble takes the class of the largest mean probability over members. "
+        * (num_members > 1)
+        + f"{num_frozen} frozen (loss no longer finite) and left out. " * (num_frozen > 0)
+        + note
+    )
+    handles = [
+        *strip.legend("one member", num_members > 1),
+        Line2D([], [], color=style.INK, linewidth=0.8, linestyle=":", label="guessing"),
+    ]
+    if num_members > 1:
+        handles.append(
+            Line2D(
+                [], [], linestyle="none", marker="D", color="white", markeredgecolor=style.GREY,
+                markeredgewidth=1.6, markersize=6.5, label="ensemble",
+            )
+        )  # fmt: skip
+    return style.finish(figure, "Where every member ended", caption, command, handles)
+
+
+def _numbers(values, ensemble):
+    if values.size == 0:
+        return "all frozen"
+    mean = f"{values.mean():.3f}"
+    if values.size < 2:
+        return mean
+    mean += f" ± {values.std(ddof=1):.3f}"
+    return f"{mean}\nensemble {ensemble:.3f}"

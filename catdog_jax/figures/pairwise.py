@@ -1,0 +1,144 @@
+"""Every member against every other: heat maps, and the pairs by model."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from catdog_jax.figures import strip, style
+
+APART = 2.0**0.5  # relative distance of orthogonal weights of equal length
+
+
+@style.look()
+def disagreement(
+    values: Float[np.ndarray, "P M M"],
+    models: Sequence[str],
+    *,
+    command: str,
+    note: str = "",
+) -> Figure:
+    """Draw on how many test pictures every two members disagree.
+
+    Args:
+      values: [P, M, M], fraction of the test pictures in 0..1; nan for a lost member.
+      models: P entries of `--models`.
+      command: the command that computed the numbers.
+      note: one more sentence for the caption.
+
+    Returns:
+      Figure: a heat map per model on one scale, and below them the pairs by model.
+    """
+    caption = (
+        "Fraction of the test pictures that two members of a model put into different classes: 0 "
+        "where both always say the same. "
+    )
+    return _pairwise(
+        values, models, "Do two members predict the same?",
+        "disagreement (fraction of pictures)", caption, command, note, None,
+    )  # fmt: skip
+
+
+@style.look()
+def weight_distance(
+    values: Float[np.ndarray, "P M M"],
+    models: Sequence[str],
+    *,
+    command: str,
+    note: str = "",
+) -> Figure:
+    """Draw how far apart the final weights of every two members lie.
+
+    Args:
+      values: [P, M, M], relative distance ‖wᵢ − wⱼ‖ / ½(‖wᵢ‖ + ‖wⱼ‖) in 0..2; nan for a lost
+        member.
+      models: P entries of `--models`.
+      command: the command that computed the numbers.
+      note: one more sentence for the caption.
+
+    Returns:
+      Figure: a heat map per model on one scale, and below them the pairs by model.
+    """
+    caption = (
+        "Distance between the final weights of two members of a model, divided by the mean length "
+        "of the two: 0 where they are the same weights, √2 = 1.41 (dotted) where they have nothing in common but their length. "
+    )
+    return _pairwise(
+        values, models, "Do two members have the same weights?",
+        "relative distance between weights", caption, command, note, APART,
+    )  # fmt: skip
+
+
+def _pairwise(values, models, title, label, caption, command, note, landmark):
+    num_models, num_members, _ = values.shape
+    pairs = [_pairs(matrix) for matrix in values]
+    top = max((float(p.max()) for p in pairs if p.size), default=0.0)
+    top = max(top, landmark or 0.0) or 1.0
+    columns = style.num_columns(num_models)
+    map_rows = -(-num_models // columns)
+    tallest = 0.5 + 0.55 * num_models
+    figure = Figure(
+        figsize=(max(6.5, 2.4 * columns + 0.8), 2.45 * map_rows + tallest), layout="constrained"
+    )
+    grid = figure.add_gridspec(
+        map_rows + 1, columns, height_ratios=[2.45] * map_rows + [tallest], hspace=0.06
+    )
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#C8C8C8")
+    maps = []
+    for p, matrix in enumerate(values):
+        axes = figure.add_subplot(grid[p // columns, p % columns])
+        maps.append(axes)
+        _heat_map(axes, matrix, colours, top)
+        axes.set_title(style.entry_title(models[p], 1.9))
+        if p % columns == 0:
+            axes.set_ylabel("member")
+    bar = figure.colorbar(maps[0].images[0], ax=maps, aspect=25 * map_rows, shrink=0.9)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=style.GREY, labelcolor=style.INK, width=0.7, length=3)
+    axes = figure.add_subplot(grid[map_rows, :])
+    style.tidy(axes)
+    for p, row in enumerate(pairs):
+        strip.draw_strip(axes, p, row, style.colour(p))
+        axes.text(
+            1.02, p, f"mean {row.mean():.3g}" if row.size else "no pairs",
+            transform=axes.get_yaxis_transform(), va="center",
+        ).set_in_layout(False)  # it lies below the colour bar, which has made room  # fmt: skip
+    strip.name_rows(axes, list(models), 1.55)
+    axes.set_xlim(-0.02 * top, 1.03 * top)
+    if landmark:
+        axes.axvline(landmark, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
+    axes.set_xlabel(label)
+    count = num_members * (num_members - 1) // 2
+    if count:
+        caption += (
+            "Top: row and column are members, by number; the diagonal, and members that were lost, "
+            f"are grey. Bottom: the {count:,} {'pair' if count == 1 else 'pairs'} of the "
+            f"{style.members(num_members)} of each model. "
+        )
+    else:
+        caption += "There is one member only, so there is no pair to compare. "
+    dots = "one pair" if count <= strip.MAX_DOTS else ""
+    handles = strip.legend(dots, count > 1) if count else []
+    return style.finish(figure, title, caption + note, command, handles)
+
+
+def _pairs(matrix):
+    """Return the finite values above the diagonal."""
+    above = matrix[np.triu_indices(len(matrix), k=1)].astype(np.float64)
+    return above[np.isfinite(above)]
+
+
+def _heat_map(axes, matrix, colours, top):
+    style.tidy(axes)
+    hidden = np.ma.masked_invalid(matrix)
+    hidden = np.ma.masked_where(np.eye(len(matrix), dtype=bool), hidden)
+    axes.imshow(hidden, cmap=colours, vmin=0.0, vmax=top, interpolation="auto")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    axes.set_xlabel("member")

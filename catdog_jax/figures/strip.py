@@ -1,0 +1,130 @@
+"""Many numbers on one line: every one a dot, with their quartiles and their density."""
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from catdog_jax.figures import style
+
+MAX_DOTS = 1000
+
+
+def draw_strip(axes: Axes, row: float, values: Float[np.ndarray, " n"], colour: str) -> None:
+    """Draw one row: density above the line, quartiles on it, every value as a dot below it.
+
+    One value is a dot on the line. Dots are left out where there are more than 1,000; their heights
+    only keep them apart. The vertical axis must point down.
+
+    Args:
+      axes: where.
+      row: height of the line; a row is 1 high.
+      values: [n], n ≥ 0, finite.
+      colour: of the row.
+    """
+    if values.size < 2:
+        axes.plot(values, np.full(values.size, row), "o", color=colour, markersize=4.5, zorder=6)
+        return
+    heights, edges = density(values)
+    if heights.size:
+        axes.fill_between(
+            edges, row - 0.07 - 0.33 * heights, row - 0.07, color=colour, alpha=0.3, linewidth=0
+        )
+    low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100])
+    axes.plot([low, high], [row, row], color=colour, linewidth=1.0, solid_capstyle="butt")
+    axes.plot([first, third], [row, row], color=colour, linewidth=5, solid_capstyle="butt")
+    axes.plot(
+        [median], [row], "o", color="white", markeredgecolor=style.INK, markersize=5, zorder=4
+    )
+    if values.size <= MAX_DOTS:
+        axes.plot(
+            values,
+            row + 0.13 + 0.24 * spread(values.size),
+            "o",
+            color=colour,
+            markersize=4.0 if values.size <= 64 else 2.2,
+            alpha=max(0.25, style.thin(values.size)),
+            markeredgewidth=0,
+            linestyle="none",
+        )
+
+
+def density(values: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " g"], np.ndarray]:
+    """Smooth a histogram with a Gaussian, highest point 1.
+
+    Args:
+      values: [n], finite, n ≥ 1.
+
+    Returns:
+      heights [g] in 0..1 and places [g]; empty where all values are equal.
+
+    Source:
+      Silverman 1986, "Density estimation", eq. 3.31 (width of the Gaussian).
+    """
+    deviation = values.std()
+    quartiles = np.percentile(values, [25, 75])
+    scale = min(deviation, (quartiles[1] - quartiles[0]) / 1.34) or deviation
+    distinct = np.unique(values).size
+    # Counts lie on a lattice, which is not to be seen as a comb.
+    width = max(0.9 * scale * values.size**-0.2, 0.8 * np.ptp(values) / max(1, distinct - 1))
+    if values.size < 3 or width <= 1e-9 * max(1e-30, np.abs(values).max()):
+        return np.empty(0), np.empty(0)
+    places = np.linspace(values.min() - 3 * width, values.max() + 3 * width, 257)
+    counts, _ = np.histogram(values, bins=places)
+    middle = 0.5 * (places[1:] + places[:-1])
+    heights = np.exp(-0.5 * ((middle[:, None] - middle[None, :]) / width) ** 2) @ counts
+    return heights / heights.max(), middle
+
+
+def spread(count: int) -> Float[np.ndarray, " {count}"]:
+    """Return `count` places in 0..1 that never crowd (van der Corput's sequence, base 2).
+
+    Args:
+      count: ≥ 0.
+
+    Returns:
+      [count] float64.
+    """
+    index, places, half = np.arange(count), np.zeros(count), 0.5
+    while index.any():
+        places += half * (index % 2)
+        index, half = index // 2, half / 2
+    return places
+
+
+def name_rows(axes: Axes, models: Shaped[np.ndarray, " P"] | list[str], width: float) -> None:
+    """Turn the vertical axis into one named row per model, the first on top.
+
+    Args:
+      axes: where.
+      models: P entries of `--models`.
+      width: room for a name, inches.
+    """
+    axes.set_yticks(range(len(models)), [style.entry_title(str(m), width, 8.5, 3) for m in models])
+    axes.set_ylim(len(models) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0, labelsize=8.5)
+    axes.spines["left"].set_visible(False)
+    for row in range(1, len(models)):
+        axes.axhline(row - 0.5, color=style.PALE, linewidth=0.6, zorder=0)
+
+
+def legend(dot: str, many: bool = True) -> list[Line2D]:
+    """Explain the marks of a strip.
+
+    Args:
+      dot: what one dot is; empty where no dots are drawn.
+      many: whether there are rows of more than one value.
+    """
+    marks = []
+    if dot:
+        marks.append(Line2D([], [], ls="none", marker="o", color=style.GREY, ms=4, label=dot))
+    if many:
+        marks += [
+            Line2D([], [], color=style.GREY, linewidth=5, label="middle half"),
+            Line2D([], [], color=style.GREY, linewidth=1, label="all"),
+            Line2D(
+                [], [], linestyle="none", marker="o", color="white",
+                markeredgecolor=style.INK, markersize=5, label="median",
+            ),
+        ]  # fmt: skip
+    return marks
