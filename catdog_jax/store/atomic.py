@@ -89,7 +89,7 @@ def make_folder(path: Path) -> None:
 
 def sync(path: Path) -> None:
     """Ask the operating system to put a file, or the names in a folder, on the disk."""
-    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+    if os.name == "nt":  # Windows opens no folders, and syncs no file that is open for reading
         return
     handle = os.open(path, os.O_RDONLY)
     try:

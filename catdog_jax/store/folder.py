@@ -241,7 +241,7 @@ class RunFolder:
         """
         with writing(RESULTS, self.path):
             # In memory first: HDF5 meets a full disk only when it closes the file, and not well.
-            content = bytes(dataset.to_netcdf(engine="h5netcdf"))
+            content = dataset.to_netcdf(engine="h5netcdf")
             digest = hashlib.sha256(content).hexdigest()
             record = {key: self.recipe[key] for key in self._growable if key in self.recipe}
             record |= {"sha256": digest, "written": claim.now()}

@@ -20,7 +20,7 @@ logger = logging.getLogger("catdog_jax.store")
 RESULTS = "results.nc"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A finished run, in memory.
 
@@ -66,6 +66,16 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     folder = Path(path).expanduser()
     if folder.name == RESULTS and not folder.is_dir():
         folder = folder.parent
+    try:
+        return _open(folder, path)
+    except OSError as error:
+        raise InputError(
+            f"cannot read {error.filename or folder}: {error.strerror or error}; give a run "
+            "folder that can be read"
+        ) from error
+
+
+def _open(folder: Path, path: str | os.PathLike[str]) -> Run:
     facts = manifest.read(folder) if folder.is_dir() else None
     if facts is None:
         raise InputError(

@@ -152,3 +152,16 @@ def test_what_is_no_run_is_named(tmp_path, below):
     message = re.escape(f"no run at '{path}': there is no manifest.json; give the folder that a ")
     with pytest.raises(InputError, match=message):
         open_run(path)
+
+
+def test_results_that_cannot_be_read_are_named(finished, monkeypatch):
+    def refuse(folder, facts):
+        raise PermissionError(13, os.strerror(13), str(folder / "results.nc"))
+
+    monkeypatch.setattr("catdog_jax.store.results.intact_record", refuse)
+    with pytest.raises(InputError) as caught:
+        open_run(finished.path)
+    assert str(caught.value) == (
+        f"cannot read {finished.path}/results.nc: Permission denied; give a run folder that can "
+        "be read"
+    )
