@@ -1,0 +1,94 @@
+"""The boundary to Flax Linen: a module comes in, three pure functions go out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from catdog_jax.models.initializers import Initializer
+from catdog_jax.ops.conv import conv
+from catdog_jax.types import Inputs, Key, Logits, Model, Params
+
+Features = tuple[tuple[str, Array], ...]
+
+
+class Conv(nn.Module):
+    """Convolve, with the parameter names of `nn.Conv` and our own operation.
+
+    Attributes:
+      features: channels of the output.
+      window: side of the kernel, in pixels.
+      kernel_init: draws the kernel [window, window, C, features].
+      stride: step between windows; the padding is 'SAME'.
+      use_bias: whether a bias per channel is added.
+      form: a form of `ops.conv.conv`.
+    """
+
+    features: int
+    window: int
+    kernel_init: Initializer
+    stride: int = 1
+    use_bias: bool = True
+    form: str = "direct"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q K"]:
+        """Return the convolved images."""
+        shape = (self.window, self.window, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        y = conv(x, kernel.astype(x.dtype), stride=self.stride, form=self.form)
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        return y + bias.astype(y.dtype)[None, None, None]
+
+
+class Recorder:
+    """Collects the named outputs of the layers, in order.
+
+    Args:
+      x: the inputs, recorded first.
+    """
+
+    def __init__(self, x: Array):
+        self.outputs: list[tuple[str, Array]] = [("input", x)]
+
+    def __call__(self, name: str, x: Array) -> Array:
+        """Record one layer's output and hand it on."""
+        self.outputs.append((name, x))
+        return x
+
+    def logits(self, x: Array) -> Features:
+        """Record the logits as float32 and return everything."""
+        self("logits", x.astype(jnp.float32))
+        return tuple(self.outputs)
+
+
+def linen_model(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
+    """Turn a Linen module into init, apply and features.
+
+    Args:
+      module: its `__call__` takes inputs [B, ...] and returns (name, array) pairs, input first,
+        logits [B, K] float32 last.
+      input_shape: shape of one example, without the batch.
+
+    Returns:
+      The model; its params are nested plain dicts of float32 arrays.
+    """
+
+    def init(key: Key) -> Params:
+        # Under jit the forward pass that finds the shapes is never run.
+        return module.init(key, jnp.zeros((1, *input_shape), jnp.float32))["params"]
+
+    def features(params: Params, inputs: Inputs) -> Features:
+        outputs: Any = module.apply({"params": params}, inputs)
+        return outputs
+
+    def apply(params: Params, inputs: Inputs) -> Logits:
+        return features(params, inputs)[-1][1]
+
+    jitted: Callable[[Key], Params] = jax.jit(init)
+    return Model(init=jitted, apply=apply, features=features)

@@ -1,0 +1,48 @@
+"""Starting weights by name: the kernel's distribution, times a gain.
+
+Fan-in is the number of inputs of one unit (rows × columns × channels of a convolution), fan-out the
+number of units one input reaches. Biases start at zero everywhere.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+
+from catdog_jax import registry
+
+Initializer = Callable[..., jax.Array]  # (key, shape, dtype) -> array
+
+_VARIANCE: dict[str, tuple[float, Literal["fan_avg", "fan_in"]]] = {
+    "glorot": (1.0, "fan_avg"),
+    "he": (2.0, "fan_in"),
+    "lecun": (1.0, "fan_in"),
+}
+INITIALIZERS = (*sorted(_VARIANCE), "orthogonal", "zeros")
+
+
+def initializer(name: str, gain: float = 1.0) -> Initializer:
+    """Look an initialiser up.
+
+    Args:
+      name: 'he' (normal, variance 2 / fan-in), 'lecun' (1 / fan-in), 'glorot' (2 / (fan-in +
+        fan-out)), 'orthogonal' (rows or columns orthonormal) or 'zeros'.
+      gain: multiplies the standard deviation, > 0.
+
+    Returns:
+      (key, shape, dtype) -> array.
+
+    Raises:
+      InputError: an unknown name.
+
+    Source: He et al. 2015, eq. 10; Glorot & Bengio 2010, eq. 12; LeCun et al. 1998, sec. 4.6; Saxe
+      et al. 2014.
+    """
+    if name in _VARIANCE:
+        variance, mode = _VARIANCE[name]
+        return jax.nn.initializers.variance_scaling(variance * gain**2, mode, "normal")
+    if name == "orthogonal":
+        return jax.nn.initializers.orthogonal(gain)
+    if name == "zeros":
+        return jax.nn.initializers.zeros
+    raise registry.unknown("init", name, INITIALIZERS)

@@ -1,0 +1,157 @@
+"""Residual network: stages of pre-activation basic blocks, no batch statistics.
+
+Without normalisation, the sum over n blocks is kept at the size of one by scaling every branch with
+1/sqrt(n).
+
+Source: He et al. 2016, Identity mappings in deep residual networks, fig. 1(b).
+"""
+
+import math
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from catdog_jax import registry
+from catdog_jax.models import _checks
+from catdog_jax.models._linen import Conv, Features, Recorder, linen_model
+from catdog_jax.models.activations import activation as find_activation
+from catdog_jax.models.initializers import initializer
+from catdog_jax.models.normalization import Norm, check_norm
+from catdog_jax.ops.conv import FORMS
+from catdog_jax.ops.pool import global_average
+from catdog_jax.types import Model, ModelSpec, Recipe
+
+
+class Block(nn.Module):
+    """One pre-activation basic block: x + scale · conv(act(conv(act(x)))).
+
+    Attributes:
+      width: channels of the output.
+      stride: 1, or 2 where the image is halved; the shortcut is then a 1×1 convolution.
+      scale: factor of the branch.
+      activation, norm, init_name, gain, form: see `resnet`.
+    """
+
+    width: int
+    stride: int
+    scale: float
+    activation: str
+    norm: str
+    init_name: str
+    gain: float
+    form: str
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q D"]:
+        """Return the sum of shortcut and branch."""
+        act = find_activation(self.activation)
+        draw = initializer(self.init_name, self.gain)
+        h = act(Norm(self.norm, name="norm1")(x))
+        shortcut = x
+        if self.stride > 1 or x.shape[-1] != self.width:
+            shortcut = Conv(
+                self.width, 1, draw, self.stride, use_bias=False, form=self.form, name="shortcut"
+            )(h)
+        h = Conv(self.width, 3, draw, self.stride, form=self.form, name="conv1")(h)
+        h = act(Norm(self.norm, name="norm2")(h))
+        h = Conv(self.width, 3, draw, form=self.form, name="conv2")(h)
+        return shortcut + self.scale * h
+
+
+class ResNet(nn.Module):
+    """Linen module of the residual network; see `resnet` for the attributes."""
+
+    num_classes: int
+    widths: tuple[int, ...]
+    blocks: int
+    activation: str
+    norm: str
+    init_name: str
+    gain: float
+    form: str
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "B H W C"]) -> Features:
+        """Return the named layer outputs, input first, logits last."""
+        record = Recorder(inputs)
+        act = find_activation(self.activation)
+        draw = initializer(self.init_name, self.gain)
+        scale = 1 / math.sqrt(self.blocks * len(self.widths))
+        x = record("stem", Conv(self.widths[0], 3, draw, form=self.form, name="stem")(inputs))
+        for stage, width in enumerate(self.widths, 1):
+            for index in range(1, self.blocks + 1):
+                name = f"block{stage}_{index}"
+                stride = 2 if stage > 1 and index == 1 else 1
+                block = Block(
+                    width,
+                    stride,
+                    scale,
+                    self.activation,
+                    self.norm,
+                    self.init_name,
+                    self.gain,
+                    self.form,
+                    name=name,
+                )
+                x = record(name, block(x))
+        x = record("average", global_average(act(Norm(self.norm, name="norm")(x))))
+        return record.logits(nn.Dense(self.num_classes, kernel_init=draw, name="head")(x))
+
+
+def resnet(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    widths: tuple[int, ...] = (16, 32, 64),
+    blocks: int = 1,
+    activation: str = "relu",
+    norm: str = "none",
+    init: str = "he",
+    gain: float = 1.0,
+    conv: str = "direct",
+) -> Model:
+    """Build a residual network: stem, stages of blocks, average over the last image, linear head.
+
+    Args:
+      input_shape: (H, W, C), H and W ≥ 2 to the power of the number of stages minus one.
+      num_classes: K ≥ 2.
+      widths: channels of each stage, each ≥ 1; from the second on, a stage begins by halving.
+      blocks: blocks per stage, ≥ 1.
+      activation: a name of `activations.ACTIVATIONS`.
+      norm: 'none', 'layer', 'group' or 'rms', before each activation.
+      init: initialiser of every kernel; biases start at zero.
+      gain: multiplies the initialiser's standard deviation, > 0.
+      conv: form of the convolution, of `ops.conv.FORMS`: how it is computed, not what.
+
+    Raises:
+      InputError: a setting out of range, or an image too small.
+    """
+    _checks.task("resnet", input_shape, num_classes)
+    _checks.widths("resnet", widths)
+    _checks.image("resnet", input_shape, 2 ** (len(widths) - 1), len(widths))
+    _checks.whole("resnet", "blocks", blocks, 1)
+    _checks.positive("resnet", "gain", gain)
+    check_norm("resnet", norm, min(widths))
+    find_activation(activation)
+    initializer(init)
+    if conv not in FORMS:
+        raise registry.unknown("convolution form", conv, FORMS)
+    module = ResNet(num_classes, widths, blocks, activation, norm, init, gain, conv)
+    return linen_model(module, input_shape)
+
+
+MODELS = {
+    "resnet": ModelSpec(
+        build=resnet,
+        summary="residual blocks in stages, without batch statistics",
+        recipes={
+            "default": Recipe(
+                num_steps=1500,
+                batch_size=64,
+                optimizer="adam",
+                learning_rate=2e-3,
+                augment="flip,shift",
+            )
+        },
+    )
+}
