@@ -64,7 +64,8 @@ def weight_distance(
     """
     caption = (
         "Distance between the final weights of two members of a model, divided by the mean length "
-        "of the two: 0 where they are the same weights, √2 = 1.41 (dotted) where they have nothing in common but their length. "
+        "of the two: 0 where they are the same weights, √2 = 1.41 (dotted) where they have nothing "
+        "in common but their length. "
     )
     return _pairwise(
         values, models, "Do two members have the same weights?",

@@ -10,7 +10,7 @@ from catdog_jax.figures import style
 MAX_DOTS = 1000
 
 
-def draw_strip(axes: Axes, row: float, values: Float[np.ndarray, " n"], colour: str) -> None:
+def draw_strip(axes: Axes, row: int, values: Float[np.ndarray, " n"], colour: str) -> None:
     """Draw one row: density above the line, quartiles on it, every value as a dot below it.
 
     One value is a dot on the line. Dots are left out where there are more than 1,000; their heights

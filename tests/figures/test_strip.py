@@ -1,0 +1,65 @@
+"""The strip: its quartiles, its dots, its density."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from matplotlib.figure import Figure
+
+from catdog_jax.figures import strip
+
+
+def _lines(values):
+    axes = Figure().subplots()
+    strip.draw_strip(axes, 2, values, "#000000")
+    return axes, axes.lines
+
+
+def test_the_marks_are_the_quantiles_and_every_value():
+    values = np.random.default_rng(0).normal(size=40)
+    _, (whole, middle, median, dots) = _lines(values)
+    np.testing.assert_allclose(whole.get_xdata(), [values.min(), values.max()])
+    np.testing.assert_allclose(middle.get_xdata(), np.percentile(values, [25, 75]))
+    np.testing.assert_allclose(median.get_xdata(), [np.median(values)])
+    np.testing.assert_array_equal(dots.get_xdata(), values)
+    assert np.all((dots.get_ydata() > 2.0) & (dots.get_ydata() < 2.5))
+
+
+def test_the_density_is_that_of_scipy():
+    values = np.random.default_rng(0).normal(size=300)
+    heights, places = strip.density(values)
+    width = 0.9 * min(values.std(), scipy.stats.iqr(values) / 1.34) * 300**-0.2
+    expected = scipy.stats.gaussian_kde(values, width / values.std(ddof=1))(places)
+    np.testing.assert_allclose(heights, expected / expected.max(), atol=0.02)
+    assert heights.max() == 1.0
+
+
+def test_values_on_a_lattice_make_no_comb():
+    values = np.random.default_rng(0).binomial(100, 0.1, size=20_000) / 100
+    heights, _ = strip.density(values)
+    slope = np.sign(np.diff(heights[heights > 0.01]))
+    assert np.count_nonzero(np.diff(slope)) == 1
+
+
+@pytest.mark.parametrize("values", [np.full(9, 0.5), np.array([0.1, 0.2]), np.zeros(4)])
+def test_equal_or_few_values_have_no_density(values):
+    assert strip.density(values)[0].size == 0
+    axes, lines = _lines(values)
+    assert len(lines) == 4
+    assert not axes.collections
+
+
+def test_one_value_is_one_dot_and_none_is_nothing():
+    _, lines = _lines(np.array([0.7]))
+    assert [list(line.get_xdata()) for line in lines] == [[0.7]]
+    _, lines = _lines(np.empty(0))
+    assert sum(len(line.get_xdata()) for line in lines) == 0
+
+
+def test_too_many_values_have_no_dots():
+    _, lines = _lines(np.random.default_rng(0).normal(size=strip.MAX_DOTS + 1))
+    assert len(lines) == 3
+
+
+def test_dots_never_crowd():
+    np.testing.assert_array_equal(strip.spread(6), [0, 0.5, 0.25, 0.75, 0.125, 0.625])
+    assert np.diff(np.sort(strip.spread(64))).min() == pytest.approx(1 / 64)
