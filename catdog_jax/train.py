@@ -81,12 +81,14 @@ class Learner(NamedTuple):
       step: (state, keys, batch) -> (state after the batch, what was observed).
       evaluate: (params, data) -> metrics over all of data.
       batch_size: examples per step.
+      model: the formula that is trained.
     """
 
     init: Callable[[MemberKeys], TrainState]
     step: Callable[[TrainState, MemberKeys, Data], tuple[TrainState, Info]]
     evaluate: Callable[[Params, Data], Metrics]
     batch_size: int
+    model: Model
 
 
 def normaliser(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Array], Array]:
@@ -177,13 +179,15 @@ def make_learner(
     def evaluate(params: Params, data: Data) -> Metrics:
         labels = jnp.asarray(data.labels)
         logits = _in_parts(
-            lambda inputs: logits_of(params, preprocess(inputs)), jnp.asarray(data.inputs), eval_batch
+            lambda inputs: logits_of(params, preprocess(inputs)),
+            jnp.asarray(data.inputs),
+            eval_batch,
         )
         loss = jnp.mean(losses.cross_entropy(logits, labels))
         accuracy = jnp.mean(losses.correct(logits, labels).astype(jnp.float32))
         return Metrics(loss, accuracy, logits)
 
-    return Learner(init, step, evaluate, batch_size)
+    return Learner(init, step, evaluate, batch_size, model)
 
 
 def epoch_order(order_key: Key, epoch: Int[Array, ""], num_examples: int) -> Int[Array, " N"]:
@@ -216,9 +220,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     return num_examples // batch_size
 
 
-def batch_at(
-    order: Int[Array, " N"], step: Int[Array, ""], data: Data, batch_size: int
-) -> Data:
+def batch_at(order: Int[Array, " N"], step: Int[Array, ""], data: Data, batch_size: int) -> Data:
     """Gather the examples of one step from the epoch's order."""
     slot = step % steps_per_epoch(order.shape[0], batch_size)
     rows = jax.lax.dynamic_slice(order, (slot * batch_size,), (batch_size,))

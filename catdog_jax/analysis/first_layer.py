@@ -1,7 +1,28 @@
 """First-layer weights as pictures."""
 
+from typing import Any
+
+import jax
 import numpy as np
 from jaxtyping import Float
+
+
+def first_kernel(params: Any, image_shape: tuple[int, int, int]) -> np.ndarray | None:
+    """Find the weights that read the picture itself, told by their shape.
+
+    Args:
+      params: pytree of arrays [M, ...].
+      image_shape: (H, W, C) of the inputs.
+
+    Returns:
+      [M, H·W·C, units] of a dense layer, or [M, h, w, C, units] of a convolution: the first leaf
+      of such a shape; None where there is none.
+    """
+    for leaf in jax.tree.leaves(params):
+        dense = leaf.ndim == 3 and leaf.shape[1] == np.prod(image_shape)
+        if dense or (leaf.ndim == 5 and leaf.shape[3] == image_shape[2]):
+            return np.asarray(leaf)
+    return None
 
 
 def weight_pictures(

@@ -5,7 +5,7 @@ The only room that knows about devices.
 
 from catdog_jax.population.devices import use_all_cores
 from catdog_jax.population.keys import STREAMS, Seeds, member_keys, parse_vary
-from catdog_jax.population.plan import Plan, make_plan
+from catdog_jax.population.plan import Plan, local_plan, make_plan
 from catdog_jax.population.program import Program
 from catdog_jax.population.waves import Schedule, Snapshot, Wave, train_population
 
@@ -17,6 +17,7 @@ __all__ = [
     "Seeds",
     "Snapshot",
     "Wave",
+    "local_plan",
     "make_plan",
     "member_keys",
     "parse_vary",

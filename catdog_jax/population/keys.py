@@ -21,6 +21,9 @@ class Seeds(NamedTuple):
     augment: int = 0
 
 
+DEFAULT_SEEDS = Seeds()
+
+
 def parse_vary(text: str) -> tuple[str, ...]:
     """Read 'init' or 'init,order,augment': the streams that differ between members.
 
@@ -64,6 +67,4 @@ def member_keys(
             return jax.vmap(lambda member: jax.random.fold_in(base, member))(members)
         return jax.random.fold_in(base, 0)
 
-    return MemberKeys(
-        *(stream(tag, seeds[tag], name in vary) for tag, name in enumerate(STREAMS))
-    )
+    return MemberKeys(*(stream(tag, seeds[tag], name in vary) for tag, name in enumerate(STREAMS)))

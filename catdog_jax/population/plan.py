@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from catdog_jax.population.devices import total_memory
 from catdog_jax.types import InputError, Model
 
 STRATEGIES = ("auto", "map", "chunk", "vmap")
@@ -74,8 +75,10 @@ def make_plan(
         strategy = "vmap" if backend != "cpu" or small else "map"
 
     microbatch = 8 if has_conv and backend == "cpu" and strategy == "map" else 0
-    activations = 3 * activation_bytes(model, params, batch) * (
-        (microbatch or batch.shape[0]) / batch.shape[0]
+    activations = (
+        3
+        * activation_bytes(model, params, batch)
+        * ((microbatch or batch.shape[0]) / batch.shape[0])
     )
     # Weights, two moments, and gradient; the last segment's copy on the host shares CPU memory.
     resident = 6 * weights
@@ -112,6 +115,40 @@ def make_plan(
     )
 
 
+def local_plan(
+    model: Model,
+    inputs: Any,
+    batch_size: int,
+    num_members: int,
+    *,
+    fixed_bytes: int = 0,
+    strategy: str = "auto",
+    wave: int = 0,
+) -> Plan:
+    """Plan a model for the devices of this machine.
+
+    Args:
+      model: the formula.
+      inputs: the training inputs [N, ...]; only shape and type are looked at.
+      batch_size, num_members, fixed_bytes, strategy, wave: see `make_plan`.
+
+    Raises:
+      InputError: see `make_plan`.
+    """
+    dtype = jnp.float32 if len(inputs.shape) == 4 else inputs.dtype
+    return make_plan(
+        model,
+        jax.ShapeDtypeStruct((batch_size, *inputs.shape[1:]), dtype),
+        num_members=num_members,
+        num_devices=jax.local_device_count(),
+        backend=jax.default_backend(),
+        memory=total_memory(),
+        fixed_bytes=fixed_bytes,
+        strategy=strategy,
+        wave=wave,
+    )
+
+
 def tree_bytes(tree: Any) -> int:
     """Add up the bytes of a pytree of arrays or shapes."""
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
@@ -119,9 +156,7 @@ def tree_bytes(tree: Any) -> int:
 
 def activation_bytes(model: Model, params: Any, batch: Any) -> int:
     """Bound the bytes that the forward pass of one batch writes: every array in its program."""
-    inputs = jax.ShapeDtypeStruct(batch.shape, jnp.float32 if batch.ndim == 4 else batch.dtype)
-    jaxpr = jax.make_jaxpr(model.apply)(params, inputs).jaxpr
-    return _written(jaxpr)
+    return _written(jax.make_jaxpr(model.apply)(params, batch).jaxpr)
 
 
 def _written(jaxpr: Any) -> int:

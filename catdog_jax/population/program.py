@@ -74,7 +74,9 @@ class Program:
         """Draw the starting weights of a wave."""
         return self._init(self._placed(keys))
 
-    def segment(self, state: TrainState, keys: MemberKeys, num_steps: int) -> tuple[TrainState, Info]:
+    def segment(
+        self, state: TrainState, keys: MemberKeys, num_steps: int
+    ) -> tuple[TrainState, Info]:
         """Train all members of a wave for some steps; `state` is used up.
 
         Returns:
@@ -109,7 +111,9 @@ class Program:
         def over(tree: PyTree, spec: P) -> PyTree:
             return jax.tree.map(lambda _: NamedSharding(self._mesh, spec), tree)
 
-        return TrainState(*(over(part, spec) for part, spec in zip(state, self._state_spec, strict=True)))
+        return TrainState(
+            *(over(part, spec) for part, spec in zip(state, self._state_spec, strict=True))
+        )
 
     def _placed(self, keys: MemberKeys) -> MemberKeys:
         return MemberKeys(
@@ -135,8 +139,12 @@ class Program:
         """
         leaves, treedef = jax.tree.flatten(args)
         varied = jax.tree.leaves(
-            jax.tree.map(lambda a, x: jax.tree.map(lambda _: a is not None, x), axes, args,
-                         is_leaf=lambda a: a is None or a == 0)
+            jax.tree.map(
+                lambda a, x: jax.tree.map(lambda _: a is not None, x),
+                axes,
+                args,
+                is_leaf=lambda a: a is None or a == 0,
+            )
         )
         own = [x for x, v in zip(leaves, varied, strict=True) if v]
 

@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from catdog_jax.population.devices import member_mesh
-from catdog_jax.population.keys import Seeds, member_keys
-from catdog_jax.population.plan import Plan
+from catdog_jax.population.keys import DEFAULT_SEEDS, Seeds, member_keys
+from catdog_jax.population.plan import Plan, local_plan
 from catdog_jax.population.program import Observe, Program
 from catdog_jax.train import Learner, TrainState
 from catdog_jax.types import Data
@@ -103,10 +103,10 @@ def train_population(
     schedule: Schedule,
     *,
     num_members: int,
-    plan: Plan,
     evaluations: Mapping[str, Data],
-    seeds: Seeds = Seeds(),
+    seeds: Seeds = DEFAULT_SEEDS,
     vary: Collection[str] = ("init",),
+    plan: Plan | None = None,
     mesh: Mesh | None = None,
     observe: Observe | None = None,
     skip: Collection[int] = (),
@@ -122,9 +122,9 @@ def train_population(
       train: training examples.
       schedule: steps and evaluations.
       num_members: members wanted, >= 1.
-      plan: see `make_plan`.
       evaluations: name -> examples to judge weights on.
       seeds, vary: see `member_keys`.
+      plan: see `make_plan`; made for this machine by default.
       mesh: devices; all local ones by default.
       observe: params -> array [S] kept at every evaluation as history['observed'].
       skip: waves that are done already.
@@ -134,6 +134,8 @@ def train_population(
     Yields:
       One Wave after the other, in order.
     """
+    if plan is None:
+        plan = local_plan(learner.model, train.inputs, learner.batch_size, num_members)
     mesh = member_mesh(plan.num_devices) if mesh is None else mesh
     num_waves = math.ceil(num_members / plan.wave)
     keys = member_keys(seeds, 0, plan.wave, vary)
@@ -147,9 +149,7 @@ def train_population(
         for step, count, loss, seconds in runner.segments():
             if on_segment is not None:
                 done = (index * schedule.num_steps + step) * plan.wave
-                on_segment(
-                    Segment(index, step, count, done, total, loss, seconds, runner.snapshot)
-                )
+                on_segment(Segment(index, step, count, done, total, loss, seconds, runner.snapshot))
         yield runner.finish()
 
 

@@ -1,10 +1,11 @@
 """What a run will do, said before it starts, and what its manifest records about that."""
 
+import dataclasses
 import importlib.metadata
 import math
 import platform
+import shlex
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,10 @@ import jax
 import numpy as np
 
 from catdog_jax.population import Plan
-from catdog_jax.types import Dataset, InputError
+from catdog_jax.train import MemberKeys
+from catdog_jax.types import Data, Dataset, InputError
 from experiments.shared import jobs as job_module
-from experiments.shared.config import TrainConfig
+from experiments.shared.config import OPERATIONAL, TrainConfig
 from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
 from experiments.shared.progress import duration
 from experiments.shared.report import aligned, size
@@ -97,11 +99,9 @@ def step_flops(config: TrainConfig, job: Job, dataset: Dataset) -> float:
     """Count the floating-point operations of one member's step, from its program."""
     plan = Plan("vmap", 1, 1, 1, 0, "direct", 0)
     learner = job_module.job_learner(config, job, dataset, plan)
-    keys = job_module.MemberKeys(*[jax.eval_shape(lambda: jax.random.key(0))] * 3)
+    keys = MemberKeys(*[jax.eval_shape(lambda: jax.random.key(0))] * 3)
     shape = (job.recipe.batch_size, *dataset.train.images.shape[1:])
-    batch = job_module.Data(
-        jax.ShapeDtypeStruct(shape, np.uint8), jax.ShapeDtypeStruct(shape[:1], np.int32)
-    )
+    batch = Data(jax.ShapeDtypeStruct(shape, np.uint8), jax.ShapeDtypeStruct(shape[:1], np.int32))
     state = jax.eval_shape(learner.init, keys)
     cost = jax.jit(learner.step).lower(state, keys, batch).cost_analysis()
     return float(cost["flops"]) if cost else math.nan
@@ -149,13 +149,32 @@ def check_disk(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> No
         )
 
 
+def command_line(config: TrainConfig, experiment: str) -> str:
+    """Write the command that makes the run: every setting that is not a default.
+
+    Where things lie on this machine is left out, but for a mark that a folder is needed.
+    """
+    words = []
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if item.name == "data_dir" and value is not None:
+            words.append("--data_dir=DIR")
+        elif item.name not in OPERATIONAL and value != item.default:
+            words.append(shlex.quote(f"--{item.name}={value}"))
+    return " ".join(["python", "-m", f"experiments.{experiment}", *words])
+
+
 def manifest_facts(
-    config: TrainConfig, dataset: Dataset, jobs: Sequence[Job], plans: Sequence[Plan]
+    config: TrainConfig,
+    experiment: str,
+    dataset: Dataset,
+    jobs: Sequence[Job],
+    plans: Sequence[Plan],
 ) -> dict[str, Any]:
-    """Collect what a run folder records beside the recipe: how to read it, and where it was made."""
+    """Collect what a manifest records beside the recipe: how to read the run, where it was made."""
     mean, std = job_module.channel_statistics(dataset)
     return {
-        "command": " ".join(["python", "-m", "experiments", *sys.argv[1:]]),
+        "command": command_line(config, experiment),
         "parts": [{"model": job.entry, "part": job.part} for job in jobs],
         "plans": {job.entry: plan._asdict() for job, plan in zip(jobs, plans, strict=True)},
         "inputs": {

@@ -10,7 +10,9 @@ from catdog_jax.types import InputError
 SEED_MAX = 2**32 - 1
 
 
-def setting(default: Any, help: str, *, low: Any = None, high: Any = None, above: Any = None) -> Any:
+def setting(
+    default: Any, help: str, *, low: Any = None, high: Any = None, above: Any = None
+) -> Any:
     """Declare a field with its help line and its allowed range (`above` is exclusive)."""
     return field(default=default, metadata={"help": help, "low": low, "high": high, "above": above})
 
@@ -26,7 +28,9 @@ class TrainConfig:
     )
     data_dir: str | None = setting(None, "folder of the pictures, or of prepared TFDS data sets")
     classes: str = setting("", "classes to tell apart, like cat,dog; empty: the data set's own")
-    image_size: int = setting(0, "pixels a side, 8 to 1024; 0: the data set's default", low=0, high=1024)
+    image_size: int = setting(
+        0, "pixels a side, 8 to 1024; 0: the data set's default", low=0, high=1024
+    )
     models: str = setting(
         "",
         "list of linear, mlp, cnn, resnet, each with settings if wanted "
@@ -41,17 +45,27 @@ class TrainConfig:
         "sgd, adam, adamw, nadamw, lion, rmsprop, lamb or muon, with settings if wanted "
         "(sgd:momentum=0.95); unset: by model and data set",
     )
-    learning_rate: float | None = setting(None, "top of the schedule; unset: by model and data set", above=0.0)
+    learning_rate: float | None = setting(
+        None, "top of the schedule; unset: by model and data set", above=0.0
+    )
     weight_decay: float | None = setting(None, "unset: by model and data set", low=0.0)
-    schedule: str = setting("cosine", "constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)")
+    schedule: str = setting(
+        "cosine", "constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)"
+    )
     clip_norm: float = setting(0.0, "longest gradient let through; 0: any", low=0.0)
-    label_smoothing: float = setting(0.0, "share of the target spread over all classes", low=0.0, high=0.999)
-    augment: str | None = setting(None, "none, or a list of flip,shift,cutout; unset: by model and data set")
+    label_smoothing: float = setting(
+        0.0, "share of the target spread over all classes", low=0.0, high=0.999
+    )
+    augment: str | None = setting(
+        None, "none, or a list of flip,shift,cutout; unset: by model and data set"
+    )
     vary: str = setting("init", "what differs between members: a list of init,order,augment")
     init_seed: int = setting(0, "of the starting weights", low=0, high=SEED_MAX)
     order_seed: int = setting(0, "of the order of the examples", low=0, high=SEED_MAX)
     augment_seed: int = setting(0, "of the augmentation", low=0, high=SEED_MAX)
-    eval_every: int | None = setting(None, "steps between evaluations; unset: a tenth of the steps", low=1)
+    eval_every: int | None = setting(
+        None, "steps between evaluations; unset: a tenth of the steps", low=1
+    )
     out_dir: str = setting("runs", "where run folders are made")
     name: str = setting("", "of the run folder; empty: made from the settings")
     wave: int = setting(0, "members that train together; 0: as many as fit in memory", low=0)

@@ -10,10 +10,15 @@ import numpy as np
 from catdog_jax.augment import augmenter, parse_augment
 from catdog_jax.models.build import build_model, recipe_for
 from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Plan, Schedule, Seeds, make_plan
-from catdog_jax.population.devices import total_memory
+from catdog_jax.population import Plan, Schedule, Seeds, local_plan
 from catdog_jax.population.plan import tree_bytes
-from catdog_jax.train import PRECISIONS, Learner, MemberKeys, make_learner, normaliser, steps_per_epoch
+from catdog_jax.train import (
+    PRECISIONS,
+    Learner,
+    make_learner,
+    normaliser,
+    steps_per_epoch,
+)
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
 from experiments.shared.config import OPERATIONAL, TrainConfig, check_ranges
 
@@ -90,18 +95,15 @@ def make_jobs(config: TrainConfig, dataset: Dataset, entries: tuple[str, ...]) -
 
 
 def job_plan(config: TrainConfig, job: Job, dataset: Dataset, strategy: str, wave: int) -> Plan:
-    """Plan one job on this machine; see `make_plan`."""
-    size = (job.recipe.batch_size, *dataset.train.images.shape[1:])
-    data_bytes = sum(x.nbytes for x in (dataset.train.images, dataset.test.images))
+    """Plan one job on this machine; see `local_plan`."""
+    images = dataset.train.images
     logits = 4 * len(dataset.class_names) * (len(dataset.test.labels) + TRAIN_EVAL_EXAMPLES)
-    return make_plan(
+    return local_plan(
         job.model,
-        jax.ShapeDtypeStruct(size, np.float32),
-        num_members=config.num_members,
-        num_devices=jax.local_device_count(),
-        backend=jax.default_backend(),
-        memory=total_memory(),
-        fixed_bytes=data_bytes + logits,
+        images,
+        job.recipe.batch_size,
+        config.num_members,
+        fixed_bytes=images.nbytes + dataset.test.images.nbytes + logits,
         strategy=strategy,
         wave=wave,
     )

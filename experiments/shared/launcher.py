@@ -104,13 +104,20 @@ def parse_flags(argv: Sequence[str], config_class: type) -> Any:
                 flag_values=values,
                 serializer=flags.ArgumentSerializer(),
             )
-    positional = next((f.name for f in dataclasses.fields(config_class) if _plain_type(hints[f.name]) is tuple), None)
+    positional = next(
+        (f.name for f in dataclasses.fields(config_class) if _plain_type(hints[f.name]) is tuple),
+        None,
+    )
     try:
         rest = values(list(argv))[1:]
     except flags.Error as error:
         text = " ".join(str(error).split())
         raise InputError(f"{text}; see --helpshort") from None
-    given = {item.name: values[item.name].value for item in dataclasses.fields(config_class) if item.name != positional}
+    given = {
+        item.name: values[item.name].value
+        for item in dataclasses.fields(config_class)
+        if item.name != positional
+    }
     if positional is not None:
         given[positional] = tuple(rest)
     elif rest:
@@ -127,7 +134,11 @@ def help_text(module_name: str, config_class: type) -> str:
             continue
         default = "" if item.default in (None, "", ()) else f" (default {item.default})"
         lines.append(f"  --{item.name}{default}")
-        lines.append(textwrap.fill(item.metadata["help"], 92, initial_indent=" " * 6, subsequent_indent=" " * 6))
+        lines.append(
+            textwrap.fill(
+                item.metadata["help"], 92, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
+        )
     return "\n".join(lines)
 
 

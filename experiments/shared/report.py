@@ -40,7 +40,14 @@ def table(data: xr.Dataset, timings: Mapping[str, Mapping[str, float]]) -> str:
     unbalanced = _unbalanced(data)
     head = ["model", "parameters", "test accuracy", "min", "max"]
     head += ["balanced"] if unbalanced else []
-    head += ["ensemble", "disagreement", "weight distance", "(relative)", "seconds", "member-steps/s"]
+    head += [
+        "ensemble",
+        "disagreement",
+        "weight distance",
+        "(relative)",
+        "seconds",
+        "member-steps/s",
+    ]
     body = []
     for row in rows:
         spent = timings.get(row.model, {})
@@ -68,7 +75,10 @@ def table(data: xr.Dataset, timings: Mapping[str, Mapping[str, float]]) -> str:
         for row in rows
         if row.num_frozen
     ]
-    members = f"{data.sizes['member']} members each; ± is one standard deviation over members"
+    members = (
+        f"{data.sizes['member']} members each; ± is one standard deviation over members; "
+        "seconds count all of a model's work, member-steps/s its training steps alone"
+    )
     return "\n".join([*aligned([head, *body]), members, *frozen])
 
 

@@ -11,7 +11,8 @@ from catdog_jax.analysis import agreement, distance
 from catdog_jax.types import Dataset
 from experiments.shared.jobs import Job
 
-NUM_PICTURES = 64  # test pictures kept in the results, so that a sheet of them needs no data
+NUM_PICTURES = 256  # test pictures kept in the results, so that a sheet of them needs no data
+PICTURE_BYTES = 4 * 2**20  # and what they may take
 
 
 class Trained(NamedTuple):
@@ -20,12 +21,12 @@ class Trained(NamedTuple):
     Attributes:
       steps: [E].
       arrays: name -> [M, ...], of the waves, in the order of the members.
-      params: weights stacked over members.
+      weights: [M, D], all weights of each member.
     """
 
     steps: np.ndarray
     arrays: Mapping[str, np.ndarray]
-    params: Any
+    weights: np.ndarray
 
 
 def assemble(
@@ -51,8 +52,8 @@ def assemble(
     logits = np.stack([t.arrays["test_logits"] for t in trained])
     labels = dataset.test.labels
     pairs = ("model", "member", "other_member")
-    distances, relatives = zip(*(_distances(t.params) for t in trained), strict=True)
-    shown = picture_rows(labels)
+    distances, relatives = zip(*(_distances(t.weights) for t in trained), strict=True)
+    shown = picture_rows(labels, dataset.test.images[0].nbytes)
     per_member = ("model", "member")
     variables = {
         "train_loss": over_evals("train_loss"),
@@ -61,7 +62,9 @@ def assemble(
         "test_accuracy": over_evals("test_accuracy"),
         "test_balanced_accuracy": (
             per_member,
-            np.stack([agreement.balanced_accuracy(agreement.predictions(x), labels) for x in logits]),
+            np.stack(
+                [agreement.balanced_accuracy(agreement.predictions(x), labels) for x in logits]
+            ),
         ),
         "logits": (("model", "member", "example", "class"), logits),
         "label": (("example",), labels),
@@ -82,7 +85,10 @@ def assemble(
         "model": np.array([job.entry for job in jobs], dtype=object),
         "member": np.arange(logits.shape[1]),
         "class": np.array(dataset.class_names, dtype=object),
-        "step": (("model", "eval"), np.stack([_repeat_last(t.steps, num_evals, 0) for t in trained])),
+        "step": (
+            ("model", "eval"),
+            np.stack([_repeat_last(t.steps, num_evals, 0) for t in trained]),
+        ),
     }
     data = xr.Dataset(variables, coordinates)
     data.attrs = {"dataset": dataset.name, "recipe": json.dumps(facts, sort_keys=True)}
@@ -91,16 +97,15 @@ def assemble(
     return data
 
 
-def picture_rows(labels: np.ndarray) -> np.ndarray:
-    """Choose the test pictures that the results keep: as many of each class as there are, evenly."""
+def picture_rows(labels: np.ndarray, picture_bytes: int) -> np.ndarray:
+    """Choose the test pictures that the results keep: the first few of each class."""
     classes = np.unique(labels)
-    each = NUM_PICTURES // len(classes)
+    each = min(NUM_PICTURES, PICTURE_BYTES // picture_bytes) // len(classes)
     rows = [np.flatnonzero(labels == c)[: max(each, 1)] for c in classes]
     return np.sort(np.concatenate(rows))
 
 
-def _distances(params: Any) -> tuple[np.ndarray, np.ndarray]:
-    weights = distance.flatten_members(params)
+def _distances(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     apart = distance.pairwise_weight_distance(weights)
     return apart, distance.relative_weight_distance(apart, distance.weight_norms(weights))
 

@@ -1,5 +1,6 @@
 """Trains the populations of a config into a run folder, and goes on where one was left."""
 
+import dataclasses
 import math
 import signal
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from catdog_jax.analysis import distance
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.data import dataset_spec, load_dataset
 from catdog_jax.population import Plan, Snapshot, parse_vary, train_population, use_all_cores
@@ -60,9 +62,12 @@ def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
         if folder.finished:
             print(f"already done: {folder.path} holds these members; nothing is trained")
             return open_run(folder.path), folder.path
+        # A run that holds more members than asked for keeps them.
+        config = dataclasses.replace(config, num_members=folder.recipe["num_members"])
         plans = _recorded_plans(folder, config, jobs, plans, dataset)
-        folder.update_manifest(**manifest_facts(config, dataset, jobs, plans))
-        folder.write_files(dataset.files)
+        folder.update_manifest(**manifest_facts(config, experiment, dataset, jobs, plans))
+        if dataset.name == "folder":
+            folder.write_files(dataset.files)
         print(announcement(config, dataset, jobs, plans, folder.path), flush=True)
         for job, plan in zip(jobs, plans, strict=True):
             _train_job(folder, config, dataset, job, plan, vary)
@@ -216,13 +221,13 @@ class _Keeper:
 
 def _trained(folder: RunFolder, job: Job, plan: Plan, num_members: int) -> Trained:
     """Join the waves of one model and leave out the members that were not asked for."""
-    waves = [
-        folder.load_wave(job.part, w) for w in range(math.ceil(num_members / plan.wave))
-    ]
+    indices = range(math.ceil(num_members / plan.wave))
+    waves = [folder.load_wave(job.part, index) for index in indices]
     found = [wave for wave in waves if wave is not None]
     arrays = {
         name: np.concatenate([wave[name] for wave in found])[:num_members]
         for name in found[0]
         if name != "steps"
     }
-    return Trained(found[0]["steps"], arrays, folder.load_params(job.part, num_members))
+    weights = [distance.flatten_members(folder.load_params(job.part, index)) for index in indices]
+    return Trained(found[0]["steps"], arrays, np.concatenate(weights)[:num_members])

@@ -1,0 +1,168 @@
+"""From a finished run to its figures: picks the arrays, `catdog_jax.figures` draws them."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from catdog_jax.analysis import agreement, first_layer, trajectory
+from catdog_jax.figures import data_sheet as sheet
+from catdog_jax.figures import final_accuracy as final
+from catdog_jax.figures import first_layer as layer
+from catdog_jax.figures import learning_curves as curves
+from catdog_jax.figures import pairwise
+from catdog_jax.figures import trajectories as paths
+from catdog_jax.store import Run
+from experiments.shared.report import summaries
+
+SHOWN_MEMBERS = 5
+
+
+def draw(run: Run, folder: Path, table: Mapping[str, Callable[[Run], Figure]]) -> None:
+    """Draw every figure of a table into `folder/figures`, where it is not there yet."""
+    place = folder / "figures"
+    place.mkdir(exist_ok=True)
+    stamp = f"{run.data.sizes['member']} members"
+    for name, figure in table.items():
+        path = place / f"{name}.png"
+        if path.exists() and _stamp(path) == stamp:
+            continue
+        if sys.stderr.isatty():
+            print(f"drawing {name} …", end="\r", file=sys.stderr, flush=True)
+        part = path.with_suffix(".part")
+        figure(run).savefig(part, format="png", dpi=150, metadata={"Comment": stamp})
+        part.replace(path)
+
+
+def learning_curves(run: Run) -> Figure:
+    """Accuracy over steps, every member."""
+    data = run.data
+    return curves.learning_curves(
+        data["step"].values,
+        data["train_accuracy"].values,
+        data["test_accuracy"].values,
+        data["frozen_step"].values,
+        models(run),
+        chance=chance(run),
+        command=command(run),
+        note=source(run),
+    )
+
+
+def final_accuracy(run: Run) -> Figure:
+    """Final test accuracy of every member."""
+    return final.final_accuracy(
+        run.data["test_accuracy"].values[:, :, -1],
+        np.array([row.ensemble_accuracy for row in summaries(run.data)]),
+        run.data["frozen_step"].values,
+        models(run),
+        chance=chance(run),
+        command=command(run),
+        note=source(run),
+    )
+
+
+def disagreement(run: Run) -> Figure:
+    """On how many test pictures every two members disagree."""
+    return pairwise.disagreement(
+        _alive_pairs(run, "disagreement"), models(run), command=command(run), note=source(run)
+    )
+
+
+def weight_distance(run: Run) -> Figure:
+    """How far apart the final weights of every two members lie."""
+    return pairwise.weight_distance(
+        _alive_pairs(run, "relative_weight_distance"),
+        models(run),
+        command=command(run),
+        note=source(run),
+    )
+
+
+def trajectories(run: Run) -> Figure:
+    """Every member's path in the plane of its model's two principal components."""
+    planes = [trajectory.principal_plane(sketches) for sketches in run.data["sketch"].values]
+    return paths.trajectories(
+        np.stack([plane.coordinates for plane in planes]),
+        np.stack([plane.explained for plane in planes]),
+        run.data["frozen_step"].values,
+        models(run),
+        command=command(run),
+        note=source(run),
+    )
+
+
+def first_layer_weights(run: Run) -> Figure:
+    """What the first layer of several members looks for."""
+    shape = tuple(run.manifest["inputs"]["shape"])
+    pictures = {}
+    for entry in models(run):
+        kernel = first_layer.first_kernel(run.params[entry], shape)
+        if kernel is None:
+            continue
+        kernel = kernel[:SHOWN_MEMBERS]
+        two_classes = kernel.ndim == 3 and kernel.shape[2] == 2 == run.data.sizes["class"]
+        make = first_layer.class_difference if two_classes else first_layer.weight_pictures
+        pictures[entry] = make(kernel, shape)
+    return layer.first_layer(
+        pictures,
+        num_members=run.data.sizes["member"],
+        command=command(run),
+        note=source(run),
+        max_members=SHOWN_MEMBERS,
+    )
+
+
+def data_sheet(run: Run) -> Figure:
+    """Test pictures with the votes of the last model's members."""
+    data = run.data
+    shown = data["picture_example"].values
+    alive = data["frozen_step"].values[-1] < 0
+    logits = data["logits"].values[-1][alive if alive.any() else slice(None)]
+    return sheet.data_sheet(
+        data["picture"].values,
+        data["label"].values[shown],
+        agreement.votes(logits[:, shown]),
+        [str(name) for name in data["class"].values],
+        model=models(run)[-1],
+        num_members=len(logits),
+        command=command(run),
+        note=source(run),
+    )
+
+
+def models(run: Run) -> list[str]:
+    """The entries of --models."""
+    return [str(entry) for entry in run.data["model"].values]
+
+
+def chance(run: Run) -> float:
+    """Accuracy of always saying the most frequent class of the test examples."""
+    counts = np.bincount(run.data["label"].values, minlength=run.data.sizes["class"])
+    return float(counts.max() / counts.sum())
+
+
+def command(run: Run) -> str:
+    """The command that makes the run."""
+    return str(run.manifest["command"])
+
+
+def source(run: Run) -> str:
+    """One sentence on the data."""
+    return f"Data: {run.data.attrs['dataset']}, {run.data.sizes['example']:,} test pictures."
+
+
+def _alive_pairs(run: Run, name: str) -> np.ndarray:
+    values = run.data[name].values.copy()
+    lost = run.data["frozen_step"].values >= 0
+    values[lost[:, :, None] | lost[:, None, :]] = np.nan
+    return values
+
+
+def _stamp(path: Path) -> str:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return str(image.info.get("Comment", ""))

@@ -1,0 +1,90 @@
+"""Small populations that the tests of the engine train."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from catdog_jax import population as pop
+from catdog_jax.augment import augmenter
+from catdog_jax.models.build import build_model
+from catdog_jax.optimizers import make_optimizer
+from catdog_jax.population.keys import DEFAULT_SEEDS
+from catdog_jax.train import make_learner, normaliser
+from catdog_jax.types import Data, Model
+
+SHAPE = (8, 8, 3)
+ALL = ("init", "order", "augment")
+
+
+def examples(num=96, seed=0) -> Data:
+    """Noise with a faint class: learnable, and not in a few steps."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, num).astype(np.int32)
+    images = (
+        rng.normal(120, 50, (num, *SHAPE)) + 30 * labels[:, None, None, None] * np.eye(8)[..., None]
+    )
+    return Data(images.clip(0, 255).astype(np.uint8), labels)
+
+
+def plan(strategy="map", wave=4, num_devices=4, microbatch=0, conv="direct") -> pop.Plan:
+    """A plan by hand, so that a test says what it tests."""
+    chunk = {"map": 1, "chunk": 2, "vmap": wave // num_devices}[strategy]
+    return pop.Plan(strategy, chunk, wave, num_devices, microbatch, conv, 0)
+
+
+def learner(entry="mlp:width=16", model: Model | None = None, augment=("flip", "shift"), **options):
+    """A learner of a registered model on 8 x 8 pictures."""
+    conv = {"conv": options.pop("conv")} if "conv" in options else {}
+    model = model or build_model(entry, SHAPE, 2, **conv)
+    tx = options.pop("tx", None) or make_optimizer("adam", 3e-3, num_steps=40, schedule="cosine")
+    return make_learner(
+        model,
+        tx,
+        batch_size=options.pop("batch_size", 16),
+        preprocess=normaliser((0.5,) * 3, (0.2,) * 3),
+        augment=augmenter(augment),
+        **options,
+    )
+
+
+def train(learner, plan, num_members=4, steps=10, eval_every=5, **options) -> list[pop.Wave]:
+    """Train on the examples and give all waves."""
+    data = options.pop("data", None) or examples()
+    return list(
+        pop.train_population(
+            learner,
+            data,
+            pop.Schedule(steps, eval_every),
+            num_members=num_members,
+            plan=plan,
+            evaluations={"test": examples(40, seed=1)},
+            **options,
+        )
+    )
+
+
+def assert_same_bits(one, other, rows=slice(None)):
+    """Hold two pytrees of arrays equal, bit for bit, in the given members."""
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(np.asarray(a)[rows], np.asarray(b)[rows])
+
+
+def differs(one, other) -> bool:
+    """Tell whether any leaf differs anywhere."""
+    return any(
+        bool(np.any(np.asarray(a) != np.asarray(b)))
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    )
+
+
+def poisoned_model(member: int, seeds=DEFAULT_SEEDS) -> Model:
+    """An MLP whose start is not a number for one member, told by its key."""
+    base = build_model("mlp:width=16", SHAPE, 2)
+    bad = jax.random.key_data(pop.member_keys(seeds, member, member + 1).init[0])
+
+    def init(key):
+        params = base.init(key)
+        poison = jnp.where((jax.random.key_data(key) == bad).all(), jnp.nan, 0.0)
+        return jax.tree.map(lambda x: x + poison, params)
+
+    return base._replace(init=init)

@@ -1,0 +1,235 @@
+"""A member is a function of its keys: not of neighbours, waves, devices, segments or strategy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from populations import (
+    ALL,
+    assert_same_bits,
+    differs,
+    examples,
+    learner,
+    plan,
+    poisoned_model,
+    train,
+)
+
+from catdog_jax import population as pop
+from catdog_jax.population import waves
+from catdog_jax.population.devices import member_mesh
+from catdog_jax.train import MemberKeys, batch_at, epoch_order
+
+ENTRIES = ("linear", "mlp:width=16", "cnn:widths=4-8", "resnet:widths=4-8")
+# Two programs order their sums differently: 1e-7 after a step, growing with the steps.
+TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
+
+
+def solo(learner, member, steps, vary=("init",)):
+    """Train one member in a plain Python loop, with nothing of the engine but its order."""
+    keys = pop.member_keys(pop.Seeds(), member, member + 1, vary)
+    keys = MemberKeys(*(key if key.ndim == 0 else key[0] for key in keys))
+    data = examples()
+    state = learner.init(keys)
+    step = jax.jit(learner.step)
+    for t in range(steps):
+        order = epoch_order(keys.order, jnp.int32(t // 6), 96)
+        state, _ = step(state, keys, batch_at(order, jnp.int32(t), data, 16))
+    return state
+
+
+@pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_member_equals_its_solo_run(entry, strategy):
+    conv = (
+        {}
+        if entry[:3] in ("lin", "mlp")
+        else {"conv": "direct" if strategy == "map" else "patches"}
+    )
+    several = learner(entry, **conv)
+    (wave,) = train(several, plan(strategy, 4, 2), steps=8, vary=ALL)
+    for member in (0, 3):
+        alone = solo(learner(entry), member, 8, ALL)
+        for a, b in zip(jax.tree.leaves(wave.params), jax.tree.leaves(alone.params), strict=True):
+            np.testing.assert_allclose(a[member], b, **TOLERANCE)
+
+
+@pytest.mark.parametrize("strategy", ["map", "vmap"])
+def test_shared_streams_equal_solo_runs(strategy):
+    (wave,) = train(learner(), plan(strategy, 4, 2), steps=8)
+    alone = solo(learner(), 2, 8)
+    for a, b in zip(jax.tree.leaves(wave.params), jax.tree.leaves(alone.params), strict=True):
+        np.testing.assert_allclose(a[2], b, **TOLERANCE)
+
+
+@pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
+def test_the_same_program_twice_gives_the_same_bits(strategy):
+    one, two = (train(learner(), plan(strategy, 8, 4), 8, steps=30) for _ in range(2))
+    assert_same_bits(one[0].params, two[0].params)
+    assert_same_bits(one[0].history, two[0].history)
+
+
+@pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
+def test_a_member_that_is_not_a_number_is_not_felt(strategy):
+    healthy = train(learner(), plan(strategy, 8, 2), 8, steps=30)[0]
+    sick = train(learner(model=poisoned_model(3)), plan(strategy, 8, 2), 8, steps=30)[0]
+    others = [i for i in range(8) if i != 3]
+    assert sick.frozen_step.tolist() == [-1, -1, -1, 0, -1, -1, -1, -1]
+    assert_same_bits(healthy.params, sick.params, others)
+    assert_same_bits(healthy.history, sick.history, others)
+    assert np.isnan(sick.history["test_loss"][3]).all()
+
+
+def test_starts_differ_between_members_in_every_random_leaf():
+    for entry in ENTRIES:
+        (wave,) = train(learner(entry), plan("map", 4, 4), steps=1)
+        for leaf in jax.tree.leaves(wave.params):
+            flat = leaf.reshape(4, -1)
+            assert all(np.any(flat[i] != flat[j]) for i in range(4) for j in range(i))
+
+
+def test_other_starts_of_the_neighbours_are_not_felt():
+    """Member 4 is the same in a wave of members 4..7 and in one of 4 and 5."""
+    one = train(learner(), plan("map", 4, 2), 8, steps=20)
+    other = train(learner(), plan("map", 2, 2), 8, steps=20)
+    np.testing.assert_allclose(
+        one[1].history["test_loss"][0], other[2].history["test_loss"][0], rtol=1e-4
+    )
+    assert [w.start for w in one] == [0, 4]
+    assert [w.start for w in other] == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("entry", ["mlp:width=16", "cnn:widths=4-8"])
+def test_one_device_and_four_agree(entry):
+    apart = train(learner(entry), plan("map", 8, 4), 8, steps=20)[0]
+    together = train(learner(entry), plan("map", 8, 1), 8, steps=20)[0]
+    assert_same_bits(apart.params, together.params)
+    assert_same_bits(apart.history, together.history)
+
+
+def test_the_streams_do_what_they_are_named_for():
+    def starts_and_ends(seeds):
+        kept = []
+        wave = train(
+            learner(), plan("map", 4, 4), steps=6, seeds=seeds,
+            restore=lambda _, start: kept.append(start.state.params),
+        )[0]  # fmt: skip
+        return kept[0], wave.params
+
+    start, end = starts_and_ends(pop.Seeds())
+    for seeds in (pop.Seeds(order=1), pop.Seeds(augment=1)):
+        other_start, other_end = starts_and_ends(seeds)
+        assert_same_bits(start, other_start)
+        assert differs(end, other_end)
+    other_start, _ = starts_and_ends(pop.Seeds(init=1))
+    assert differs(start, other_start)
+
+
+def test_only_the_varied_stream_makes_members_differ():
+    wave = train(learner(augment=()), plan("map", 4, 4), steps=6, vary=("augment",))[0]
+    for leaf in jax.tree.leaves(wave.params):
+        assert np.all(leaf == leaf[:1])
+    wave = train(learner(), plan("map", 4, 4), steps=6, vary=("augment",))[0]
+    assert any(np.any(leaf != leaf[:1]) for leaf in jax.tree.leaves(wave.params))
+
+
+@pytest.mark.parametrize("strategy", ["map", "vmap"])
+def test_segments_of_any_length_give_the_same_bits(strategy, monkeypatch):
+    monkeypatch.setattr(waves, "SEGMENT_SECONDS", 0.0)  # one step each
+    steps = []
+    one = train(
+        learner(), plan(strategy, 4, 2), steps=20, on_segment=lambda s: steps.append(s.steps)
+    )[0]
+    assert steps == [1] * 20
+    monkeypatch.setattr(waves, "SEGMENT_SECONDS", 1e9)
+    other = train(learner(), plan(strategy, 4, 2), steps=20, eval_every=20)[0]
+    assert_same_bits(one.params, other.params)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 7, 19, 20])
+def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(stop_at, monkeypatch):
+    monkeypatch.setattr(waves, "SEGMENT_SECONDS", 0.0)
+    whole = train(learner(), plan("map", 4, 2), steps=20, vary=ALL)[0]
+    saved = []
+
+    def stop(segment):
+        if segment.step == stop_at:
+            saved.append(segment.snapshot())
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(learner(), plan("map", 4, 2), steps=20, vary=ALL, on_segment=stop)
+    resumed = train(
+        learner(), plan("map", 4, 2), steps=20, vary=ALL, restore=lambda wave, like: saved[0]
+    )[0]
+    assert_same_bits(whole.params, resumed.params)
+    assert_same_bits(whole.history, resumed.history)
+    assert_same_bits(whole.logits, resumed.logits)
+
+
+def test_a_snapshot_is_a_copy_that_later_steps_leave_alone(monkeypatch):
+    monkeypatch.setattr(waves, "SEGMENT_SECONDS", 0.0)
+    taken = []
+
+    def keep(segment):
+        snapshot = segment.snapshot()
+        taken.append((snapshot, jax.tree.map(np.copy, snapshot.state.params)))
+
+    train(learner(), plan("map", 4, 2), steps=6, on_segment=keep)
+    for snapshot, copy in taken:
+        assert_same_bits(snapshot.state.params, copy)
+    assert differs(taken[0][1], taken[-1][1])
+
+
+COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+@pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
+@pytest.mark.parametrize("entry", ["mlp:width=16", "cnn:widths=4-8"])
+def test_the_compiled_step_holds_no_collective(entry, strategy):
+    keys = pop.member_keys(pop.Seeds(), 0, 8)
+    program = pop.Program(
+        learner(entry), keys, examples(), {}, plan(strategy, 8, 4), member_mesh(4)
+    )
+    text = program.lower_segment(keys).compile().as_text()
+    assert "while" in text
+    assert not [name for name in COLLECTIVES if name in text]
+
+
+def test_the_data_is_an_argument_and_no_constant_of_the_program():
+    keys = pop.member_keys(pop.Seeds(), 0, 4)
+    sizes = []
+    for num in (96, 960):
+        program = pop.Program(learner(), keys, examples(num), {}, plan(), member_mesh(4))
+        sizes.append(len(program.lower_segment(keys).as_text()))
+    assert sizes[1] < sizes[0] + 1000
+
+
+def test_microbatches_inside_the_engine_agree():
+    one = train(learner("cnn:widths=4-8"), plan("map", 4, 4), steps=5)[0]
+    two = train(learner("cnn:widths=4-8", microbatch=4), plan("map", 4, 4), steps=5)[0]
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
+        np.testing.assert_allclose(a, b, **TOLERANCE)
+
+
+def test_what_is_observed_is_kept_at_every_evaluation():
+    wave = train(
+        learner("linear"), plan("map", 4, 4), steps=10, eval_every=4,
+        observe=lambda params: jnp.stack([jnp.sum(x) for x in jax.tree.leaves(params)]),
+    )[0]  # fmt: skip
+    assert wave.steps.tolist() == [0, 4, 8, 10]
+    assert wave.history["observed"].shape == (4, 4, 2)
+    sums = np.stack([x.reshape(4, -1).sum(1) for x in jax.tree.leaves(wave.params)], 1)
+    np.testing.assert_allclose(wave.history["observed"][:, -1], sums, rtol=1e-4, atol=1e-5)
+    labels = examples(40, seed=1).labels
+    right = (wave.logits["test"].argmax(2) == labels).mean(1)
+    np.testing.assert_allclose(wave.history["test_accuracy"][:, -1], right, rtol=1e-6)
+
+
+def test_finished_waves_are_skipped():
+    waves = train(learner("linear"), plan("map", 4, 4), 12, steps=2, skip=(0, 1))
+    assert [wave.index for wave in waves] == [2]

@@ -1,0 +1,64 @@
+"""The plan is a pure function of config, kind of device and total memory."""
+
+import jax
+import numpy as np
+import pytest
+
+from catdog_jax.models.build import build_model
+from catdog_jax.population import make_plan
+from catdog_jax.types import InputError
+
+GIB = 2**30
+
+
+def plan(entry="mlp", **options):
+    model = build_model(entry, (32, 32, 3), 2)
+    settings = {"num_members": 32, "num_devices": 2, "backend": "cpu", "memory": 8 * GIB, **options}
+    return make_plan(model, jax.ShapeDtypeStruct((64, 32, 32, 3), np.float32), **settings)
+
+
+@pytest.mark.parametrize(
+    ("entry", "backend", "strategy", "conv", "microbatch"),
+    [
+        ("linear", "cpu", "vmap", "patches", 0),
+        ("mlp", "cpu", "map", "direct", 0),
+        ("cnn", "cpu", "map", "direct", 8),
+        ("cnn", "gpu", "vmap", "patches", 0),
+        ("mlp", "tpu", "vmap", "patches", 0),
+    ],
+)
+def test_the_written_rule(entry, backend, strategy, conv, microbatch):
+    got = plan(entry, backend=backend)
+    assert (got.strategy, got.conv, got.microbatch) == (strategy, conv, microbatch)
+
+
+def test_waves_are_whole_and_cover_the_members():
+    for members in (1, 2, 3, 7, 32, 100):
+        for devices in (1, 2, 4):
+            got = plan(num_members=members, num_devices=devices)
+            assert got.wave % devices == 0
+            assert got.wave - members < devices
+
+
+def test_less_memory_means_more_waves_of_nearly_equal_size():
+    whole = plan("mlp", num_members=1000, memory=8 * GIB)
+    less = plan("mlp", num_members=1000, memory=GIB // 2)
+    assert whole.wave == 1000
+    assert less.wave < 1000
+    waves = -(-1000 // less.wave)
+    assert waves * less.wave - 1000 < 2 * waves
+    assert less.wave // 2 * less.bytes_per_member < GIB // 4
+
+
+def test_a_wave_by_hand_is_rounded_up_to_the_devices():
+    assert plan(wave=5).wave == 6
+    assert plan(wave=5, strategy="chunk").wave == 6
+
+
+def test_too_little_memory_is_refused():
+    with pytest.raises(InputError, match="one member needs about .* GiB on a device that has"):
+        plan("cnn", memory=2**20)
+    with pytest.raises(InputError, match="wave 1000000 is more than memory holds; give at most"):
+        plan("mlp", wave=1_000_000)
+    with pytest.raises(InputError, match="strategy 'mop'; allowed: auto, map, chunk, vmap"):
+        plan(strategy="mop")
