@@ -1,0 +1,125 @@
+"""Signed distances to plane shapes, how they cover pixels, and colours.
+
+A signed distance is negative inside a shape, positive outside, in the units of the coordinates.
+Coordinates are planes [H, W]; sizes are scalars or broadcast against the planes.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Plane = Float[Array, "..."]
+Number = Float[Array, "..."] | float
+Colour = Float[Array, "3"]
+Canvas = Float[Array, "3 H W"]
+
+
+def ellipse(x: Plane, y: Plane, rx: Number, ry: Number) -> Plane:
+    """Measure the distance to an ellipse at the origin, to first order.
+
+    Args:
+      x, y: coordinates.
+      rx, ry: radii > 0.
+
+    Returns:
+      Signed distance, exact on the edge, shape of `x`.
+
+    Source: Quilez, "Ellipsoid - distance", 2008 (value over gradient).
+    """
+    value = jnp.sqrt((x / rx) ** 2 + (y / ry) ** 2 + 1e-9)
+    slope = jnp.sqrt((x / rx**2) ** 2 + (y / ry**2) ** 2 + 1e-9)
+    return value * (value - 1.0) / slope
+
+
+def box(x: Plane, y: Plane, half_width: Number, half_height: Number) -> Plane:
+    """Measure the distance to a box at the origin with the given half sizes."""
+    dx, dy = jnp.abs(x) - half_width, jnp.abs(y) - half_height
+    outside = jnp.sqrt(jnp.maximum(dx, 0.0) ** 2 + jnp.maximum(dy, 0.0) ** 2)
+    return outside + jnp.minimum(jnp.maximum(dx, dy), 0.0)
+
+
+def segment(
+    x: Plane, y: Plane, start: tuple[Number, Number], end: tuple[Number, Number]
+) -> tuple[Plane, Plane]:
+    """Measure the distance to a line segment.
+
+    Returns:
+      The distance (≥ 0), and where along the segment the nearest point lies, 0..1.
+    """
+    px, py = x - start[0], y - start[1]
+    vx, vy = end[0] - start[0], end[1] - start[1]
+    along = jnp.clip((px * vx + py * vy) / (vx * vx + vy * vy + 1e-9), 0.0, 1.0)
+    return jnp.sqrt((px - vx * along) ** 2 + (py - vy * along) ** 2 + 1e-12), along
+
+
+def cone(
+    x: Plane,
+    y: Plane,
+    start: tuple[Number, Number],
+    end: tuple[Number, Number],
+    start_radius: Number,
+    end_radius: Number,
+) -> Plane:
+    """Measure the distance to two discs and the straight sides that touch both.
+
+    Source: Quilez, "Uneven Capsule 2D - distance", 2018.
+    """
+    px, py = x - start[0], y - start[1]
+    vx, vy = end[0] - start[0], end[1] - start[1]
+    h = jnp.maximum(vx * vx + vy * vy, (start_radius - end_radius) ** 2 + 1e-4)
+    across, along = jnp.abs(px * vy - py * vx) / h, (px * vx + py * vy) / h
+    b = start_radius - end_radius
+    c = jnp.sqrt(h - b * b)
+    k, m = c * along - b * across, c * across + b * along
+    n = across**2 + along**2
+    near = jnp.sqrt(h * n + 1e-12) - start_radius
+    far = jnp.sqrt(jnp.maximum(h * (n + 1.0 - 2.0 * along), 1e-12)) - end_radius
+    return jnp.where(k < 0.0, near, jnp.where(k > c, far, m - start_radius))
+
+
+def join(a: Plane, b: Plane, softness: Number) -> Plane:
+    """Unite two shapes, rounding the corner between them.
+
+    Source: Quilez, "Smooth minimum", 2013, quadratic polynomial.
+    """
+    h = jnp.maximum(softness - jnp.abs(a - b), 0.0) / softness
+    return jnp.minimum(a, b) - h * h * softness * 0.25
+
+
+def cover(distance: Plane, pixel: Number) -> Plane:
+    """Estimate how much of each pixel a shape covers, 0..1.
+
+    Args:
+      distance: signed distance.
+      pixel: width of a pixel in the same units.
+    """
+    t = jnp.clip(0.5 - distance / (1.3 * pixel), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def line(distance: Plane, half_width: Number, pixel: Number) -> Plane:
+    """Estimate how much of each pixel a stroke covers; strokes below a pixel turn pale, 0..1.
+
+    Args:
+      distance: distance to the middle of the stroke; the sign does not matter.
+      half_width: half its width.
+      pixel: width of a pixel in the same units.
+    """
+    strength = jnp.minimum(1.0, 2.0 * half_width / pixel)
+    return cover(jnp.abs(distance) - jnp.maximum(half_width, 0.5 * pixel), pixel) * strength
+
+
+def fade(value: Plane, low: Number, high: Number) -> Plane:
+    """Rise smoothly from 0 where value ≤ low to 1 where value ≥ high."""
+    t = jnp.clip((value - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def hsv(hue: Number, saturation: Number, value: Number) -> Colour:
+    """Turn hue, saturation and value (each 0..1, hue periodic) into RGB."""
+    k = (jnp.array([5.0, 3.0, 1.0]) + 6.0 * hue) % 6.0
+    return value - value * saturation * jnp.clip(jnp.minimum(k, 4.0 - k), 0.0, 1.0)
+
+
+def paint(canvas: Canvas, mask: Plane, colour: Colour) -> Canvas:
+    """Lay a colour over the canvas where the mask (0..1) says so."""
+    return canvas + (colour[:, None, None] - canvas) * mask[None]

@@ -1,0 +1,205 @@
+"""The drawn cats and dogs: functions of their keys, hard enough, and not decided by one factor."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from catdog_jax.data.drawing import draw, render
+from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, PATTERNS, sample_factors
+from catdog_jax.data.fingerprint import fingerprint
+from catdog_jax.data.procedural import DATASETS, generate, load
+from catdog_jax.types import InputError
+
+SMALL = {"num_train": 300, "num_valid": 20, "num_test": 40}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """The default data set, its test part larger for steadier estimates."""
+    return load(num_test=2000)
+
+
+def pixel_accuracy(train, test, alpha=3000.0):
+    model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=alpha))
+    model.fit(train.images.reshape(len(train.labels), -1) / 255.0, train.labels)
+    return model.score(test.images.reshape(len(test.labels), -1) / 255.0, test.labels)
+
+
+def best_threshold_accuracy(values, labels):
+    """Reach of a single factor: the best cut, either side being cats."""
+    order = np.argsort(values, kind="stable")
+    cats_minus_dogs = np.cumsum(np.where(labels[order] == 0, 1, -1))
+    last_of_its_value = np.append(np.diff(values[order]) > 0, True)
+    return 0.5 + np.abs(cats_minus_dogs[last_of_its_value]).max() / len(labels)
+
+
+@pytest.mark.parametrize("size", [8, 100])
+def test_render_is_a_function_of_its_key_at_any_size(size):
+    program = jax.jit(jax.vmap(lambda key, label: render(key, label, size)))
+    keys = jax.random.split(jax.random.key(3), 4)
+    labels = jnp.array([0, 1, 0, 1])
+    images = np.asarray(program(keys, labels))
+    assert images.shape == (4, size, size, 3)
+    assert images.dtype == np.float32
+    assert images.min() >= 0.0
+    assert images.max() <= 1.0
+    np.testing.assert_array_equal(images, program(keys, labels))
+    contrast = images.std(axis=(1, 2, 3))
+    assert (contrast > 0.04).all()
+    for i in range(4):
+        for j in range(i):
+            assert np.abs(images[i] - images[j]).mean() > 0.02
+
+
+@pytest.mark.slow  # hundreds of small compilations
+def test_jit_equals_eager():
+    key = jax.random.key(11)
+    eager = render(key, 1, 8)
+    np.testing.assert_allclose(jax.jit(lambda k: render(k, 1, 8))(key), eager, atol=2e-3)
+
+
+def test_label_changes_only_the_cues():
+    key = jax.random.key(5)
+    cat, dog = sample_factors(key, 0), sample_factors(key, 1)
+    for name in ("head_x", "scale", "tilt", "light_angle", "clutter", "noise", "occlusion"):
+        assert cat[name] == dog[name]
+    assert float(abs(cat["ear_hang"] - dog["ear_hang"])) > 0.1
+
+
+def test_factors_move_the_picture():
+    key = jax.random.key(2)
+    factors = sample_factors(key, 0, 0.0)
+    program = jax.jit(lambda f: draw(f, key, 32))
+    base = np.asarray(program(factors))
+    for name, value in {
+        "ear_hang": 1.0,
+        "muzzle_length": 1.0,
+        "whisker_length": 0.0,
+        "head_x": 0.3,
+        "scale": 0.7,
+        "tilt": 0.5,
+        "light_angle": factors["light_angle"] + np.pi,
+        "pattern": (factors["pattern"] + 1.0) % len(PATTERNS),
+        "occlusion": 0.6,
+        "clutter": 1.0,
+        "noise": 0.2,
+    }.items():
+        moved = np.asarray(program({**factors, name: jnp.float32(value)}))
+        assert np.abs(moved - base).max() > 0.03, name
+
+
+def test_picture_does_not_depend_on_its_neighbours():
+    images, labels, factors = generate(600, seed=4, size=8, difficulty=0.5)
+    again, again_labels, again_factors = generate(45, seed=4, size=8, difficulty=0.5, first=241)
+    np.testing.assert_array_equal(again, images[241:286])
+    np.testing.assert_array_equal(again_labels, labels[241:286])
+    for name, values in factors.items():
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(again_factors[name], values[241:286])
+    other, _, _ = generate(45, seed=5, size=8, difficulty=0.5, first=241)
+    assert (other != again).mean() > 0.9
+    assert len(np.unique(images.reshape(600, -1), axis=0)) == 600
+
+
+def test_load_is_repeatable_balanced_and_disjoint(drawn):
+    assert drawn.name == "procedural"
+    assert drawn.class_names == ("cat", "dog")
+    parts = (drawn.train, drawn.valid, drawn.test)
+    assert [len(part.labels) for part in parts] == [4000, 500, 2000]
+    for part in parts:
+        assert part.images.shape == (len(part.labels), 32, 32, 3)
+        assert part.images.dtype == np.uint8
+        assert part.labels.dtype == np.int32
+        assert part.labels.mean() == 0.5
+        assert all(values.shape == part.labels.shape for values in part.factors.values())
+    assert drawn.test.ids[12] == "test/0000012"
+    pictures = [image.tobytes() for part in parts for image in part.images]
+    assert len(set(pictures)) == 6500
+    assert len({name for part in parts for name in part.ids}) == 6500
+    assert drawn.provenance["fingerprint"] == fingerprint(*parts)
+
+
+def test_fingerprint_follows_seed_counts_and_difficulty():
+    first = load(image_size=8, **SMALL)
+    assert load(image_size=8, **SMALL).provenance == first.provenance
+    for change in ({"seed": 1}, {"difficulty": 0.6}, {"num_train": 299}):
+        other = load(image_size=8, **{**SMALL, **change})
+        assert other.provenance["fingerprint"] != first.provenance["fingerprint"]
+    more = load(image_size=8, **{**SMALL, "num_train": 301})
+    np.testing.assert_array_equal(more.train.images[:300], first.train.images)
+    np.testing.assert_array_equal(more.test.images, first.test.images)
+    flipped = dataclasses.replace(first.train, labels=1 - first.train.labels)
+    assert fingerprint(flipped) != fingerprint(first.train)
+
+
+def test_no_factor_decides_and_all_together_do(drawn):
+    train, test = drawn.train, drawn.test
+    table = {}
+    for name, values in train.factors.items():
+        auc = roc_auc_score(train.labels, values)
+        table[name] = (best_threshold_accuracy(values, train.labels), max(auc, 1.0 - auc))
+    print(
+        *(f"{n:17s} accuracy {a:.3f} AUC {b:.3f}" for n, (a, b) in sorted(table.items())), sep="\n"
+    )
+    assert max(accuracy for accuracy, _ in table.values()) < 0.81
+    assert max(auc for _, auc in table.values()) < 0.81
+    assert sum(accuracy > 0.70 for accuracy, _ in table.values()) >= 10
+    for name in ("head_x", "scale", "tilt", "light_angle", "noise", "background_hue"):
+        assert table[name][0] < 0.54, name
+
+    names = sorted(train.factors)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    model.fit(np.stack([train.factors[name] for name in names], 1), train.labels)
+    assert model.score(np.stack([test.factors[name] for name in names], 1), test.labels) > 0.97
+
+
+def test_linear_on_pixels_is_calibrated(drawn):
+    assert 0.62 < pixel_accuracy(drawn.train, drawn.test) < 0.75
+
+
+def test_difficulty_makes_it_harder(drawn):
+    counts = {"num_train": 1500, "num_valid": 1, "num_test": 500}
+    easy, hard = (load(difficulty=d, **counts) for d in (0.0, 1.0))
+    assert pixel_accuracy(easy.train, easy.test) > 0.97
+    assert pixel_accuracy(hard.train, hard.test) < pixel_accuracy(drawn.train, drawn.test)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"difficulty": 1.5}, "difficulty 1.5"),
+        ({"difficulty": float("nan")}, "difficulty nan"),
+        ({"image_size": 7}, "image_size 7"),
+        ({"image_size": 1025}, "image_size 1025"),
+        ({"image_size": -1}, "image_size -1"),
+        ({"num_train": 0}, "too few"),
+        ({"num_test": -5}, "too few"),
+        ({"num_train": 10**9, "image_size": 1024}, "GiB"),
+        ({"num_train": 2**31}, "too many"),
+        ({"seed": -1}, "seed -1"),
+        ({"seed": 2**32}, "seed 4294967296"),
+        ({"classes": ("dog", "cat")}, "dog,cat"),
+        ({"classes": ("cat", "horse")}, "cat,horse"),
+    ],
+)
+def test_what_a_person_mistypes_is_one_plain_line(settings, words):
+    with pytest.raises(InputError, match=words) as error:
+        load(**settings)
+    assert "\n" not in str(error.value)
+    assert "give" in str(error.value)
+
+
+def test_registered_with_the_default_difficulty():
+    spec = DATASETS["procedural"]
+    data = spec.load(
+        data_dir="ignored", classes=("cat", "dog"), image_size=8, download=True, **SMALL
+    )
+    assert data.provenance["difficulty"] == DEFAULT_DIFFICULTY
+    assert data.train.images.shape == (300, 8, 8, 3)
