@@ -8,6 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from catdog_jax.figures import style
@@ -89,7 +90,10 @@ def _middle(ax, step, accuracy, colour, line):
     first, median, third = np.percentile(accuracy, [25, 50, 75], axis=0)
     if len(accuracy) > 1:
         ax.fill_between(step, first, third, color=colour, alpha=0.3, linewidth=0, zorder=3)
-    ax.plot(step, median, line, color=colour, linewidth=2.0, zorder=4, label="median")
+    halo = [withStroke(linewidth=3.6, foreground="white")]  # seen above a thousand thin lines
+    ax.plot(
+        step, median, line, color=colour, linewidth=2.0, zorder=4, label="median", path_effects=halo
+    )
 
 
 def _legend(num_members, num_frozen):

@@ -52,7 +52,7 @@ def colour(index: int) -> str:
 
 def thin(num_members: int) -> float:
     """Return the opacity at which so many lines still let one another through."""
-    return min(0.9, max(0.06, 2.0 / num_members**0.5))
+    return min(0.9, 4.0 / max(1, num_members) ** 0.75)
 
 
 def members(num_members: int) -> str:
