@@ -251,8 +251,11 @@ class RunFolder:
             self._set(results=[*others, record])
             with atomic.replacing(self.path / RESULTS) as file:
                 file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                # Now that a full disk can no longer refuse the results; they come last.
+                atomic.remove_folder(self.path / "checkpoints")
             self.finished = True
-            atomic.remove_folder(self.path / "checkpoints")
 
     def write_files(self, notes: Sequence[FileNote]) -> None:
         """Write `files.csv`: one row for each file of the data that was not used as it is.
