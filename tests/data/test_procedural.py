@@ -165,9 +165,9 @@ def test_linear_on_pixels_is_calibrated(drawn):
 
 
 def test_difficulty_makes_it_harder(drawn):
-    counts = {"num_train": 1500, "num_valid": 1, "num_test": 500}
+    counts = {"num_train": 800, "num_valid": 1, "num_test": 500}
     easy, hard = (load(difficulty=d, **counts) for d in (0.0, 1.0))
-    assert pixel_accuracy(easy.train, easy.test) > 0.97
+    assert pixel_accuracy(easy.train, easy.test) > 0.95
     assert pixel_accuracy(hard.train, hard.test) < pixel_accuracy(drawn.train, drawn.test)
 
 
