@@ -120,7 +120,7 @@ def _write(path: Path, dataset: Dataset) -> None:
 def _read(path: Path) -> Dataset | None:
     """Read an entry; None where there is none, or where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         meta = json.loads(arrays["meta"].tobytes())
         splits = {
@@ -136,7 +136,7 @@ def _read(path: Path) -> Dataset | None:
             files=tuple(FileNote(*note) for note in meta["files"]),
             **splits,
         )
-    except FileNotFoundError:
+    except OSError:  # nothing there, or not for us to read; writing will tell
         return None
     # A damaged zip raises BadZipFile, zlib.error, struct.error, KeyError, ... : all mean "again".
     except Exception as error:

@@ -100,7 +100,7 @@ def _parts(prepared: Prepared, where: str) -> dict[str, int | None]:
         return {names.pop(): None}
     if {"train", "test"} <= names:
         parts: dict[str, int | None] = {"train": 0, "test": 2}
-        return parts | {name: 1 for name in names & {"validation"}}
+        return parts | dict.fromkeys(names & {"validation"}, 1)
     if {"train", "validation"} <= names:
         return {"train": 0, "validation": 2}
     raise InputError(f"{where} has splits {', '.join(sorted(names))}; read are train and test")

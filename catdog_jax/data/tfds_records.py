@@ -68,7 +68,9 @@ class Prepared:
             raise ReadError(f"{folder} cannot be read: {_line(error)}; prepare it again") from None
         self.version = str(info.version)
         features = self._tfds.core.features
-        table: dict[str, Any] = dict(info.features) if hasattr(info.features, "items") else {}
+        # Sorted: the file's own order differs from process to process.
+        named = sorted(info.features.items()) if hasattr(info.features, "items") else []
+        table: dict[str, Any] = dict(named)
         self._features = table
         keys = info.supervised_keys or ()
         self.image_key = _pick(table, features.Image, keys[:1], "", "picture", folder)
