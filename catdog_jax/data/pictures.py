@@ -106,7 +106,8 @@ def _square(
     image: Image.Image, kind: str, content: bytes, size: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     notes = []
-    if getattr(image, "is_animated", False):
+    # A JPEG may carry a second picture (phones do that); it is no animation.
+    if kind != "JPEG" and getattr(image, "is_animated", False):
         image.seek(0)
         notes.append("first frame of an animation")
     width, height = image.size
@@ -114,7 +115,10 @@ def _square(
         # libjpeg's own reduction, never below twice the wanted size: big photographs decode faster.
         image.draft(None, (2 * size, 2 * size))
     image.load()
-    turn = image.getexif().get(0x0112)
+    try:
+        turn = image.getexif().get(0x0112)
+    except Exception:  # the pixels are good whatever raises in a damaged EXIF block
+        turn = None
     picture, note = _rgb(image, kind, content)
     notes += [note] if note else []
     if turn in _TURN:
@@ -137,7 +141,7 @@ def _square(
 def _rgb(image: Image.Image, kind: str, content: bytes) -> tuple[Image.Image, str]:
     """Bring any mode to RGB, and say what was done."""
     mode = image.mode
-    if mode.startswith("I") or mode == "F":
+    if mode.startswith("I"):
         # convert("RGB") would clip every value above 255 to white.
         wide = np.asarray(image).astype(np.float64)
         narrow = np.clip(np.rint(wide / 257.0), 0, 255).astype(np.uint8)

@@ -182,6 +182,23 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path, kind: str):
     assert "first frame of an animation" in notes
 
 
+def test_a_second_picture_in_a_jpeg_is_no_animation(tmp_path: Path):
+    path = tmp_path / "phone.jpg"
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])
+    found, notes = decode(path, 16)
+    assert np.abs(found.astype(int) - [255, 0, 0]).max() <= 3
+    assert notes == ()
+
+
+@pytest.mark.parametrize("block", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"junk" * 9])
+def test_a_damaged_exif_block_costs_no_picture(block: bytes):
+    content = encode(np.full((16, 16, 3), 200, np.uint8), "JPEG", exif=b"Exif\0\0" + block)
+    found, notes = decode(content, 16)
+    assert np.abs(found.astype(int) - 200).max() <= 2
+    assert notes == ()
+
+
 def test_tiny_and_very_long_pictures_are_used_and_told():
     found, notes = decode(encode(np.full((1, 1, 3), 77, np.uint8)), 64)
     assert np.unique(found).tolist() == [77]

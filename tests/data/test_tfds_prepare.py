@@ -105,8 +105,10 @@ def test_a_successful_download_is_read(
 
     asked = fake(monkeypatch, succeed)
     for _ in range(2):  # what is there is not fetched again
-        dataset = load_dataset("cifar10", data_dir=str(tmp_path), download=True)
-        assert len(dataset.train.labels) == 10_000
+        dataset = load_dataset(
+            "cifar10", data_dir=str(tmp_path), classes=("ship", "frog"), download=True
+        )
+        assert len(dataset.train.labels) == 1_000
     assert len(asked) == 1
 
 
