@@ -49,8 +49,8 @@ def find_prepared(root: Path, name: str) -> Path | None:
     base = root if root.name == builder and not (root / builder).is_dir() else root / builder
     if not base.is_dir():
         return None
-    versions = [p.parent for p in base.glob(f"{config or '*'}/{INFO}")] if not config else []
-    deeper = [p.parent for p in base.glob(f"{config or '*'}/*/{INFO}")]
+    versions = [] if config else _versions(base, "*")
+    deeper = _versions(base, f"{config or '*'}/*")
     configs = sorted({p.parent.name for p in deeper})
     if not versions and len(configs) > 1:
         raise InputError(
@@ -187,6 +187,12 @@ def _name_of(folder: Path) -> Any:
         return json.loads((folder / INFO).read_text()).get("name")
     except (OSError, ValueError):
         return None
+
+
+def _versions(base: Path, pattern: str) -> list[Path]:
+    """List finished versions; a killed preparation leaves 'incomplete.…' folders beside them."""
+    folders = [path.parent for path in base.glob(f"{pattern}/{INFO}")]
+    return [folder for folder in folders if re.fullmatch(r"\d+\.\d+\.\d+", folder.name)]
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -18,7 +18,9 @@ def prepared(root: Path, *folders: str, name: str = "cifar10") -> None:
 
 
 def test_the_newest_version_is_found(tmp_path: Path):
-    prepared(tmp_path, "cifar10/3.0.2", "cifar10/3.0.10", "cifar10/2.9.9")
+    prepared(
+        tmp_path, "cifar10/3.0.2", "cifar10/3.0.10", "cifar10/2.9.9", "cifar10/incomplete.AB_9.0.0"
+    )
     assert find_prepared(tmp_path, "cifar10") == tmp_path / "cifar10/3.0.10"
     assert find_prepared(tmp_path / "cifar10", "cifar10") == tmp_path / "cifar10/3.0.10"
     assert find_prepared(tmp_path / "cifar10/3.0.2", "cifar10") == tmp_path / "cifar10/3.0.2"
