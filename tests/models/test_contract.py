@@ -1,0 +1,136 @@
+"""What every registered model promises; a new file in models/ is tested the moment it exists."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from catdog_jax import registry
+from catdog_jax.models.build import build_model
+
+NAMES = tuple(registry.table("catdog_jax.models", "MODELS"))
+SHAPE = (9, 11, 3)
+MEMBERS = 3
+TAKES_FORM = tuple(
+    name
+    for name, spec in registry.table("catdog_jax.models", "MODELS").items()
+    if "conv" in inspect.signature(spec.build).parameters
+)
+
+
+def images(batch=4):
+    return jax.random.normal(jax.random.key(9), (batch, *SHAPE))
+
+
+@functools.cache
+def start(name):
+    """A model of three classes, its jitted apply, and the weights of three members."""
+    model = build_model(name, SHAPE, 3)
+    members = [model.init(key) for key in jax.random.split(jax.random.key(0), MEMBERS)]
+    return model, jax.jit(model.apply), members
+
+
+def leaves(params):
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_are_finite_and_jit_equals_eager(name):
+    model, apply, members = start(name)
+    logits = apply(members[0], images())
+    assert logits.shape == (4, 3)
+    assert logits.dtype == jnp.float32
+    assert np.isfinite(logits).all()
+    np.testing.assert_allclose(model.apply(members[0], images()), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_classes_have_two_logits(name):
+    model = build_model(name, SHAPE, 2)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    assert jax.eval_shape(model.apply, params, images(1)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_leaf_has_a_gradient(name):
+    _, apply, members = start(name)
+
+    def loss(params):
+        return -jnp.mean(jax.nn.log_softmax(apply(params, images()))[:, 0])
+
+    for leaf, gradient in leaves(jax.jit(jax.grad(loss))(members[0])).items():
+        assert np.isfinite(gradient).all(), leaf
+        assert np.abs(gradient).max() > 0, leaf
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_params_are_a_function_of_the_key(name):
+    model, _, members = start(name)
+    keys = jax.random.split(jax.random.key(0), MEMBERS)
+    again = leaves(model.init(keys[0]))
+    stacked = leaves(jax.vmap(model.init)(keys))
+    for leaf, values in leaves(members[0]).items():
+        assert values.dtype == np.float32, leaf
+        np.testing.assert_array_equal(values, again[leaf])
+        random = values.ndim >= 2 or values.std() > 0
+        for i in range(MEMBERS):
+            solo = leaves(members[i])[leaf]
+            np.testing.assert_allclose(stacked[leaf][i], solo, rtol=1e-5, atol=1e-6)
+            for j in range(i):
+                assert np.array_equal(solo, leaves(members[j])[leaf]) != random, leaf
+                assert np.array_equal(*stacked[leaf][[i, j]]) != random, leaf
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_run_from_the_input_to_the_logits(name):
+    model, apply, members = start(name)
+    names, outputs = zip(*model.features(members[0], images()), strict=True)
+    assert names[0] == "input"
+    assert names[-1] == "logits"
+    assert len(set(names)) == len(names)
+    assert all(len(output) == 4 for output in outputs)
+    np.testing.assert_array_equal(outputs[0], images())
+    np.testing.assert_allclose(outputs[-1], apply(members[0], images()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_second_call_does_not_trace_again(name):
+    model, _, members = start(name)
+    traces = []
+
+    @jax.jit
+    def apply(params, inputs):
+        traces.append(1)
+        return model.apply(params, inputs)
+
+    apply(members[0], images())
+    apply(members[1], images() + 1)
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vmap_over_members_equals_a_loop(name):
+    model, apply, members = start(name)
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *members)
+    found = jax.jit(jax.vmap(model.apply, (0, None)))(stacked, images())
+    expected = np.stack([apply(params, images()) for params in members])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TAKES_FORM)
+def test_forms_of_the_convolution_agree(name):
+    _, apply, members = start(name)
+    patches = build_model(name, SHAPE, 3, conv="patches")
+    found = jax.jit(patches.apply)(members[0], images())
+    np.testing.assert_allclose(found, apply(members[0], images()), rtol=1e-4, atol=1e-5)
+
+
+def test_the_registered_families():
+    assert {"linear", "mlp", "cnn", "resnet"} <= set(NAMES)
+    assert {"cnn", "resnet"} <= set(TAKES_FORM)
