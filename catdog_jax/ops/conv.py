@@ -4,17 +4,17 @@ Reason: XLA:CPU rewrites the stock gradients of a convolution into a form that i
 only outside of loop bodies; inside `lax.scan`, `lax.map` or `fori_loop` they fall to a naive
 emitter. Here forward and both gradients are each *written* as a plain NHWC/HWIO convolution.
 
-Measured inside a loop (GF/s, one Zen4 core whose best matrix product does about 100; 3×3, 8 images;
-forward / gradient of inputs / gradient of kernel), jax 0.10.2:
+Measured inside a loop (GF/s of processor time, one Zen4 core whose best matrix product does about
+100, other work running beside it; jax 0.10.2; 3×3, 8 images; forward / gradient of inputs / of kernel):
 
-    channels (size)    direct            patches           stock 'lax'
-    3→32    (32×32)    52 / 53 / 66      52 / 53 / 31      19 / 2 / 2
-    3→16    (32×32)    33 / 48 / 42      33 / 48 / 17      13 / 3 / 2
-    32→32   (32×32)    97 / 98 / 90      54 / 96 / 32      97 / 2 / 1
-    32→64   (16×16)    109 / 108 / 97    86 / 105 / 58     109 / 19 / 2
-    64→128  (8×8)      102 / 100 / 102   98 / 105 / 73     102 / 20 / 2
+    channels (size)    direct             patches           stock 'lax'
+    3→32    (32×32)    51 / 52 / 72       52 / 54 / 32      21 / 2 / 2
+    3→16    (32×32)    33 / 48 / 42       33 / 48 / 18      13 / 3 / 2
+    32→32   (32×32)    97 / 95 / 86       34 / 90 / 26      86 / 2 / 1
+    32→64   (16×16)    108 / 106 / 89     80 / 105 / 60     108 / 18 / 2
+    64→128  (8×8)      107 / 102 / 103    90 / 103 / 85     109 / 20 / 2
 
-With 64 images instead of 8 the activations leave the cache: 32→32 falls to 86 / 77 / 64.
+With 64 images instead of 8 the activations leave the cache: 32→32 direct falls to 86 / 77 / 64.
 """
 
 import functools
@@ -207,7 +207,8 @@ def _patches(geometry: _Geometry, x: Array) -> Array:
     """Lay every window out as one row: [B, P, Q, R·S·I], ordered as the kernel is."""
     if geometry.pads != ((0, 0), (0, 0)):
         x = jnp.pad(x, ((0, 0), *geometry.pads, (0, 0)))
-    # Columns first, then rows: long runs are copied, 1.7 times faster than R·S small slices.
+    # Columns first, then rows: with few channels the forward is 1.6 times faster than by R·S slices
+    # (3→32, 8 images: 52 against 32 GF/s); with 32 channels it is slower (34 against 54).
     for axis in (2, 1):
         span, count = geometry.span[axis - 1], geometry.window[axis - 1]
         shifted = [
