@@ -5,7 +5,8 @@ only outside of loop bodies; inside `lax.scan`, `lax.map` or `fori_loop` they fa
 emitter. Here forward and both gradients are each *written* as a plain NHWC/HWIO convolution.
 
 Measured inside a loop (GF/s of processor time, one Zen4 core whose best matrix product does about
-100, other work running beside it; jax 0.10.2; 3×3, 8 images; forward / gradient of inputs / of kernel):
+100, other work running beside it; jax 0.10.2; 3×3, 8 images; forward / gradient of inputs /
+gradient of kernel):
 
     channels (size)    direct             patches           stock 'lax'
     3→32    (32×32)    51 / 52 / 72       52 / 54 / 32      21 / 2 / 2
