@@ -110,9 +110,7 @@ SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
 }
 
 
-def _after_warmup(
-    num_steps: int, warmup: float, fall: Callable[[Array], Array]
-) -> optax.Schedule:
+def _after_warmup(num_steps: int, warmup: float, fall: Callable[[Array], Array]) -> optax.Schedule:
     if not 0.0 <= warmup < 1.0:
         raise InputError(f"warmup={warmup} of a schedule must be a share of the steps, 0 to 1")
     rising = round(warmup * num_steps)

@@ -1,6 +1,7 @@
 """Run before any test: type checks at run time, four host devices, strict ranks."""
 
 import os
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -10,6 +11,13 @@ import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
+# Many tests compile the same programs: once is enough, also across test processes.
+jax.config.update(
+    "jax_compilation_cache_dir",
+    str(Path(os.environ.get("CATDOG_CACHE_DIR") or tempfile.gettempdir()) / "catdog_jax_tests_xla"),
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 install_import_hook("catdog_jax", "beartype.beartype")

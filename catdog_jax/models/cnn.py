@@ -59,7 +59,7 @@ def cnn(
     input_shape: tuple[int, ...],
     num_classes: int,
     *,
-    widths: tuple[int, ...] = (32, 64, 128),
+    widths: tuple[int, ...] = (32, 64, 128, 128),
     convs: int = 1,
     kernel_size: int = 3,
     head: str = "average",

@@ -91,11 +91,11 @@ MODELS = {
         summary="one weight per pixel, channel and class",
         recipes={
             "default": Recipe(
-                num_steps=1000,
+                num_steps=1500,
                 batch_size=128,
                 optimizer="sgd",
-                learning_rate=0.01,
-                weight_decay=1e-3,
+                learning_rate=0.003,
+                weight_decay=0.3,
             )
         },
     )

@@ -3,6 +3,7 @@
 The only room that knows about devices.
 """
 
+from catdog_jax.population.compilation import use_compilation_cache
 from catdog_jax.population.devices import use_all_cores
 from catdog_jax.population.keys import STREAMS, Seeds, member_keys, parse_vary
 from catdog_jax.population.plan import Plan, local_plan, make_plan
@@ -23,4 +24,5 @@ __all__ = [
     "parse_vary",
     "train_population",
     "use_all_cores",
+    "use_compilation_cache",
 ]

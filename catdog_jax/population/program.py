@@ -59,8 +59,11 @@ class Program:
         self.train = jax.device_put(train, replicated)
         self.evaluations = jax.device_put(dict(evaluations), replicated)
         self.steps_per_epoch = count_steps_per_epoch(train.labels.shape[0], learner.batch_size)
-        self._keys_spec = MemberKeys(*(P() if key.ndim == 0 else P(AXIS) for key in keys))
-        self._state_spec = TrainState(P(), P(AXIS), P(AXIS), P(AXIS))
+        # The types of these NamedTuples speak of arrays; here each field is an array's spec.
+        key_specs: list[Any] = [P() if key.ndim == 0 else P(AXIS) for key in keys]
+        state_specs: list[Any] = [P(), P(AXIS), P(AXIS), P(AXIS)]
+        self._keys_spec: Any = MemberKeys(*key_specs)
+        self._state_spec: Any = TrainState(*state_specs)
         self._init = self._jit(self._init_local, (self._keys_spec,), self._state_spec)
         self._segment = self._jit(
             self._segment_local,
@@ -166,7 +169,8 @@ class Program:
         return jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), out)
 
     def _key_axes(self) -> MemberKeys:
-        return MemberKeys(*(None if spec == P() else 0 for spec in self._keys_spec))
+        axes: list[Any] = [None if spec == P() else 0 for spec in self._keys_spec]
+        return MemberKeys(*axes)
 
     def _init_local(self, keys: MemberKeys) -> TrainState:
         state = self._over_members(self._learner.init, (self._key_axes(),), keys)

@@ -78,7 +78,7 @@ class Wave(NamedTuple):
     """Trained members.
 
     Attributes:
-      index: the wave's number.
+      number: of the wave.
       start: its first member's number.
       steps: [E] int32, steps done at each evaluation.
       history: name -> [M, E, ...]: '<evaluation>_loss' (nats), '<evaluation>_accuracy' (0 to 1),
@@ -88,7 +88,7 @@ class Wave(NamedTuple):
       params: final weights, stacked along the leading axis [M, ...].
     """
 
-    index: int
+    number: int
     start: int
     steps: np.ndarray
     history: dict[str, np.ndarray]
@@ -210,7 +210,7 @@ class _WaveRunner:
 
     def finish(self) -> Wave:
         return Wave(
-            index=self._index,
+            number=self._index,
             start=self._first,
             steps=np.array(self._schedule.evaluations, np.int32),
             history=self._history,

@@ -101,9 +101,10 @@ def step_flops(config: TrainConfig, job: Job, dataset: Dataset) -> float:
     learner = job_module.job_learner(config, job, dataset, plan)
     keys = MemberKeys(*[jax.eval_shape(lambda: jax.random.key(0))] * 3)
     shape = (job.recipe.batch_size, *dataset.train.images.shape[1:])
-    batch = Data(jax.ShapeDtypeStruct(shape, np.uint8), jax.ShapeDtypeStruct(shape[:1], np.int32))
+    inputs: Any = jax.ShapeDtypeStruct(shape, np.uint8)
+    labels: Any = jax.ShapeDtypeStruct(shape[:1], np.int32)
     state = jax.eval_shape(learner.init, keys)
-    cost = jax.jit(learner.step).lower(state, keys, batch).cost_analysis()
+    cost = jax.jit(learner.step).lower(state, keys, Data(inputs, labels)).cost_analysis()
     return float(cost["flops"]) if cost else math.nan
 
 
@@ -140,9 +141,9 @@ def check_disk(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> No
     folder = Path(config.out_dir).absolute()
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    total, _, free = shutil.disk_usage(folder)
     needed = disk_bytes(config, dataset, jobs)
-    if needed > free:
+    if needed > free and total > 0:  # a file system without a size says so when it is written to
         raise InputError(
             f"the run needs about {size(needed)} on disk, and {folder} has {size(free)} free; "
             "free some, choose another --out_dir, or fewer --num_members"

@@ -11,7 +11,7 @@ from catdog_jax.augment import augmenter, parse_augment
 from catdog_jax.models.build import build_model, recipe_for
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Plan, Schedule, Seeds, local_plan
-from catdog_jax.population.plan import tree_bytes
+from catdog_jax.population.plan import STRATEGIES, tree_bytes
 from catdog_jax.train import (
     PRECISIONS,
     Learner,
@@ -65,6 +65,8 @@ def check_config(config: TrainConfig) -> None:
     check_ranges(config)
     if 0 < config.image_size < 8:
         raise InputError(f"--image_size={config.image_size} is out of range; give 8 to 1024")
+    if config.strategy not in STRATEGIES:
+        raise InputError(f"--strategy={config.strategy}; allowed: {', '.join(STRATEGIES)}")
     if config.precision not in PRECISIONS:
         raise InputError(f"--precision={config.precision}; allowed: {', '.join(PRECISIONS)}")
     if config.augment is not None:
@@ -83,8 +85,9 @@ def make_jobs(config: TrainConfig, dataset: Dataset, entries: tuple[str, ...]) -
     """
     jobs = []
     for index, entry in enumerate(entries):
-        recipe = _filled(config, recipe_for(entry, dataset.name))
-        steps_per_epoch(len(dataset.train.labels), recipe.batch_size)
+        num_examples = len(dataset.train.labels)
+        recipe = _filled(config, recipe_for(entry, dataset.name), num_examples)
+        steps_per_epoch(num_examples, recipe.batch_size)
         model = _model(entry, dataset, "direct")
         shapes = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
         count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
@@ -191,7 +194,8 @@ def _model(entry: str, dataset: Dataset, conv: str) -> Model:
     return build_model(entry, shape, len(dataset.class_names), conv=conv)
 
 
-def _filled(config: TrainConfig, recipe: Recipe) -> Recipe:
+def _filled(config: TrainConfig, recipe: Recipe, num_examples: int) -> Recipe:
+    recipe = recipe._replace(batch_size=min(recipe.batch_size, num_examples))
     given = {name: getattr(config, name) for name in Recipe._fields}
     return recipe._replace(**{name: value for name, value in given.items() if value is not None})
 

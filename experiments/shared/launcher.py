@@ -90,7 +90,7 @@ def parse_flags(argv: Sequence[str], config_class: type) -> Any:
     values = flags.FlagValues()
     hints = typing.get_type_hints(config_class)
     for item in dataclasses.fields(config_class):
-        kind = _plain_type(hints[item.name])
+        kind, default = _plain_type(hints[item.name]), typing.cast(Any, item.default)
         if kind is bool:
             flags.DEFINE_bool(item.name, item.default, item.metadata["help"], flag_values=values)
         elif kind is tuple:
@@ -99,7 +99,7 @@ def parse_flags(argv: Sequence[str], config_class: type) -> Any:
             flags.DEFINE(
                 _Parser(item, kind),
                 item.name,
-                item.default,
+                typing.cast(Any, item.default),
                 item.metadata["help"],
                 flag_values=values,
                 serializer=flags.ArgumentSerializer(),

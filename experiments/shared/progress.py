@@ -63,6 +63,23 @@ class Progress:
             )
 
 
+class ReadingProgress:
+    """Progress of reading pictures, whose number is known only when it begins."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._total = 0
+
+    def to(self, done: int, total: int) -> None:
+        """Tell how many of how many files are done; a new total starts a new bar."""
+        if self._bar is None or total != self._total:
+            self._bar, self._total = Progress("reading pictures", total, "files"), total
+        self._bar.to(done)
+        if done >= total:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
 def duration(seconds: float) -> str:
     """Write seconds for a person: '8 s', '3 min', '2.5 h'."""
     if seconds < 90:

@@ -11,7 +11,14 @@ import numpy as np
 from catdog_jax.analysis import distance
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.data import dataset_spec, load_dataset
-from catdog_jax.population import Plan, Snapshot, parse_vary, train_population, use_all_cores
+from catdog_jax.population import (
+    Plan,
+    Snapshot,
+    parse_vary,
+    train_population,
+    use_all_cores,
+    use_compilation_cache,
+)
 from catdog_jax.population.waves import Segment, Wave
 from catdog_jax.registry import parse_entry
 from catdog_jax.store import Run, RunFolder, open_run, run_name
@@ -21,7 +28,7 @@ from experiments.shared.announce import announcement, check_disk, manifest_facts
 from experiments.shared.config import TrainConfig
 from experiments.shared.interrupt import Interrupted, deferred, pending
 from experiments.shared.jobs import Job
-from experiments.shared.progress import Progress
+from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
 
 CHECKPOINT_SECONDS = 30.0
@@ -46,8 +53,11 @@ def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
     vary = parse_vary(config.vary)
     job_module.check_config(config)
     use_all_cores()
+    use_compilation_cache()
     dataset = read_dataset(config)
-    entries = job_module.split_models(config.models or dataset_spec(config.dataset).models)
+    entries = job_module.split_models(
+        config.models or dataset_spec(config.dataset, data_dir=config.data_dir).models
+    )
     jobs = job_module.make_jobs(config, dataset, entries)
     plans = [
         job_module.job_plan(config, job, dataset, config.strategy, config.wave) for job in jobs
@@ -80,13 +90,15 @@ def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
 
 
 def read_dataset(config: TrainConfig) -> Dataset:
-    """Load the data set a config names."""
+    """Load the data set a config names, with a bar where that takes long."""
+    bar = ReadingProgress()
     return load_dataset(
         config.dataset,
         data_dir=config.data_dir,
         classes=tuple(part.strip() for part in config.classes.split(",") if part.strip()),
         image_size=config.image_size,
         download=config.download,
+        progress=bar.to,
     )
 
 
@@ -209,7 +221,7 @@ class _Keeper:
             "test_logits": wave.logits["test"],
             **wave.history,
         }
-        self._folder.save_wave(self._job.part, wave.index, arrays, wave.params)
+        self._folder.save_wave(self._job.part, wave.number, arrays, wave.params)
         timings = dict(self._folder.manifest.get("timings", {}))
         spent = dict(timings.get(self._job.entry, {"seconds": 0.0, "rate": math.nan}))
         spent["seconds"] += seconds

@@ -48,7 +48,7 @@ def refuse(capsys, tmp_path, *arguments, module=init_convergence):
         ("--label_smoothing=1", "is out of range"),
         ("--clip_norm=-1", "is out of range"),
         ("--wave=-1", "--wave=-1 is out of range"),
-        ("--strategy=mop", "strategy 'mop'; allowed: auto, map, chunk, vmap"),
+        ("--strategy=mop", "--strategy=mop; allowed: auto, map, chunk, vmap"),
         ("--precision=fp8", "--precision=fp8; allowed: float32, tf32, bfloat16"),
         ("--optimizer=adm", "unknown optimizer 'adm'"),
         ("--optimizer=sgd:momentum=2", "momentum=2.0 must be at least 0 and below 1"),

@@ -232,4 +232,4 @@ def test_what_is_observed_is_kept_at_every_evaluation():
 
 def test_finished_waves_are_skipped():
     waves = train(learner("linear"), plan("map", 4, 4), 12, steps=2, skip=(0, 1))
-    assert [wave.index for wave in waves] == [2]
+    assert [wave.number for wave in waves] == [2]

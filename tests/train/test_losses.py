@@ -22,7 +22,9 @@ def test_cross_entropy_is_the_one_of_scipy(smoothing):
 def test_gradient_is_probability_minus_target():
     logits, labels = jnp.array([[0.3, -1.0, 2.0]]), jnp.array([1], jnp.int32)
     grad = jax.grad(lambda z: losses.cross_entropy(z, labels).sum())(logits)
-    np.testing.assert_allclose(grad, jax.nn.softmax(logits) - jnp.array([[0.0, 1.0, 0.0]]), atol=1e-6)
+    np.testing.assert_allclose(
+        grad, jax.nn.softmax(logits) - jnp.array([[0.0, 1.0, 0.0]]), atol=1e-6
+    )
 
 
 def test_large_logits_stay_finite():

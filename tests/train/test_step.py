@@ -153,7 +153,9 @@ def test_normaliser_gives_mean_zero_and_deviation_one():
     images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3)).astype(np.uint8)
     scaled = images / 255.0
     mean, std = scaled.mean((0, 1, 2)), scaled.std((0, 1, 2))
-    out = np.asarray(normaliser(tuple(map(float, mean)), tuple(map(float, std)))(jnp.asarray(images)))
+    out = np.asarray(
+        normaliser(tuple(map(float, mean)), tuple(map(float, std)))(jnp.asarray(images))
+    )
     np.testing.assert_allclose(out.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(out.std((0, 1, 2)), 1, atol=1e-5)
 
