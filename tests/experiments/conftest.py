@@ -1,0 +1,166 @@
+"""Small runs of the main job: here, or in a process of their own that can be killed."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from experiments import init_convergence, predict
+from experiments.shared import launcher
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "--dataset=procedural:num_train=64:num_valid=8:num_test=32",
+    "--image_size=8",
+    "--models=linear,mlp:width=8",
+    "--num_members=2",
+    "--num_steps=12",
+    "--batch_size=16",
+    "--eval_every=4",
+)
+
+# Segments of one step with a checkpoint after each; slowed, so that there is time for a kill.
+SLOWED = """
+import time
+from catdog_jax.population import Program, waves
+from experiments.shared import training
+waves.SEGMENT_SECONDS = training.CHECKPOINT_SECONDS = 0
+quick = Program.segment
+def segment(*arguments):
+    time.sleep({pause})
+    return quick(*arguments)
+Program.segment = segment
+from experiments import init_convergence
+init_convergence.main()
+"""
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """A folder that keeps compiled programs: most of these runs differ in nothing XLA can see."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machine(compiled, tmp_path_factory):
+    """Four devices and kept programs, in this process and in those it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_PLATFORMS", "cpu")
+        patch.setenv("JAX_NUM_CPU_DEVICES", "4")
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        patch.setenv("CATDOG_CACHE_DIR", str(tmp_path_factory.mktemp("pictures")))
+        old = {
+            name: getattr(jax.config, name)
+            for name in (
+                "jax_compilation_cache_dir",
+                "jax_persistent_cache_min_compile_time_secs",
+                "jax_persistent_cache_min_entry_size_bytes",
+            )
+        }
+        for name, value in zip(old, (str(compiled), 0, -1), strict=True):
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        yield
+        for name, value in old.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def small():
+    """The flags of the smallest run."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def run_here():
+    """A function (out_dir, *flags) -> exit status of init_convergence, run in this process."""
+
+    def run(out_dir, *flags):
+        argv = ["init_convergence", *SMALL, f"--out_dir={out_dir}", *flags]
+        module = init_convergence
+        return launcher.launch(argv, module.__name__, module.Config, module.run)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def predict_here():
+    """A function (*arguments) -> exit status of predict, run in this process."""
+
+    def run(*arguments):
+        argv = ["predict", *map(str, arguments)]
+        return launcher.launch(argv, predict.__name__, predict.Config, predict.run)
+
+    return run
+
+
+@pytest.fixture
+def start_slowed():
+    """A function (out_dir, *flags, pause) -> a process that has just begun to train."""
+    processes = []
+
+    def start(out_dir, *flags, pause=0.1):
+        command = [sys.executable, "-c", SLOWED.format(pause=pause)]
+        process = subprocess.Popen(
+            [*command, *SMALL, f"--out_dir={out_dir}", *flags],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        for line in process.stdout:
+            if line.startswith("run folder: "):
+                return process
+        raise AssertionError(f"it never began to train: {process.communicate()[1][-2000:]}")
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def wait_for():
+    """A function that waits until a condition holds, as long as a process lives."""
+
+    def wait(condition, process):
+        while not condition():
+            assert process.poll() is None, process.communicate()[1][-2000:]
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def contents():
+    """A function: run folder -> name -> (bytes, time of change) of every file but the lock."""
+
+    def read(folder):
+        return {
+            str(path.relative_to(folder)): (path.read_bytes(), os.stat(path).st_mtime_ns)
+            for path in Path(folder).rglob("*")
+            if path.is_file() and path.name != "lock"
+        }
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def run_folder():
+    """A function: out_dir -> the only run folder in it."""
+
+    def find(out_dir):
+        (folder,) = (Path(out_dir) / "init_convergence").iterdir()
+        return folder
+
+    return find
