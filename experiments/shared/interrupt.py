@@ -33,7 +33,8 @@ def interruptible() -> Iterator[None]:
         if _pending.deferred and _pending.number is None:
             _pending.number = number
             return
-        raise Interrupted(number, f"interrupted by {signal.Signals(number).name}")
+        name = signal.Signals(number).name
+        raise Interrupted(number, f"interrupted by {name}; the same command goes on")
 
     previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
