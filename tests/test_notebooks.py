@@ -1,0 +1,99 @@
+"""Every notebook runs from top to bottom, small, and shows its figures."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from experiments import init_convergence
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIGURE = re.compile(r"^figures\.\w+\(run\)$", re.MULTILINE)
+
+
+def name_of(path):
+    return path.stem
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def execute(notebook, cwd):
+    """Run a notebook in a process of its own."""
+    client = NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(cwd)}}
+    )
+    return client.execute()
+
+
+def shown(cell):
+    return [kind for output in cell.outputs for kind in output.get("data", {})]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """The kernel runs on the CPU, with two devices."""
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
+
+
+def test_there_is_a_notebook_for_the_main_job():
+    assert "init_convergence" in map(name_of, NOTEBOOKS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_a_notebook_is_clean_and_simple(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    for cell in code(notebook):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+        assert cell.metadata == {}
+        assert not re.search(r"\b(def|class|for|while)\b", cell.source), cell.source
+    for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if FIGURE.search(cell.source):
+            assert before.cell_type == "markdown"
+            assert "?" in before.source, "a figure follows the question it answers"
+
+
+def test_the_notebook_draws_every_figure_of_the_experiment():
+    notebook = nbformat.read(ROOT / "notebooks" / "init_convergence.ipynb", as_version=4)
+    drawn = [cell.source for cell in code(notebook) if FIGURE.search(cell.source)]
+    wanted = [f"figures.{draw.__name__}(run)" for draw in init_convergence.FIGURES.values()]
+    assert sorted(drawn) == sorted(wanted)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_a_notebook_runs_and_shows_its_figures(path, tmp_path, machine):
+    notebook = nbformat.read(path, as_version=4)
+    place = next(cell for cell in code(notebook) if "OUT_DIR" in cell.source)
+    place.source = f"RUN = ''\nOUT_DIR = {str(tmp_path / 'runs')!r}"
+    execute(notebook, ROOT / "notebooks")
+    figures = [cell for cell in code(notebook) if FIGURE.search(cell.source)]
+    assert len(figures) >= 1
+    for cell in figures:
+        assert "image/png" in shown(cell), cell.source
+    (folder,) = (tmp_path / "runs" / path.stem).iterdir()
+
+    # The same figures from the finished run, opened by its folder.
+    again = nbformat.read(path, as_version=4)
+    place = next(cell for cell in code(again) if "OUT_DIR" in cell.source)
+    place.source = f"RUN = {str(folder)!r}\nOUT_DIR = ''"
+    execute(again, ROOT / "notebooks")
+    for cell, other in zip(figures, code(again)[-len(figures) :], strict=True):
+        assert cell.source == other.source
+        assert shown(cell) == shown(other)
+
+
+def test_without_the_repository_a_notebook_says_what_to_do(tmp_path, machine):
+    notebook = nbformat.read(ROOT / "notebooks" / "init_convergence.ipynb", as_version=4)
+    notebook.cells = notebook.cells[:3]
+    with pytest.raises(CellExecutionError, match="The repository is not here. Clone it"):
+        execute(notebook, tmp_path)
