@@ -149,7 +149,6 @@ def _train_job(
     total = num_waves * plan.wave * job.schedule.num_steps
     per_wave = plan.wave * job.schedule.num_steps
     title = f"{job.entry} × {config.num_members}"
-    begin = time.monotonic()
     with deferred(), Progress(title, total, "member-steps", len(done) * per_wave) as progress:
 
         def on_segment(segment: Segment) -> None:
@@ -170,8 +169,7 @@ def _train_job(
             restore=keeper.restore,
             on_segment=on_segment,
         ):
-            keeper.keep_wave(wave, time.monotonic() - begin)
-            begin = time.monotonic()
+            keeper.keep_wave(wave)
 
 
 class _Keeper:
@@ -207,6 +205,7 @@ class _Keeper:
             tree = {"state": snapshot.state, "history": snapshot.history}
             self._folder.save_checkpoint(self._job.part, segment.wave, snapshot.step, tree)
             self._saved_at = time.monotonic()
+            self._keep_times()
         if stop is not None:
             raise Interrupted(
                 stop,
@@ -214,7 +213,7 @@ class _Keeper:
                 f"{self._job.entry}; saved in {self._folder.path}; the same command goes on",
             )
 
-    def keep_wave(self, wave: Wave, seconds: float) -> None:
+    def keep_wave(self, wave: Wave) -> None:
         arrays = {
             "steps": wave.steps,
             "frozen_step": wave.frozen_step,
@@ -222,9 +221,15 @@ class _Keeper:
             **wave.history,
         }
         self._folder.save_wave(self._job.part, wave.number, arrays, wave.params)
+        self._keep_times()
+
+    def _keep_times(self) -> None:
+        """Add what was spent since the last call, so that a continued run counts all sessions."""
         timings = dict(self._folder.manifest.get("timings", {}))
         spent = dict(timings.get(self._job.entry, {"seconds": 0.0, "rate": math.nan}))
-        spent["seconds"] += seconds
+        now = time.monotonic()
+        spent["seconds"] += now - self._begin
+        self._begin = now
         if self._timed_seconds > 0:
             spent["rate"] = self._timed_steps / self._timed_seconds
         timings[self._job.entry] = spent
