@@ -8,13 +8,13 @@ from catdog_jax.models import _checks
 from catdog_jax.models._linen import Conv, Features, Recorder, linen_model
 from catdog_jax.models.activations import MONOTONE
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import initializer
+from catdog_jax.models.initializers import HEAD_GAIN, initializer
 from catdog_jax.models.normalization import Norm, check_norm
 from catdog_jax.ops.conv import FORMS
 from catdog_jax.ops.pool import global_average, max_pool
 from catdog_jax.types import Model, ModelSpec, Recipe
 
-_HEADS = ("average", "flatten")
+HEADS = {"average": global_average, "flatten": lambda x: x.reshape(x.shape[0], -1)}
 
 
 class CNN(nn.Module):
@@ -37,6 +37,7 @@ class CNN(nn.Module):
         record = Recorder(inputs)
         act = find_activation(self.activation)
         draw = initializer(self.init_name, self.gain)
+        last = initializer(self.init_name, self.gain * HEAD_GAIN)
         x = inputs
         for stage, width in enumerate(self.widths, 1):
             for index in range(1, self.convs + 1):
@@ -48,11 +49,8 @@ class CNN(nn.Module):
             # Same values either way for an activation that never falls; a quarter of the work.
             x = act(max_pool(x)) if self.activation in MONOTONE else max_pool(act(x))
             x = record(f"stage{stage}", x)
-        if self.head == "average":
-            x = record("average", global_average(x))
-        else:
-            x = x.reshape(x.shape[0], -1)
-        return record.logits(nn.Dense(self.num_classes, kernel_init=draw, name="head")(x))
+        x = record(self.head, HEADS[self.head](x))
+        return record.logits(nn.Dense(self.num_classes, kernel_init=last, name="head")(x))
 
 
 def cnn(
@@ -80,7 +78,7 @@ def cnn(
       head: 'average' over the last image, or 'flatten' it.
       activation: a name of `activations.ACTIVATIONS`.
       norm: 'none', 'layer', 'group' or 'rms', after each convolution.
-      init: initialiser of every kernel; biases start at zero.
+      init: initialiser of every kernel, the last one ten times smaller; biases start at zero.
       gain: multiplies the initialiser's standard deviation, > 0.
       conv: form of the convolution, of `ops.conv.FORMS`: how it is computed, not what.
 
@@ -96,8 +94,8 @@ def cnn(
     check_norm("cnn", norm, min(widths))
     find_activation(activation)
     initializer(init)
-    if head not in _HEADS:
-        raise registry.unknown("head", head, _HEADS)
+    if head not in HEADS:
+        raise registry.unknown("head", head, HEADS)
     if conv not in FORMS:
         raise registry.unknown("convolution form", conv, FORMS)
     module = CNN(num_classes, widths, convs, kernel_size, head, activation, norm, init, gain, conv)
@@ -113,9 +111,22 @@ MODELS = {
                 num_steps=1500,
                 batch_size=64,
                 optimizer="adam",
-                learning_rate=2e-3,
+                learning_rate=0.002,
                 augment="flip,shift",
-            )
+            ),
+            "cifar10": Recipe(
+                num_steps=3000,
+                batch_size=64,
+                optimizer="adam",
+                learning_rate=0.002,
+                augment="flip,shift",
+            ),
+            "procedural": Recipe(
+                num_steps=200,
+                batch_size=32,
+                optimizer="adam",
+                learning_rate=0.003,
+            ),
         },
     )
 }

@@ -18,6 +18,7 @@ _VARIANCE: dict[str, tuple[float, Literal["fan_avg", "fan_in"]]] = {
     "he": (2.0, "fan_in"),
     "lecun": (1.0, "fan_in"),
 }
+HEAD_GAIN = 0.1  # the last layer of a deep model: its first answers are then nearly even
 INITIALIZERS = (*sorted(_VARIANCE), "orthogonal", "zeros")
 
 

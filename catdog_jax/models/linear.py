@@ -96,7 +96,14 @@ MODELS = {
                 optimizer="sgd",
                 learning_rate=0.003,
                 weight_decay=0.3,
-            )
+            ),
+            "procedural": Recipe(
+                num_steps=1000,
+                batch_size=128,
+                optimizer="sgd",
+                learning_rate=0.005,
+                weight_decay=0.3,
+            ),
         },
     )
 }

@@ -7,7 +7,7 @@ from jaxtyping import Array, Num
 from catdog_jax.models import _checks
 from catdog_jax.models._linen import Features, Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import initializer
+from catdog_jax.models.initializers import HEAD_GAIN, initializer
 from catdog_jax.models.normalization import Norm, check_norm
 from catdog_jax.types import Model, ModelSpec, Recipe
 
@@ -31,12 +31,13 @@ class MLP(nn.Module):
         record = Recorder(inputs)
         act = find_activation(self.activation)
         draw = initializer(self.init_name, self.gain)
+        last = initializer(self.init_name, self.gain * HEAD_GAIN)
         x = inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
         for index in range(1, self.depth + 1):
             x = nn.Dense(self.width, kernel_init=draw, name=f"hidden{index}")(x)
             x = act(Norm(self.norm, name=f"norm{index}")(x))
             x = record(f"hidden{index}", x)
-        return record.logits(nn.Dense(self.num_classes, kernel_init=draw, name="head")(x))
+        return record.logits(nn.Dense(self.num_classes, kernel_init=last, name="head")(x))
 
 
 def mlp(
@@ -59,7 +60,7 @@ def mlp(
       width: units of each hidden layer, ≥ 1.
       activation: a name of `activations.ACTIVATIONS`.
       norm: 'none', 'layer', 'group' or 'rms', before the activation.
-      init: initialiser of every kernel; biases start at zero.
+      init: initialiser of every kernel, the last one ten times smaller; biases start at zero.
       gain: multiplies the initialiser's standard deviation, > 0.
 
     Raises:
@@ -82,11 +83,18 @@ MODELS = {
         summary="hidden layers of one width on the flattened picture",
         recipes={
             "default": Recipe(
-                num_steps=1000,
-                batch_size=128,
+                num_steps=1500,
+                batch_size=64,
                 optimizer="adam",
-                learning_rate=1e-3,
-            )
+                learning_rate=0.001,
+                augment="flip,shift",
+            ),
+            "procedural": Recipe(
+                num_steps=300,
+                batch_size=32,
+                optimizer="adam",
+                learning_rate=0.001,
+            ),
         },
     )
 }

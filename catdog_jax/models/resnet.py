@@ -15,10 +15,10 @@ from catdog_jax import registry
 from catdog_jax.models import _checks
 from catdog_jax.models._linen import Conv, Features, Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import initializer
+from catdog_jax.models.cnn import HEADS
+from catdog_jax.models.initializers import HEAD_GAIN, initializer
 from catdog_jax.models.normalization import Norm, check_norm
 from catdog_jax.ops.conv import FORMS
-from catdog_jax.ops.pool import global_average
 from catdog_jax.types import Model, ModelSpec, Recipe
 
 
@@ -65,6 +65,7 @@ class ResNet(nn.Module):
     widths: tuple[int, ...]
     blocks: int
     stem_stride: int
+    head: str
     activation: str
     norm: str
     init_name: str
@@ -77,6 +78,7 @@ class ResNet(nn.Module):
         record = Recorder(inputs)
         act = find_activation(self.activation)
         draw = initializer(self.init_name, self.gain)
+        last = initializer(self.init_name, self.gain * HEAD_GAIN)
         scale = 1 / math.sqrt(self.blocks * len(self.widths))
         stem = Conv(self.widths[0], 3, draw, self.stem_stride, form=self.form, name="stem")
         x = record("stem", stem(inputs))
@@ -96,8 +98,9 @@ class ResNet(nn.Module):
                     name=name,
                 )
                 x = record(name, block(x))
-        x = record("average", global_average(act(Norm(self.norm, name="norm")(x))))
-        return record.logits(nn.Dense(self.num_classes, kernel_init=draw, name="head")(x))
+        x = act(Norm(self.norm, name="norm")(x))
+        x = record(self.head, HEADS[self.head](x))
+        return record.logits(nn.Dense(self.num_classes, kernel_init=last, name="head")(x))
 
 
 def resnet(
@@ -107,6 +110,7 @@ def resnet(
     widths: tuple[int, ...] = (16, 32, 64),
     blocks: int = 1,
     stem_stride: int = 1,
+    head: str = "average",
     activation: str = "relu",
     norm: str = "none",
     init: str = "he",
@@ -121,9 +125,10 @@ def resnet(
       widths: channels of each stage, each ≥ 1; from the second on, a stage begins by halving.
       blocks: blocks per stage, ≥ 1.
       stem_stride: 1, or 2 to halve the image at once, a quarter of the work.
+      head: 'average' over the last image, or 'flatten' it.
       activation: a name of `activations.ACTIVATIONS`.
       norm: 'none', 'layer', 'group' or 'rms', before each activation.
-      init: initialiser of every kernel; biases start at zero.
+      init: initialiser of every kernel, the last one ten times smaller; biases start at zero.
       gain: multiplies the initialiser's standard deviation, > 0.
       conv: form of the convolution, of `ops.conv.FORMS`: how it is computed, not what.
 
@@ -140,9 +145,13 @@ def resnet(
     check_norm("resnet", norm, min(widths))
     find_activation(activation)
     initializer(init)
+    if head not in HEADS:
+        raise registry.unknown("head", head, HEADS)
     if conv not in FORMS:
         raise registry.unknown("convolution form", conv, FORMS)
-    module = ResNet(num_classes, widths, blocks, stem_stride, activation, norm, init, gain, conv)
+    module = ResNet(
+        num_classes, widths, blocks, stem_stride, head, activation, norm, init, gain, conv
+    )
     return linen_model(module, input_shape)
 
 
@@ -155,9 +164,22 @@ MODELS = {
                 num_steps=1500,
                 batch_size=64,
                 optimizer="adam",
-                learning_rate=2e-3,
+                learning_rate=0.002,
                 augment="flip,shift",
-            )
+            ),
+            "cifar10": Recipe(
+                num_steps=3000,
+                batch_size=64,
+                optimizer="adam",
+                learning_rate=0.002,
+                augment="flip,shift",
+            ),
+            "procedural": Recipe(
+                num_steps=150,
+                batch_size=32,
+                optimizer="adam",
+                learning_rate=0.003,
+            ),
         },
     )
 }

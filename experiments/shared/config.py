@@ -50,7 +50,8 @@ class TrainConfig:
     )
     weight_decay: float | None = setting(None, "unset: by model and data set", low=0.0)
     schedule: str = setting(
-        "cosine", "constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)"
+        "cosine:warmup=0.1",
+        "constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)",
     )
     clip_norm: float = setting(0.0, "longest gradient let through; 0: any", low=0.0)
     label_smoothing: float = setting(

@@ -92,14 +92,14 @@ def parse_flags(argv: Sequence[str], config_class: type) -> Any:
     for item in dataclasses.fields(config_class):
         kind, default = _plain_type(hints[item.name]), typing.cast(Any, item.default)
         if kind is bool:
-            flags.DEFINE_bool(item.name, item.default, item.metadata["help"], flag_values=values)
+            flags.DEFINE_bool(item.name, default, item.metadata["help"], flag_values=values)
         elif kind is tuple:
             continue
         else:
             flags.DEFINE(
                 _Parser(item, kind),
                 item.name,
-                typing.cast(Any, item.default),
+                default,
                 item.metadata["help"],
                 flag_values=values,
                 serializer=flags.ArgumentSerializer(),
