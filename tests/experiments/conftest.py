@@ -8,7 +8,6 @@ from pathlib import Path
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import init_convergence, predict
 from experiments.shared import launcher
@@ -40,43 +39,20 @@ init_convergence.main()
 """
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """A folder that keeps compiled programs: most of these runs differ in nothing XLA can see."""
-    return tmp_path_factory.mktemp("compiled")
-
-
 @pytest.fixture(scope="module", autouse=True)
-def machine(compiled, tmp_path_factory):
-    """Four devices and kept programs, in this process and in those it starts."""
+def machine(tmp_path_factory):
+    """Processes that are started have the devices and the compiled programs of this one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_PLATFORMS", "cpu")
         patch.setenv("JAX_NUM_CPU_DEVICES", "4")
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        for name in (
+            "jax_compilation_cache_dir",
+            "jax_persistent_cache_min_compile_time_secs",
+            "jax_persistent_cache_min_entry_size_bytes",
+        ):
+            patch.setenv(name.upper(), str(jax.config.values[name]))
         patch.setenv("CATDOG_CACHE_DIR", str(tmp_path_factory.mktemp("pictures")))
-        old = {
-            name: getattr(jax.config, name)
-            for name in (
-                "jax_compilation_cache_dir",
-                "jax_persistent_cache_min_compile_time_secs",
-                "jax_persistent_cache_min_entry_size_bytes",
-            )
-        }
-        for name, value in zip(old, (str(compiled), 0, -1), strict=True):
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
         yield
-        for name, value in old.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="session")
-def small():
-    """The flags of the smallest run."""
-    return SMALL
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +76,13 @@ def predict_here():
         return launcher.launch(argv, predict.__name__, predict.Config, predict.run)
 
     return run
+
+
+@pytest.fixture
+def one_figure(monkeypatch):
+    """For runs whose figures are not the question."""
+    table = {"final_accuracy": init_convergence.FIGURES["final_accuracy"]}
+    monkeypatch.setattr(init_convergence, "FIGURES", table)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ TYPED = {
     "optimizer": ("sgd:momentum=0.95", "sgd:momentum=0.95"),
     "learning_rate": ("1e-3", 0.001),
     "weight_decay": ("0", 0.0),
-    "schedule": ("cosine:warmup=0.1", "cosine:warmup=0.1"),
+    "schedule": ("linear:warmup=0.2", "linear:warmup=0.2"),
     "clip_norm": ("1", 1.0),
     "label_smoothing": (".1", 0.1),
     "augment": ("flip,shift", "flip,shift"),

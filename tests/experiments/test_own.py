@@ -1,0 +1,172 @@
+"""Models, data sets and photographs of one's own, and models that lose their members."""
+
+import csv
+import shutil
+import textwrap
+
+import numpy as np
+import pytest
+
+from catdog_jax import open_run
+from experiments import init_convergence
+from experiments.shared import launcher
+
+MINE = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+from catdog_jax.types import Dataset, Model, ModelSpec, Recipe, Split
+
+
+def build(input_shape, num_classes, *, scale: float = 1.0):
+    '''One weight per pixel.'''
+
+    def init(key):
+        size = int(np.prod(input_shape))
+        return {"w": scale * jax.random.normal(key, (size, num_classes)) / size**0.5}
+
+    def apply(params, images):
+        return images.reshape(len(images), -1) @ params["w"]
+
+    return init, apply
+
+
+def fragile(input_shape, num_classes):
+    '''Some starts are lost at once.'''
+    model = build(input_shape, num_classes)
+
+    def init(key):
+        lost = jax.random.uniform(jax.random.fold_in(key, 1)) < 0.5
+        return jax.tree.map(lambda w: jnp.where(lost, jnp.nan, w), model[0](key))
+
+    return init, model[1]
+
+
+def hopeless(input_shape, num_classes):
+    '''All are lost.'''
+    init, apply = build(input_shape, num_classes)
+    return init, lambda params, images: apply(params, images) * jnp.nan
+
+
+SHORT = ModelSpec(build, "mine", {"default": Recipe(5, 8, "sgd", 0.01)})
+LONG = ModelSpec(build, "mine", {"default": Recipe(9, 8, "adam", 0.01)})
+
+
+def load(*, image_size: int = 0, num: int = 24):
+    '''Bright and dark squares, three bright ones to each dark one.'''
+    size = image_size or 8
+    labels = (np.arange(num) % 4 == 3).astype(np.int32)
+    noise = np.random.default_rng(0).integers(0, 100, (num, size, size, 3))
+    images = (noise + 100 * (1 - labels)[:, None, None, None]).astype(np.uint8)
+    part = Split(images, labels, tuple(str(i) for i in range(num)))
+    none = Split(images[:0], labels[:0], ())
+    return Dataset("squares", part, none, part, ("bright", "dark"), {"source": "mine"})
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch, request):
+    """The name of a module of one's own, importable from here."""
+    name = f"mine_{request.node.name.split('[')[0]}"
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(MINE))
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def test_a_model_and_a_data_set_of_ones_own(tmp_path, mine, run_folder, capsys):
+    models = [f"{mine}.SHORT:scale=0.5", f"{mine}.LONG"]
+    argv = ["x", f"--dataset={mine}.load:num=40", f"--models={','.join(models)}"]
+    argv += ["--num_members=2", "--eval_every=3", f"--out_dir={tmp_path / 'runs'}"]
+    module = init_convergence
+    assert launcher.launch(argv, "experiments.init_convergence", module.Config, module.run) == 0
+    said = capsys.readouterr().out
+    run = open_run(run_folder(tmp_path / "runs"))
+    data = run.data
+    assert data["model"].values.tolist() == models
+    assert data.sizes["example"] == 40
+    assert data["class"].values.tolist() == ["bright", "dark"]
+    # The shorter one repeats its last evaluation.
+    assert data["step"].values.tolist() == [[0, 3, 5, 5], [0, 3, 6, 9]]
+    for name in ("train_loss", "test_loss", "test_accuracy", "sketch"):
+        values = data[name].values
+        assert np.array_equal(values[0, :, 2], values[0, :, 3])
+        assert name == "test_accuracy" or not np.array_equal(values[1, :, 2], values[1, :, 3])
+    assert run.params[models[0]]["w"].shape == (2, 192, 2)
+
+    assert " balanced " in said
+    head, *rows = said[said.rindex("model  ") :].splitlines()
+    for row, values in zip(rows, data["test_balanced_accuracy"].values, strict=False):
+        end = head.index("balanced") + len("balanced")
+        assert row[:end].split()[-1] == f"{values.mean():.3f}"
+    assert "balanced" in head
+
+
+def test_some_members_lost_leave_the_others_and_are_counted(
+    tmp_path, mine, run_here, run_folder, capsys
+):
+    flags = (f"--models={mine}.build,{mine}.fragile", "--num_members=8", "--num_steps=4")
+    assert run_here(tmp_path / "runs", *flags) == 0
+    said = capsys.readouterr().out
+    data = open_run(run_folder(tmp_path / "runs")).data
+    steady, lost = data["frozen_step"].values
+    assert (steady == -1).all()
+    assert set(lost) == {-1, 0}
+    alive = lost == -1
+    count = int((~alive).sum())
+    assert f"{mine}.fragile: {count} of 8 members lost" in said
+    # Where they live, the two models are the same formula with the same keys.
+    logits = data["logits"].values
+    assert np.array_equal(logits[0, alive], logits[1, alive])
+    assert np.isnan(logits[1, ~alive]).all()
+    accuracy = data["test_accuracy"].values[1, alive, -1].astype(np.float64)
+    row = [line for line in said.splitlines() if line.startswith(f"{mine}.fragile ")][-1].split()
+    assert row[2] == f"{accuracy.mean():.3f}"
+
+
+def test_a_model_that_loses_all_leaves_the_other_models_alone(
+    tmp_path, mine, run_here, run_folder, capsys
+):
+    assert run_here(tmp_path / "runs", f"--models={mine}.hopeless,linear", "--num_steps=4") == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: all 2 members of {mine}.hopeless were lost")
+    assert said.err.count("\n") == 1
+    data = open_run(run_folder(tmp_path / "runs")).data
+    assert (data["frozen_step"].values == [[0, 0], [-1, -1]]).all()
+    assert np.isfinite(data.sel(model="linear")["logits"].values).all()
+    assert [line for line in said.out.splitlines() if line.startswith("linear ")][-1].count(
+        "–"
+    ) == 0
+
+
+def test_photographs_of_ones_own(tmp_path, shared_data, run_here, run_folder, one_figure, capsys):
+    photos = tmp_path / "photos"
+    for part, label, count in (
+        ("train", "cat", 6),
+        ("train", "dog", 5),
+        ("test", "cat", 6),
+        ("test", "dog", 2),
+    ):
+        (photos / part / label).mkdir(parents=True)
+        for path in sorted((shared_data / "photos" / part / label).iterdir())[:count]:
+            shutil.copy(path, photos / part / label)
+    (photos / "train" / "cat" / "broken.jpg").write_text("not a picture")
+    flags = ("--dataset=folder", f"--data_dir={photos}", "--batch_size=4", "--num_steps=4")
+    assert run_here(tmp_path / "runs", *flags) == 0
+    said = capsys.readouterr().out
+    assert " balanced " in said
+    first = run_folder(tmp_path / "runs")
+    with open(first / "files.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], row["action"]) for row in rows] == [("train/cat/broken.jpg", "skipped")]
+    assert rows[0]["reason"]
+    run = open_run(first)
+    assert sorted(run.data["label"].values) == [0] * 6 + [1] * 2
+    assert all(str(name).startswith("test/") for name in run.data["example_id"].values)
+    assert str(photos) not in run.manifest["command"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("catdog_jax.data.folder.decode_many", None)  # the cache has it all
+        assert run_here(tmp_path / "again", *flags) == 0
+    second = run_folder(tmp_path / "again")
+    for name in ("files.csv", "results.nc"):
+        assert (second / name).read_bytes() == (first / name).read_bytes()
