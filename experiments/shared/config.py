@@ -65,7 +65,7 @@ class TrainConfig:
     order_seed: int = setting(0, "of the order of the examples", low=0, high=SEED_MAX)
     augment_seed: int = setting(0, "of the augmentation", low=0, high=SEED_MAX)
     eval_every: int | None = setting(
-        None, "steps between evaluations; unset: a tenth of the steps", low=1
+        None, "steps between evaluations; unset: 5 to 20 evaluations, by their cost", low=1
     )
     out_dir: str = setting("runs", "where run folders are made")
     name: str = setting("", "of the run folder; empty: made from the settings")

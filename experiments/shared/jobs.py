@@ -22,7 +22,9 @@ from catdog_jax.train import (
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
 from experiments.shared.config import OPERATIONAL, TrainConfig, check_ranges
 
-TRAIN_EVAL_EXAMPLES = 2048  # training examples that learning curves are drawn on, at most
+TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
+EVAL_SHARE = 0.2  # of the training's work that evaluations may take, as long as they are few
+FEWEST_EVALS, MOST_EVALS = 5, 20
 
 
 class Job(NamedTuple):
@@ -91,10 +93,21 @@ def make_jobs(config: TrainConfig, dataset: Dataset, entries: tuple[str, ...]) -
         model = _model(entry, dataset, "direct")
         shapes = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
         count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
-        every = config.eval_every or max(1, math.ceil(recipe.num_steps / 10))
+        every = config.eval_every or default_eval_every(recipe, dataset)
         schedule = Schedule(recipe.num_steps, min(every, recipe.num_steps))
         jobs.append(Job(entry, f"{index:02d}_{entry}", model, recipe, schedule, count))
     return jobs
+
+
+def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
+    """Space 5 to 20 evaluations so that they take about a fifth of the training's work.
+
+    An example judged costs a third of one trained on.
+    """
+    judged = min(len(dataset.train.labels), TRAIN_EVAL_EXAMPLES) + len(dataset.test.labels)
+    trained = recipe.num_steps * recipe.batch_size
+    count = round(EVAL_SHARE * 3 * trained / judged)
+    return math.ceil(recipe.num_steps / min(max(count, FEWEST_EVALS), MOST_EVALS))
 
 
 def job_plan(config: TrainConfig, job: Job, dataset: Dataset, strategy: str, wave: int) -> Plan:
@@ -123,7 +136,7 @@ def job_learner(config: TrainConfig, job: Job, dataset: Dataset, plan: Plan) -> 
         smoothing=config.label_smoothing,
         precision=config.precision,
         microbatch=plan.microbatch,
-        eval_batch=plan.microbatch * 8 or 256,
+        eval_batch=plan.microbatch or 256,
     )
 
 
