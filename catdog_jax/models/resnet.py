@@ -175,10 +175,10 @@ MODELS = {
                 augment="flip,shift",
             ),
             "procedural": Recipe(
-                num_steps=150,
+                num_steps=130,
                 batch_size=32,
                 optimizer="adam",
-                learning_rate=0.003,
+                learning_rate=0.006,
             ),
         },
     )
