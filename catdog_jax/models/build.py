@@ -1,6 +1,7 @@
 """From what a person typed, `mlp:width=64:depth=3`, to a model and its training settings."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from catdog_jax import registry
@@ -8,6 +9,11 @@ from catdog_jax.types import InputError, Model, ModelSpec, Recipe
 
 # For a builder of a person's own, which proposes nothing itself.
 DEFAULT_RECIPE = Recipe(num_steps=1000, batch_size=64, optimizer="adam", learning_rate=1e-3)
+
+
+def model_table() -> Mapping[str, ModelSpec]:
+    """Give every registered model by its name."""
+    return registry.table("catdog_jax.models", "MODELS")
 
 
 def model_spec(entry: str) -> ModelSpec:
@@ -21,7 +27,7 @@ def model_spec(entry: str) -> ModelSpec:
       InputError: an unknown name, or a path that leads to nothing callable.
     """
     name, _ = registry.parse_entry(entry)
-    known = registry.table("catdog_jax.models", "MODELS")
+    known = model_table()
     if name in known:
         return known[name]
     if "." not in name:

@@ -23,8 +23,9 @@ class TrainConfig:
 
     dataset: str = setting(
         "procedural",
-        "name, name:setting=value, or package.module.function of your own: procedural (embedded), "
-        "folder, cats_vs_dogs, cifar10, oxford_iiit_pet, or any image set of TFDS",
+        "procedural (embedded; procedural:difficulty=0.2 draws easier ones, 0 to 1), folder, "
+        "cats_vs_dogs, cifar10, oxford_iiit_pet, any image set of TFDS, or "
+        "package.module.function of your own",
     )
     data_dir: str | None = setting(None, "folder of the pictures, or of prepared TFDS data sets")
     classes: str = setting("", "classes to tell apart, like cat,dog; empty: the data set's own")
@@ -74,6 +75,20 @@ class TrainConfig:
     precision: str = setting("float32", "float32, tf32 or bfloat16")
     fresh: bool = setting(False, "start another run beside one of the same settings")
     download: bool = setting(False, "let TFDS fetch and prepare the data set in data_dir")
+
+    @staticmethod
+    def epilogue() -> str:
+        """Write the table of what unset training flags become, for the help."""
+        from catdog_jax.models.build import model_table
+        from experiments.shared.report import aligned
+
+        names = ["steps", "batch", "optimizer", "rate", "decay", "augment"]
+        rows = [["model", "data set", *names]]
+        for model, spec in model_table().items():
+            for dataset, recipe in spec.recipes.items():
+                cells = (f"{x:g}" if isinstance(x, float) else str(x) for x in recipe)
+                rows.append([model, "any other" if dataset == "default" else dataset, *cells])
+        return "\n".join(["What unset training flags become:", *("  " + r for r in aligned(rows))])
 
 
 # Settings that decide where and whether to work, but no number of the result.

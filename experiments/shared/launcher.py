@@ -139,6 +139,8 @@ def help_text(module_name: str, config_class: type) -> str:
                 item.metadata["help"], 92, initial_indent=" " * 6, subsequent_indent=" " * 6
             )
         )
+    if hasattr(config_class, "epilogue"):
+        lines += ["", config_class.epilogue()]
     return "\n".join(lines)
 
 
