@@ -1,7 +1,8 @@
 """Starting weights by name: the kernel's distribution, times a gain.
 
 Fan-in is the number of inputs of one unit (rows × columns × channels of a convolution), fan-out the
-number of units one input reaches. Biases start at zero everywhere.
+number of units one input reaches. Biases start at zero everywhere. The last layer of a deep model
+starts HEAD_GAIN times smaller.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ _VARIANCE: dict[str, tuple[float, Literal["fan_avg", "fan_in"]]] = {
     "he": (2.0, "fan_in"),
     "lecun": (1.0, "fan_in"),
 }
-HEAD_GAIN = 0.1  # the last layer of a deep model: its first answers are then nearly even
+HEAD_GAIN = 0.1  # so that the first answers are nearly even, whatever the depth
 INITIALIZERS = (*sorted(_VARIANCE), "orthogonal", "zeros")
 
 

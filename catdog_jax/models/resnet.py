@@ -1,7 +1,7 @@
 """Residual network: stages of pre-activation basic blocks, no batch statistics.
 
-Without normalisation, the sum over n blocks is kept at the size of one by scaling every branch with
-1/sqrt(n).
+Every branch is scaled by 1/sqrt(n), n the number of blocks: without normalisation, the sum over all
+of them then stays of the size of one.
 
 Source: He et al. 2016, Identity mappings in deep residual networks, fig. 1(b).
 """
@@ -117,14 +117,16 @@ def resnet(
     gain: float = 1.0,
     conv: str = "direct",
 ) -> Model:
-    """Build a residual network: stem, stages of blocks, average over the last image, linear head.
+    """Build a residual network: a stem, stages of blocks, one linear layer on the last image.
 
     Args:
-      input_shape: (H, W, C), H and W ≥ 2 to the power of the number of stages minus one.
+      input_shape: (H, W, C), H and W ≥ 2 to the power of the number of halvings: one before each
+        stage but the first, and one in the stem where its stride is 2.
       num_classes: K ≥ 2.
       widths: channels of each stage, each ≥ 1; from the second on, a stage begins by halving.
       blocks: blocks per stage, ≥ 1.
-      stem_stride: 1, or 2 to halve the image at once, a quarter of the work.
+      stem_stride: step of the first convolution: 1, or 2 to halve the image at once, for about a
+        quarter of the work.
       head: 'average' over the last image, or 'flatten' it.
       activation: a name of `activations.ACTIVATIONS`.
       norm: 'none', 'layer', 'group' or 'rms', before each activation.

@@ -27,7 +27,7 @@ def test_an_override_yields_to_the_entry_and_to_builders_without_it():
     assert (117 * 3, 7) in sizes("mlp:width=7", width=5)
     assert (117 * 3, 2) in sizes("linear", conv="patches")
     with pytest.raises(InputError, match="unknown convolution form 'nonsense'"):
-        build_model("cnn", SHAPE, 2, conv="nonsense")
+        build_model("cnn:widths=4", SHAPE, 2, conv="nonsense")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,10 @@ def test_an_override_yields_to_the_entry_and_to_builders_without_it():
         ("cnn:widths=4-0", r"widths=4-0 is not allowed; give whole numbers ≥ 1"),
         ("cnn:widths=2-2-2-2", r"image size 13×9 is too small for 4 stages.*16×16"),
         ("resnet:widths=2-2-2-2-2", r"image size 13×9 is too small for 5 stages.*16×16"),
-        ("cnn:head=sum", r"unknown head 'sum'; known: average, flatten"),
+        ("resnet:widths=2-2-2-2:stem_stride=2", r"too small for 4 stages.*16×16"),
+        ("resnet:stem_stride=3", r"stem_stride=3 is not allowed; give a whole number in 1\.\.2"),
+        ("resnet:head=sum", r"unknown head 'sum'; known: average, flatten"),
+        ("cnn:widths=4:head=sum", r"unknown head 'sum'; known: average, flatten"),
         ("math.pi", r"'math.pi' is a float; give a function"),
         ("math.nope", r"module 'math' has no 'nope'"),
         ("no_such_package.build", r"cannot import 'no_such_package'"),

@@ -12,7 +12,7 @@ from catdog_jax import registry
 from catdog_jax.models.build import build_model
 
 NAMES = tuple(registry.table("catdog_jax.models", "MODELS"))
-SHAPE = (9, 11, 3)
+SHAPE = (16, 19, 3)  # the smallest image that the deepest default takes, and not square
 MEMBERS = 3
 TAKES_FORM = tuple(
     name
