@@ -33,8 +33,7 @@ def interruptible() -> Iterator[None]:
         if _pending.deferred and _pending.number is None:
             _pending.number = number
             return
-        name = signal.Signals(number).name
-        raise Interrupted(number, f"interrupted by {name}; the same command goes on")
+        raise _interrupted(number)
 
     previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -46,15 +45,29 @@ def interruptible() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[None]:
-    """Hold the first signal back while inside; a second one interrupts at once."""
+def deferred(saved: str = "") -> Iterator[None]:
+    """Hold the first signal back while inside; a second one interrupts at once.
+
+    Args:
+      saved: what to say of the work when it is done and a signal is still held back.
+
+    Raises:
+      Interrupted: at the end of the block, for a signal that nobody inside has answered.
+    """
     _pending.deferred = True
     try:
         yield
     finally:
         _pending.deferred = False
+    if _pending.number is not None:
+        raise _interrupted(_pending.number, saved)
 
 
 def pending() -> int | None:
     """Tell the number of a signal that is held back, or None."""
     return _pending.number
+
+
+def _interrupted(number: int, saved: str = "") -> Interrupted:
+    words = [f"interrupted by {signal.Signals(number).name}", saved, "the same command goes on"]
+    return Interrupted(number, "; ".join(word for word in words if word))

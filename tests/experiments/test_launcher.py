@@ -169,6 +169,22 @@ def test_a_signal_is_held_back_while_there_is_something_to_save_but_not_a_second
     assert pending() is None
 
 
+def test_a_signal_that_nobody_answered_ends_the_work_after_all_is_saved(capsys):
+    saved = []
+
+    def run(config):
+        with deferred("all of it is saved"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            saved.append(pending())
+        saved.append("not reached")
+
+    assert launch(run) == 143
+    assert saved == [signal.SIGTERM]
+    said = capsys.readouterr().err
+    assert said == "interrupted by SIGTERM; all of it is saved; the same command goes on\n"
+    assert pending() is None
+
+
 def test_main_leaves_with_the_status(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["x", "--num_members=0"])
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
