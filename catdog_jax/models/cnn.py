@@ -14,6 +14,7 @@ from catdog_jax.ops.conv import FORMS
 from catdog_jax.ops.pool import global_average, max_pool
 from catdog_jax.types import Model, ModelSpec, Recipe
 
+DEFAULT_WIDTHS = (32, 64, 128, 128)
 HEADS = {"average": global_average, "flatten": lambda x: x.reshape(x.shape[0], -1)}
 
 
@@ -53,11 +54,17 @@ class CNN(nn.Module):
         return record.logits(nn.Dense(self.num_classes, kernel_init=last, name="head")(x))
 
 
+def _fitting(input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Cut the default widths to the stages that leave a pixel."""
+    stages = max(min(input_shape[:2]).bit_length() - 1, 1)
+    return DEFAULT_WIDTHS[:stages]
+
+
 def cnn(
     input_shape: tuple[int, ...],
     num_classes: int,
     *,
-    widths: tuple[int, ...] = (32, 64, 128, 128),
+    widths: tuple[int, ...] = (),
     convs: int = 1,
     kernel_size: int = 3,
     head: str = "average",
@@ -72,7 +79,8 @@ def cnn(
     Args:
       input_shape: (H, W, C), H and W ≥ 2 to the power of the number of stages.
       num_classes: K ≥ 2.
-      widths: channels of each stage, each ≥ 1.
+      widths: channels of each stage, each ≥ 1; () for 32-64-128-128, or as many of these stages as
+        the image has room for.
       convs: convolutions per stage, ≥ 1.
       kernel_size: side of every kernel in pixels, ≥ 1.
       head: 'average' over the last image, or 'flatten' it.
@@ -86,6 +94,7 @@ def cnn(
       InputError: a setting out of range, or an image too small.
     """
     _checks.task("cnn", input_shape, num_classes)
+    widths = widths or _fitting(input_shape)
     _checks.widths("cnn", widths)
     _checks.image("cnn", input_shape, 2 ** len(widths), len(widths))
     _checks.whole("cnn", "convs", convs, 1)

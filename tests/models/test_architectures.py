@@ -91,6 +91,9 @@ def test_parameter_counts():
 
     default = sum(9 * i * o + o for i, o in ((3, 32), (32, 64), (64, 128), (128, 128)))
     assert count("cnn", (32, 32, 3), 2) == default + 128 * 2 + 2
+    # Without widths, an image too small for four stages gets those it has room for.
+    assert count("cnn", (15, 40, 3), 2) == count("cnn:widths=32-64-128", (15, 40, 3), 2)
+    assert count("cnn", (16, 16, 3), 2) == count("cnn", (32, 32, 3), 2)
     flat = "resnet:stem_stride=2:head=flatten"
     assert count(flat, (32, 32, 3), 2) == both + 4 * 4 * 64 * 2 + 2
 
