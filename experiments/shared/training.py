@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from catdog_jax.analysis import distance
@@ -22,7 +23,7 @@ from catdog_jax.population import (
 from catdog_jax.population.waves import Segment, Wave
 from catdog_jax.registry import parse_entry
 from catdog_jax.store import Run, RunFolder, open_run, run_name
-from catdog_jax.types import Dataset
+from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
 from experiments.shared.announce import announcement, check_disk, manifest_facts
 from experiments.shared.config import TrainConfig
@@ -124,12 +125,20 @@ def _recorded_plans(
     recorded = folder.manifest.get("plans")
     if recorded is None:
         return plans
-    return [
-        job_module.job_plan(
-            config, job, dataset, recorded[job.entry]["strategy"], recorded[job.entry]["wave"]
-        )
-        for job in jobs
-    ]
+    repeated = []
+    for job in jobs:
+        plan = Plan(**recorded[job.entry])
+        if plan.num_devices > jax.local_device_count():
+            wave = plan.wave
+            plan = job_module.job_plan(config, job, dataset, plan.strategy, wave)
+            if plan.wave != wave:  # members would be left out, or counted twice
+                raise InputError(
+                    f"run {folder.path.name!r} was begun in waves of {wave} members of "
+                    f"{job.entry}, which {plan.num_devices} device(s) cannot share evenly; give "
+                    "it as many devices as before, or choose another --name"
+                )
+        repeated.append(plan)
+    return repeated
 
 
 def _train_job(
@@ -149,7 +158,10 @@ def _train_job(
     total = num_waves * plan.wave * job.schedule.num_steps
     per_wave = plan.wave * job.schedule.num_steps
     title = f"{job.entry} × {config.num_members}"
-    with deferred(), Progress(title, total, "member-steps", len(done) * per_wave) as progress:
+    with (
+        deferred(f"{job.entry} is trained and saved in {folder.path}"),
+        Progress(title, total, "member-steps", len(done) * per_wave) as progress,
+    ):
 
         def on_segment(segment: Segment) -> None:
             progress.to(segment.done, f"loss {segment.loss:.3f}")
