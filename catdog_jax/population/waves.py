@@ -84,7 +84,7 @@ class Wave(NamedTuple):
       history: name -> [M, E, ...]: '<evaluation>_loss' (nats), '<evaluation>_accuracy' (0 to 1),
         and 'observed' where something was.
       logits: evaluation -> [M, N, K] float32, of the final weights.
-      frozen_step: [M] int32, -1 = never.
+      frozen_step: [M] int32, -1 = never; `num_steps` where only the final loss is not finite.
       params: final weights, stacked along the leading axis [M, ...].
     """
 
@@ -215,9 +215,17 @@ class _WaveRunner:
             steps=np.array(self._schedule.evaluations, np.int32),
             history=self._history,
             logits={name: np.array(m.logits) for name, m in self._metrics.items()},
-            frozen_step=np.array(self._state.frozen_step),
+            frozen_step=self._frozen_step(),
             params=jax.tree.map(lambda x: np.array(x, copy=True), self._state.params),
         )
+
+    def _frozen_step(self) -> np.ndarray:
+        # No step comes after the last update to find that it went too far: its evaluation does.
+        frozen = np.array(self._state.frozen_step)
+        for metrics in self._metrics.values():
+            lost = ~np.isfinite(np.asarray(metrics.loss))
+            frozen = np.where((frozen < 0) & lost, np.int32(self._schedule.num_steps), frozen)
+        return frozen
 
     def _evaluate(self) -> None:
         self._metrics, observed = self._program.evaluate(self._state.params)
