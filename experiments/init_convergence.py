@@ -31,7 +31,7 @@ class Config(TrainConfig):
     """Settings of init_convergence."""
 
 
-FIGURES: dict[str, Callable[[Run], Figure]] = {
+FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "learning_curves": figures.learning_curves,
     "final_accuracy": figures.final_accuracy,
     "disagreement": figures.disagreement,

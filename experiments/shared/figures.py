@@ -1,5 +1,6 @@
 """From a finished run to its figures: picks the arrays, `catdog_jax.figures` draws them."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,8 +21,12 @@ from experiments.shared.report import summaries
 SHOWN_MEMBERS = 5
 
 
-def draw(run: Run, folder: Path, table: Mapping[str, Callable[[Run], Figure]]) -> None:
-    """Draw every figure of a table into `folder/figures`, where it is not there yet."""
+def draw(run: Run, folder: Path, table: Mapping[str, Callable[[Run], Figure | None]]) -> None:
+    """Draw every figure of a table into `folder/figures`, where it is not there yet.
+
+    A figure that has nothing to show in this run is None, and left out. Two processes that print
+    the same finished run may draw at the same time.
+    """
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     stamp = f"{run.data.sizes['member']} members"
@@ -31,9 +36,15 @@ def draw(run: Run, folder: Path, table: Mapping[str, Callable[[Run], Figure]]) -
             continue
         if sys.stderr.isatty():
             print(f"drawing {name} …", end="\r", file=sys.stderr, flush=True)
-        part = path.with_suffix(".part")
-        figure(run).savefig(part, format="png", dpi=150, metadata={"Comment": stamp})
-        part.replace(path)
+        drawn = figure(run)
+        if drawn is None:
+            continue
+        part = place / f"{name}.{os.getpid()}.part"
+        try:
+            drawn.savefig(part, format="png", dpi=150, metadata={"Comment": stamp})
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def learning_curves(run: Run) -> Figure:
@@ -94,8 +105,8 @@ def trajectories(run: Run) -> Figure:
     )
 
 
-def first_layer_weights(run: Run) -> Figure:
-    """What the first layer of several members looks for."""
+def first_layer_weights(run: Run) -> Figure | None:
+    """What the first layer of several members looks for; None where no model reads pixels so."""
     shape = tuple(run.manifest["inputs"]["shape"])
     pictures = {}
     for entry in models(run):
@@ -106,6 +117,8 @@ def first_layer_weights(run: Run) -> Figure:
         two_classes = kernel.ndim == 3 and kernel.shape[2] == 2 == run.data.sizes["class"]
         make = first_layer.class_difference if two_classes else first_layer.weight_pictures
         pictures[entry] = make(kernel, shape)
+    if not pictures:
+        return None
     return layer.first_layer(
         pictures,
         num_members=run.data.sizes["member"],
@@ -164,5 +177,8 @@ def _alive_pairs(run: Run, name: str) -> np.ndarray:
 def _stamp(path: Path) -> str:
     from PIL import Image
 
-    with Image.open(path) as image:
-        return str(image.info.get("Comment", ""))
+    try:
+        with Image.open(path) as image:
+            return str(image.info.get("Comment", ""))
+    except OSError:  # damaged: it is drawn again
+        return ""

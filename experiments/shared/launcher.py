@@ -5,6 +5,7 @@
 
 import dataclasses
 import inspect
+import io
 import logging
 import sys
 import textwrap
@@ -54,6 +55,8 @@ def main(module_name: str, config_class: type, run: Callable[[Any], Any]) -> Non
       run: does the work; what it returns is ignored.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what no terminal writes
+        sys.stdout.reconfigure(errors="backslashreplace")
     status = launch(sys.argv, module_name, config_class, run)
     sys.stdout.flush()
     sys.exit(status)

@@ -68,7 +68,7 @@ def assemble(
         ),
         "logits": (("model", "member", "example", "class"), logits),
         "label": (("example",), labels),
-        "example_id": (("example",), np.array(dataset.test.ids, dtype=object)),
+        "example_id": (("example",), _text(dataset.test.ids)),
         "frozen_step": (per_member, np.stack([t.arrays["frozen_step"] for t in trained])),
         "num_parameters": (("model",), np.array([job.num_params for job in jobs])),
         "sketch": (
@@ -103,6 +103,12 @@ def picture_rows(labels: np.ndarray, picture_bytes: int) -> np.ndarray:
     each = min(NUM_PICTURES, PICTURE_BYTES // picture_bytes) // len(classes)
     rows = [np.flatnonzero(labels == c)[: max(each, 1)] for c in classes]
     return np.sort(np.concatenate(rows))
+
+
+def _text(names: Sequence[str]) -> np.ndarray:
+    """Make an array of names; a byte in a file name that is no UTF-8 becomes an escape."""
+    plain = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in names]
+    return np.array(plain, dtype=object)
 
 
 def _distances(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
