@@ -86,14 +86,18 @@ def judge(finished: Run, images: np.ndarray) -> list[list[Verdict]]:
       images: [B, H, W, 3] uint8.
 
     Returns:
-      For each picture one verdict per model.
+      For each picture one verdict per model that has members left; lost members have no vote.
     """
     inputs: Mapping[str, Any] = finished.manifest["inputs"]
     pixels = normaliser(tuple(inputs["mean"]), tuple(inputs["std"]))(jnp.asarray(images))
     by_model = []
     for entry in finished.params:
         model = build_model(entry, tuple(inputs["shape"]), len(inputs["class_names"]))
+        alive = finished.data["frozen_step"].sel(model=entry).values < 0
+        if not alive.any():
+            continue
         params = finished.params_like(entry, jax.eval_shape(model.init, jax.random.key(0)))
+        params = jax.tree.map(lambda x, alive=alive: x[alive], params)
         logits = jax.jit(
             lambda p, apply=model.apply: jax.lax.map(lambda one: apply(one, pixels), p)
         )(params)
