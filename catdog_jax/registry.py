@@ -51,14 +51,16 @@ def dotted(path: str, kind: str) -> Any:
     """Import `package.module.attribute`.
 
     Raises:
-      InputError: the module or the attribute does not exist.
+      InputError: the module does not exist or fails, or has no such attribute.
     """
     module_name, _, attribute = path.rpartition(".")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # '.x' raises ValueError; a module of one's own may raise anything
+        why = " ".join(str(error).split()) or type(error).__name__
+        why = why if isinstance(error, ImportError) else f"{type(error).__name__}: {why}"
         raise InputError(
-            f"{kind} {path!r}: cannot import {module_name!r} ({error}); "
+            f"{kind} {path!r}: cannot import {module_name!r} ({why}); "
             "give package.module.name, importable from here"
         ) from error
     if not hasattr(module, attribute):
@@ -106,7 +108,10 @@ def typed_settings(
         for name, p in inspect.signature(function).parameters.items()
         if p.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    hints = typing.get_type_hints(function)
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):  # a person's own function may have hints for readers only
+        hints = {}
     values: dict[str, Any] = {}
     for name, text in settings.items():
         if name not in parameters:
@@ -122,6 +127,11 @@ def _convert(entry: str, name: str, text: str, kind: Any) -> Any:
         if typing.get_origin(kind) is tuple:
             return tuple(typing.get_args(kind)[0](part) for part in text.split("-"))
         return kind(text)
+    except TypeError:  # a type of a person's own function that no text can be turned into
+        raise InputError(
+            f"{entry!r}: {name} is declared as {kind}, which cannot be typed; declare it as str, "
+            "int, float, bool or tuple[int, ...]"
+        ) from None
     except (ValueError, KeyError):
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(
             kind, "whole numbers joined by '-', like 32-64-128"

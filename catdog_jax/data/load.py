@@ -147,10 +147,22 @@ def _checked(entry: str, dataset: Any) -> Dataset:
                 f"data set {entry!r}: {part} images are {images.dtype} {images.shape}; they must "
                 "be uint8 [N, H, W, 3], alike in all parts"
             )
+        if images.shape[3] != 3 or not min(images.shape[1:3]):
+            raise InputError(
+                f"data set {entry!r}: {part} images are {images.shape}; they must have three "
+                "channels and at least one pixel"
+            )
         if len(labels) != len(images) or len(split.ids) != len(images):
             raise InputError(f"data set {entry!r}: {part} has not one label and id per image")
+        if not len(images) and part != "valid":
+            raise InputError(f"data set {entry!r}: its {part} part is empty")
+        if labels.dtype.kind not in "iu":
+            raise InputError(f"data set {entry!r}: {part} labels are {labels.dtype}, not integers")
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(dataset.class_names):
             raise InputError(f"data set {entry!r}: {part} has labels without a class name")
+    # A folder's name may hold bytes that are no UTF-8, which no terminal and no file takes.
+    names = [n.encode("utf-8", "backslashreplace").decode("utf-8") for n in dataset.class_names]
+    dataset = dataclasses.replace(dataset, class_names=tuple(names))
     if "fingerprint" in dataset.provenance:
         return dataset
     digest = fingerprint(dataset.train, dataset.valid, dataset.test)

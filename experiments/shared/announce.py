@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import math
+import os
 import platform
 import shlex
 import shutil
@@ -31,11 +32,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "xarr
 def announcement(
     config: TrainConfig, dataset: Dataset, jobs: Sequence[Job], plans: Sequence[Plan], path: Path
 ) -> str:
-    """Write what a run is about to do: one line per model, then what it takes.
-
-    Raises:
-      InputError: a model whose training step cannot be built for these pictures.
-    """
+    """Write what a run is about to do: one line per model, then what it takes."""
     head = ["model", "parameters", "steps", "batch", "optimizer", "rate", "decay", "augment"]
     rows = [[*head, "waves", "strategy"]]
     for job, plan in zip(jobs, plans, strict=True):
@@ -105,7 +102,7 @@ def step_flops(config: TrainConfig, job: Job, dataset: Dataset) -> float:
     labels: Any = jax.ShapeDtypeStruct(shape[:1], np.int32)
     state = jax.eval_shape(learner.init, keys)
     cost = jax.jit(learner.step).lower(state, keys, Data(inputs, labels)).cost_analysis()
-    return float(cost["flops"]) if cost else math.nan
+    return float((cost or {}).get("flops", math.nan))
 
 
 def product_speed() -> float:
@@ -138,8 +135,8 @@ def check_disk(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> No
     Raises:
       InputError: it needs more than is free.
     """
-    folder = Path(config.out_dir).absolute()
-    while not folder.exists():
+    folder = Path(config.out_dir).expanduser().absolute()
+    while not os.path.exists(folder):  # unlike Path.exists, also False where it may not look
         folder = folder.parent
     total, _, free = shutil.disk_usage(folder)
     needed = disk_bytes(config, dataset, jobs)

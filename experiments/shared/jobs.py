@@ -83,7 +83,8 @@ def make_jobs(config: TrainConfig, dataset: Dataset, entries: tuple[str, ...]) -
     """Fill in every default for every model and build the formulas.
 
     Raises:
-      InputError: a model that does not fit the pictures, or a batch larger than the data.
+      InputError: a model that does not fit the pictures or does not give one logit per class, or a
+        batch larger than the data.
     """
     jobs = []
     for index, entry in enumerate(entries):
@@ -91,12 +92,37 @@ def make_jobs(config: TrainConfig, dataset: Dataset, entries: tuple[str, ...]) -
         recipe = _filled(config, recipe_for(entry, dataset.name), num_examples)
         steps_per_epoch(num_examples, recipe.batch_size)
         model = _model(entry, dataset, "direct")
-        shapes = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
-        count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+        count = _checked_num_params(entry, model, dataset)
         every = config.eval_every or default_eval_every(recipe, dataset)
         schedule = Schedule(recipe.num_steps, min(every, recipe.num_steps))
         jobs.append(Job(entry, f"{index:02d}_{entry}", model, recipe, schedule, count))
     return jobs
+
+
+def _checked_num_params(entry: str, model: Model, dataset: Dataset) -> int:
+    """Count the weights of a formula, a person's own above all, that does what a run relies on."""
+    shape, num_classes = dataset.train.images.shape[1:], len(dataset.class_names)
+    images = jax.ShapeDtypeStruct((2, *shape), np.float32)
+    try:
+        params = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
+        logits: Any = jax.eval_shape(model.apply, params, images)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # a formula of one's own may raise anything
+        why = (str(error).strip().splitlines() or [""])[0]
+        raise InputError(
+            f"model {entry!r} fails on pictures {shape} ({type(error).__name__}: {why}); "
+            "mend its init or apply"
+        ) from error
+    leaves = jax.tree.leaves(params)
+    if not leaves or not all(np.issubdtype(leaf.dtype, np.floating) for leaf in leaves):
+        raise InputError(f"model {entry!r}: init must return floating-point arrays, at least one")
+    if getattr(logits, "shape", None) != (2, num_classes):
+        raise InputError(
+            f"model {entry!r} makes {getattr(logits, 'shape', type(logits).__name__)} of 2 "
+            f"pictures; apply must return logits [2, {num_classes}], one per class"
+        )
+    return sum(math.prod(leaf.shape) for leaf in leaves)
 
 
 def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:

@@ -66,6 +66,8 @@ def refuse(capsys, tmp_path, *arguments, module=init_convergence):
         ("--models=mlp:depth=17", "depth"),
         ("--models=no.such.module", "cannot import 'no.such'"),
         ("--models=os.path.nothing", "has no 'nothing'"),
+        ("--models=.nothing", "cannot import ''"),
+        ("--models=..nothing", "cannot import '.'"),
         ("--dataset=procedurl", "unknown data set 'procedurl'"),
         ("--dataset=procedural:difficulty=2", "difficulty"),
         ("--dataset=folder", "--data_dir"),

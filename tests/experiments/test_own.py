@@ -48,6 +48,23 @@ def hopeless(input_shape, num_classes):
     return init, lambda params, images: apply(params, images) * jnp.nan
 
 
+def colours(input_shape, num_classes):
+    '''Sees mean colours alone: no weight has a place in the picture.'''
+
+    def init(key):
+        return jax.random.normal(key, (3, num_classes))
+
+    return init, lambda params, images: images.mean((1, 2)) @ params
+
+
+def too_many(input_shape, num_classes):
+    return build(input_shape, num_classes + 1)
+
+
+def broken(input_shape, num_classes):
+    return build(input_shape, num_classes)[0], lambda params, images: params["v"]
+
+
 SHORT = ModelSpec(build, "mine", {"default": Recipe(5, 8, "sgd", 0.01)})
 LONG = ModelSpec(build, "mine", {"default": Recipe(9, 8, "adam", 0.01)})
 
@@ -61,6 +78,18 @@ def load(*, image_size: int = 0, num: int = 24):
     part = Split(images, labels, tuple(str(i) for i in range(num)))
     none = Split(images[:0], labels[:0], ())
     return Dataset("squares", part, none, part, ("bright", "dark"), {"source": "mine"})
+
+
+def odd():
+    '''Names with a byte that is no UTF-8, as a file system gives them.'''
+    part = load().train
+    part = Split(part.images, part.labels, tuple(f"{name}\\udc80" for name in part.ids))
+    return Dataset("odd", part, part, part, ("bright", "dark\\udc81"), {"source": "mine"})
+
+
+def empty():
+    found = load()
+    return Dataset("empty", found.train, found.valid, found.valid, found.class_names, {})
 """
 
 
@@ -99,6 +128,43 @@ def test_a_model_and_a_data_set_of_ones_own(tmp_path, mine, run_folder, capsys):
         end = head.index("balanced") + len("balanced")
         assert row[:end].split()[-1] == f"{values.mean():.3f}"
     assert "balanced" in head
+
+
+def test_odd_names_and_weights_that_are_no_picture(tmp_path, mine, run_folder, capsys):
+    argv = ["x", f"--dataset={mine}.odd", f"--models={mine}.colours", "--num_members=2"]
+    argv += ["--num_steps=2", "--batch_size=4", f"--out_dir={tmp_path / 'runs'}"]
+    module = init_convergence
+    assert launcher.launch(argv, "experiments.init_convergence", module.Config, module.run) == 0
+    folder = run_folder(tmp_path / "runs")
+    data = open_run(folder).data
+    assert data["example_id"].values[:2].tolist() == ["0\\udc80", "1\\udc80"]
+    assert data["class"].values.tolist() == ["bright", "dark\\udc81"]
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert drawn == {f"{name}.png" for name in module.FIGURES if name != "first_layer"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--models={}.too_many", r"makes (2, 3) of 2 pictures; apply must return logits [2, 2]"),
+        ("--models={}.broken", "fails on pictures (8, 8, 3) (KeyError: 'v'); mend its init or"),
+        ("--models=linear --dataset={}.empty", "its test part is empty"),
+    ],
+)
+def test_what_a_run_cannot_use_is_refused_before_it_starts(
+    flags, message, tmp_path, mine, run_here, capsys
+):
+    assert run_here(tmp_path / "runs", *flags.format(mine).split()) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_members_lost_by_the_last_step_are_marked(tmp_path, run_here, run_folder, one_figure):
+    flags = ("--models=linear", "--num_steps=1", "--learning_rate=1e20", "--weight_decay=1e20")
+    assert run_here(tmp_path / "runs", *flags) == 1
+    assert open_run(run_folder(tmp_path / "runs")).data["frozen_step"].values.tolist() == [[1, 1]]
 
 
 def test_some_members_lost_leave_the_others_and_are_counted(
