@@ -36,6 +36,11 @@ class Schedule(NamedTuple):
         """The steps after which members are evaluated: 0, eval_every, ..., num_steps."""
         return (*range(0, self.num_steps, self.eval_every), self.num_steps)
 
+    @property
+    def num_evaluations(self) -> int:
+        """The length of `evaluations`, without making it."""
+        return math.ceil(self.num_steps / self.eval_every) + 1
+
 
 class Snapshot(NamedTuple):
     """A wave between two segments, in host memory that nothing else writes to.

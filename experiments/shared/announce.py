@@ -83,7 +83,7 @@ def training_seconds(
     for job, plan in zip(jobs, plans, strict=True):
         per_step = step_flops(config, job, dataset)
         judged = min(len(dataset.train.labels), TRAIN_EVAL_EXAMPLES) + len(dataset.test.labels)
-        steps = job.recipe.num_steps + len(job.schedule.evaluations) * judged / (
+        steps = job.recipe.num_steps + job.schedule.num_evaluations * judged / (
             3 * job.recipe.batch_size
         )
         members = plan.wave * math.ceil(config.num_members / plan.wave)
@@ -123,7 +123,7 @@ def disk_bytes(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> fl
     logits = 4 * len(dataset.test.labels) * len(dataset.class_names)
     total = 0.0
     for job in jobs:
-        sketches = 4 * 1024 * len(job.schedule.evaluations)
+        sketches = 4 * 1024 * job.schedule.num_evaluations
         total += 2 * members * (logits + sketches) + 4 * members * job.num_params
         total += 3 * 4 * members**2
     return total + 2 * max(members * job_module.state_bytes(config, job) for job in jobs)

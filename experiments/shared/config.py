@@ -8,6 +8,7 @@ from typing import Any
 from catdog_jax.types import InputError
 
 SEED_MAX = 2**32 - 1
+STEP_MAX = 2**31 - 1  # a step is an int32 in the program
 
 
 def setting(
@@ -39,7 +40,9 @@ class TrainConfig:
         "empty: the data set's default",
     )
     num_members: int = setting(32, "random starts of each model", low=1)
-    num_steps: int | None = setting(None, "training steps; unset: by model and data set", low=1)
+    num_steps: int | None = setting(
+        None, "training steps; unset: by model and data set", low=1, high=STEP_MAX
+    )
     batch_size: int | None = setting(None, "examples a step; unset: by model and data set", low=1)
     optimizer: str | None = setting(
         None,

@@ -33,6 +33,8 @@ def refuse(capsys, tmp_path, *arguments, module=init_convergence):
         ("--num_members=3.5", "'3.5' is not a whole number"),
         ("--num_members=", "'' is not a whole number"),
         ("--num_steps=0", "--num_steps=0 is out of range"),
+        ("--num_steps=2147483648", "give a number from 1 to 2147483647"),
+        ("--num_steps=2147483647 --eval_every=1", "on disk"),
         ("--batch_size=-1", "--batch_size=-1 is out of range"),
         ("--eval_every=0", "--eval_every=0 is out of range"),
         ("--image_size=7", "--image_size=7 is out of range; give 8 to 1024"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from catdog_jax.models.build import build_model
-from catdog_jax.population import make_plan
+from catdog_jax.population import Schedule, make_plan
 from catdog_jax.types import InputError
 
 GIB = 2**30
@@ -15,6 +15,13 @@ def plan(entry="mlp", **options):
     model = build_model(entry, (32, 32, 3), 2)
     settings = {"num_members": 32, "num_devices": 2, "backend": "cpu", "memory": 8 * GIB, **options}
     return make_plan(model, jax.ShapeDtypeStruct((64, 32, 32, 3), np.float32), **settings)
+
+
+def test_evaluations_are_counted_without_being_listed():
+    for num_steps, every in ((1, 1), (7, 3), (9, 3), (10, 100)):
+        schedule = Schedule(num_steps, every)
+        assert schedule.num_evaluations == len(schedule.evaluations)
+    assert Schedule(2**31 - 1, 1).num_evaluations == 2**31
 
 
 @pytest.mark.parametrize(
@@ -41,13 +48,15 @@ def test_waves_are_whole_and_cover_the_members():
 
 
 def test_less_memory_means_more_waves_of_nearly_equal_size():
-    whole = plan("mlp", num_members=1000, memory=8 * GIB)
-    less = plan("mlp", num_members=1000, memory=GIB // 2)
+    whole = plan("mlp:width=64", num_members=1000, memory=8 * GIB)
+    less = plan("mlp:width=64", num_members=1000, memory=GIB // 2)
     assert whole.wave == 1000
     assert less.wave < 1000
     waves = -(-1000 // less.wave)
     assert waves * less.wave - 1000 < 2 * waves
-    assert less.wave // 2 * less.bytes_per_member < GIB // 4
+    # Half of a device's memory holds six copies of each member's weights; 'map' has one batch.
+    weights = 4 * (3072 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2)
+    assert less.wave // 2 * 6 * weights < GIB // 4
 
 
 def test_a_wave_by_hand_is_rounded_up_to_the_devices():
