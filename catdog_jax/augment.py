@@ -41,7 +41,7 @@ def shift(key: Key, images: Num[Array, "B H W C"]) -> Num[Array, "B H W C"]:
 
 
 def cutout(key: Key, images: Num[Array, "B H W C"]) -> Num[Array, "B H W C"]:
-    """Blank a square of a quarter of the height at a random place of each picture.
+    """Blank a square of about a quarter of the height (7 pixels of 32) at a random place.
 
     The blank is 0, which is the mean colour of normalised pictures.
 

@@ -71,7 +71,9 @@ def muon(
     learning_rate: Array, weight_decay: float, *, momentum: float = 0.95
 ) -> optax.GradientTransformation:
     """Muon: orthogonalised momentum for matrices, Adam for the rest (Jordan et al. 2024)."""
-    return optax.contrib.muon(learning_rate, beta=momentum, weight_decay=weight_decay)
+    return optax.contrib.muon(
+        learning_rate, beta=momentum, weight_decay=weight_decay, adam_weight_decay=weight_decay
+    )
 
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {

@@ -62,6 +62,16 @@ def test_weight_decay_of_sgd_is_the_gradient_of_the_l2_penalty():
     np.testing.assert_allclose(updates["w"], [-0.5 * (1.0 + 0.2 * 2.0)], rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_decoupled_weight_decay_reaches_matrices_and_all_else(name):
+    params = {"kernel": jnp.ones((2, 2, 1, 3)), "matrix": jnp.ones((2, 3)), "bias": jnp.ones((3,))}
+    tx = make_optimizer(name, 0.1, num_steps=1, weight_decay=0.5)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = tx.update(zero, tx.init(params), params)
+    for update in updates.values():
+        np.testing.assert_allclose(update, np.full(update.shape, -0.05), rtol=1e-6)
+
+
 def test_clip_norm_bounds_the_update():
     tx = make_optimizer("sgd:momentum=0", 1.0, num_steps=10, clip_norm=1.0)
     params = {"w": jnp.zeros(2)}
