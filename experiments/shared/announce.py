@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from catdog_jax.population import Plan
+from catdog_jax.population import Plan, parse_vary
 from catdog_jax.train import MemberKeys
 from catdog_jax.types import Data, Dataset, InputError
 from experiments.shared import jobs as job_module
@@ -63,11 +63,30 @@ def announcement(
             f"{pixels} × {pixels} pixels, {' / '.join(dataset.class_names)}); "
             f"varied between members: {config.vary}",
             *aligned(rows),
+            *_twins(config, dataset, jobs),
             f"on {devices}; memory about {size(memory)}, disk about "
             f"{size(disk_bytes(config, dataset, jobs))}, time roughly {duration(seconds)}",
             f"run folder: {path}",
         ]
     )
+
+
+def _twins(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> list[str]:
+    """Name the models whose members cannot differ, because nothing varied touches them."""
+    twins = []
+    for job in jobs:
+        moves = {
+            "init": True,
+            "order": job.recipe.batch_size < len(dataset.train.labels),
+            "augment": job.recipe.augment != "none",
+        }
+        if not any(moves[stream] for stream in parse_vary(config.vary)):
+            twins.append(job.entry)
+    if not twins or config.num_members == 1:
+        return []
+    return [
+        f"note: all members of {', '.join(twins)} will be alike: --vary={config.vary} has no hold"
+    ]
 
 
 def training_seconds(

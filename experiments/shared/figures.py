@@ -142,7 +142,7 @@ def data_sheet(run: Run) -> Figure:
         model=models(run)[-1],
         num_members=len(logits),
         command=command(run),
-        note=source(run),
+        note=f"{source(run)} The run keeps {len(shown)} of them.",
     )
 
 

@@ -73,7 +73,7 @@ def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
         if folder.finished:
             print(f"already done: {folder.path} holds these members; nothing is trained")
             return open_run(folder.path), folder.path
-        # A run that holds more members than asked for keeps them.
+        # What is asked for, or what finished results hold already, where that is more.
         config = dataclasses.replace(config, num_members=folder.recipe["num_members"])
         plans = _recorded_plans(folder, config, jobs, plans, dataset)
         folder.update_manifest(**manifest_facts(config, experiment, dataset, jobs, plans))
