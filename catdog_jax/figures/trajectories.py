@@ -51,8 +51,8 @@ def trajectories(
     num_frozen = int((frozen_step >= 0).sum())
     caption = (
         f"Paths of {style.members(num_members)} of each model through weight space, "
-        f"at most {num_snapshots} snapshot{'s' * (num_snapshots != 1)} each, seen in the plane in which "
-        "all snapshots of the model together vary most (principal components of fixed random "
+        f"at most {num_snapshots} snapshot{'s' * (num_snapshots != 1)} each, seen in the plane in "
+        "which all snapshots of the model together vary most (principal components of fixed random "
         "sketches of the weights). Lengths in units of the weights; both axes of a panel have one "
         "scale, other panels have others. "
         + f"{num_frozen} frozen (loss no longer finite), end marked ×. " * (num_frozen > 0)
