@@ -1,5 +1,6 @@
 """What a run is: its recipe as plain JSON, its name, and what makes two recipes differ."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -140,13 +141,15 @@ def check_recipe(
 
 def versions() -> dict[str, str]:
     """List the versions of the libraries that decide the bits of a run."""
-    found = {}
-    for library in _LIBRARIES:
-        try:
-            found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            found[library] = "unknown"
-    return found
+    return {library: _version(library) for library in _LIBRARIES}
+
+
+@functools.cache
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 _UNSET = ["unset"]
