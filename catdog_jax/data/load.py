@@ -124,6 +124,7 @@ def _settings_of(load: Callable[..., Any]) -> Callable[..., Any]:
         for p in signature.parameters.values()
         if p.name not in hidden and p.kind is inspect.Parameter.KEYWORD_ONLY
     ]
+    # mypy knows no __signature__ on functions; inspect.signature reads it.
     settings.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
     function = getattr(load, "func", load)
     try:

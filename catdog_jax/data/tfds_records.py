@@ -64,6 +64,7 @@ class Prepared:
                 self._builder = self._tfds.builder_from_directory(folder)
                 info = self._builder.info
                 self.file_format = info.file_format.value
+        # A damaged dataset_info.json makes protobuf, json or TFDS raise, each in its own kind.
         except Exception as error:
             raise ReadError(f"{folder} cannot be read: {_line(error)}; prepare it again") from None
         self.version = str(info.version)

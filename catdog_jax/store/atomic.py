@@ -44,6 +44,7 @@ def writing(what: str, folder: Path) -> Iterator[None]:
         yield
     except StoreError:
         raise
+    # Orbax, HDF5 and zip wrap a full disk in errors of their own kinds; others are raised again.
     except Exception as error:
         if is_disk_full(error):
             raise StoreError(
