@@ -1,8 +1,11 @@
 """Numbers per example; the caller reduces."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 
 def cross_entropy(
@@ -28,3 +31,41 @@ def cross_entropy(
 def correct(logits: Float[Array, "B K"], labels: Int[Array, " B"]) -> Bool[Array, " B"]:
     """Tell for each example whether the largest logit is its label's (the first of equals)."""
     return jnp.argmax(logits, axis=1) == labels
+
+
+def squared_error(
+    outputs: Float[Array, "B 1"], targets: Num[Array, " B"], smoothing: float = 0.0
+) -> Float[Array, " B"]:
+    """Compute the squared difference of a predicted number and the true one.
+
+    Args:
+      outputs: [B, 1] float32, the one output of a regression.
+      targets: [B], in the same unit.
+      smoothing: not used; here so that all losses are called alike.
+
+    Returns:
+      [B] float32, in the unit of the targets squared.
+    """
+    del smoothing
+    return jnp.square(outputs[:, 0] - targets)
+
+
+def same_sign(outputs: Float[Array, "B 1"], targets: Num[Array, " B"]) -> Bool[Array, " B"]:
+    """Tell for each example whether the predicted number has the sign of the true one."""
+    return jnp.sign(outputs[:, 0]) == jnp.sign(targets)
+
+
+class Objective(NamedTuple):
+    """What a learner makes small, and how its answers are counted.
+
+    Attributes:
+      loss: (outputs [B, K], labels [B], smoothing) -> [B].
+      right: (outputs, labels) -> [B] bool; its mean is what metrics call accuracy.
+    """
+
+    loss: Callable[..., Float[Array, " B"]]
+    right: Callable[..., Bool[Array, " B"]]
+
+
+CLASSIFICATION = Objective(cross_entropy, correct)
+REGRESSION = Objective(squared_error, same_sign)

@@ -116,6 +116,7 @@ def make_learner(
     batch_size: int,
     preprocess: Callable[[Array], Array] | None = None,
     augment: Augment | None = None,
+    objective: losses.Objective = losses.CLASSIFICATION,
     smoothing: float = 0.0,
     precision: str = "float32",
     microbatch: int = 0,
@@ -129,6 +130,7 @@ def make_learner(
       batch_size: examples per step, >= 1.
       preprocess: raw inputs [B, ...] -> what `apply` takes; None leaves them alone.
       augment: (key, preprocessed inputs) -> inputs of the same shape; None for none.
+      objective: loss and score; classification, or regression on float labels.
       smoothing: label smoothing, 0 <= smoothing < 1, in training only.
       precision: 'float32'; 'tf32' (matrix products on tensor cores); 'bfloat16' (the formula runs
         in bfloat16). Weights, optimiser and loss stay float32 in all three.
@@ -151,7 +153,7 @@ def make_learner(
             return model.apply(params, inputs).astype(jnp.float32)
 
     def loss_sum(params: Params, inputs: Array, labels: Array) -> Array:
-        return jnp.sum(losses.cross_entropy(logits_of(params, inputs), labels, smoothing))
+        return jnp.sum(objective.loss(logits_of(params, inputs), labels, smoothing))
 
     def init(keys: MemberKeys) -> TrainState:
         params = model.init(keys.init)
@@ -183,8 +185,8 @@ def make_learner(
             jnp.asarray(data.inputs),
             eval_batch,
         )
-        loss = jnp.mean(losses.cross_entropy(logits, labels))
-        accuracy = jnp.mean(losses.correct(logits, labels).astype(jnp.float32))
+        loss = jnp.mean(objective.loss(logits, labels, 0.0))
+        accuracy = jnp.mean(objective.right(logits, labels).astype(jnp.float32))
         return Metrics(loss, accuracy, logits)
 
     return Learner(init, step, evaluate, batch_size, model)

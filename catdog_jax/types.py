@@ -45,11 +45,18 @@ class Data(NamedTuple):
 
     Attributes:
       inputs: [N, ...], any dtype (pictures: uint8 [N, H, W, 3]).
-      labels: [N] int32 in 0..K-1.
+      labels: [N] int32 in 0..K-1; float32 where numbers are to be predicted (regression).
     """
 
     inputs: Num[Array, "N ..."] | Num[np.ndarray, "N ..."]
-    labels: Int[Array, " N"] | Int[np.ndarray, " N"]
+    labels: Num[Array, " N"] | Num[np.ndarray, " N"]
+
+
+def input_kind(inputs: Num[np.ndarray, "N ..."] | Num[Array, "N ..."]) -> str:
+    """Tell what examples are: 'images' [N, H, W, C], 'tokens' [N, T] integers, 'vectors' [N, D]."""
+    if inputs.ndim == 4:
+        return "images"
+    return "tokens" if np.issubdtype(inputs.dtype, np.integer) else "vectors"
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,15 @@ class Split:
     """One part of a data set, in memory.
 
     Attributes:
-      images: [N, H, W, 3] uint8.
+      inputs: pictures [N, H, W, 3] uint8; sentences [N, T] int32, 0 where one has ended; or
+        vectors [N, D] float32.
       labels: [N] int32 in 0..K-1.
       ids: N stable names, one per example (file path, record id, or drawing number).
-      factors: what is known about each picture besides its class, each [N] float32
-        (drawn images only).
+      factors: what is known about each example besides its class, each [N] float32
+        (drawn pictures and written sentences only).
     """
 
-    images: UInt8[np.ndarray, "N H W 3"]
+    inputs: UInt8[np.ndarray, "N H W 3"] | Int[np.ndarray, "N T"] | Float[np.ndarray, "N D"]
     labels: Int[np.ndarray, " N"]
     ids: tuple[str, ...]
     factors: Mapping[str, Float[np.ndarray, " N"]] = field(default_factory=dict)
@@ -72,7 +80,7 @@ class Split:
     @property
     def data(self) -> Data:
         """The arrays that the engine trains on."""
-        return Data(self.images, self.labels)
+        return Data(self.inputs, self.labels)
 
 
 class FileNote(NamedTuple):
@@ -100,6 +108,7 @@ class Dataset:
       provenance: JSON-ready facts: source, settings, counts, and `fingerprint`, a hex digest of
         the arrays.
       files: what happened to files that were not used as they are (folder data only).
+      vocabulary: the word of each token id, '' first (sentences only).
     """
 
     name: str
@@ -109,6 +118,12 @@ class Dataset:
     class_names: tuple[str, ...]
     provenance: Mapping[str, Any]
     files: Sequence[FileNote] = ()
+    vocabulary: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What the examples are, see `input_kind`."""
+        return input_kind(self.train.inputs)
 
 
 class Recipe(NamedTuple):
@@ -131,11 +146,57 @@ class ModelSpec(NamedTuple):
         for a setting out of range, or an image too small for the depth.
       summary: one line for `--help`.
       recipes: data set name -> Recipe; the entry 'default' serves every other data set.
+      reads: kinds of inputs the formula takes, of `input_kind`. A builder of a formula that reads
+        tokens has the keyword `vocabulary`, the number of token ids.
     """
 
     build: Callable[..., Model]
     summary: str
     recipes: Mapping[str, Recipe]
+    reads: tuple[str, ...] = ("images",)
+
+
+class Classifier(NamedTuple):
+    """A formula together with its weights: what every origin ends as.
+
+    Attributes:
+      params: a pytree of arrays, typed in, estimated or learned.
+      apply: (params, images [B, H, W, C] float32 in 0..1) -> logits [B, K] float32.
+    """
+
+    params: Params
+    apply: Callable[[Params, Inputs], Logits]
+
+
+class RuleSpec(NamedTuple):
+    """What a file of `rules/` registers under a name: a classifier of cats and dogs typed in.
+
+    Attributes:
+      build: (input_shape, **settings) -> Classifier of cat (0) and dog (1); it sees no data.
+      summary: one line for `--help`.
+      reads: 'images', or 'factors': then `apply` takes the drawing factors [B, F] float32, in the
+        sorted order of their names.
+    """
+
+    build: Callable[..., Classifier]
+    summary: str
+    reads: str = "images"
+
+
+class EstimatorSpec(NamedTuple):
+    """What a file of `estimators/` registers under a name: one step from data to a classifier.
+
+    Attributes:
+      fit: (images [N, H, W, C] float32 in 0..1, labels [N] int32, num_classes, **settings) ->
+        Classifier; the keyword-only settings are what `name:setting=value` may set. Deterministic.
+        Raises InputError for a setting out of range or too few examples.
+      summary: one line for `--help`.
+      origin: 'estimated', or 'learned' where the one step is the solution of an optimisation.
+    """
+
+    fit: Callable[..., Classifier]
+    summary: str
+    origin: str = "estimated"
 
 
 class DatasetSpec(NamedTuple):

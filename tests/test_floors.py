@@ -25,7 +25,7 @@ FLOORS = {
 # Rooms beside the stairs, and all that they may know of the package.
 BESIDE = {
     "store": {"store", "types"},
-    "analysis": {"analysis", "types"},
+    "analysis": {"analysis", "estimators", "types"},  # a probe is a ridge regression on features
     "figures": {"figures"},
 }
 LIBRARIES_OF_FIGURES = {"numpy", "matplotlib", "jaxtyping"}

@@ -94,7 +94,7 @@ def _write(path: Path, dataset: Dataset) -> None:
     arrays: dict[str, np.ndarray] = {}
     for name in _PARTS:
         split: Split = getattr(dataset, name)
-        arrays[f"{name}_images"], arrays[f"{name}_labels"] = split.images, split.labels
+        arrays[f"{name}_images"], arrays[f"{name}_labels"] = split.inputs, split.labels
     meta = {
         "name": dataset.name,
         "class_names": dataset.class_names,
@@ -130,11 +130,11 @@ def _read(path: Path) -> Dataset | None:
             for name in _PARTS
         }
         return Dataset(
-            name=meta["name"],
+            meta["name"],
+            *(splits[name] for name in _PARTS),
             class_names=tuple(meta["class_names"]),
             provenance=meta["provenance"],
             files=tuple(FileNote(*note) for note in meta["files"]),
-            **splits,
         )
     except OSError:  # nothing there, or not for us to read; writing will tell
         return None

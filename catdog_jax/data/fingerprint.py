@@ -18,7 +18,7 @@ def fingerprint(*splits: Split) -> str:
     """
     digest = hashlib.sha256()
     for split in splits:
-        for array in (split.images, split.labels):
+        for array in (split.inputs, split.labels):
             digest.update(f"{array.shape}{array.dtype.str}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

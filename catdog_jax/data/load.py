@@ -139,23 +139,13 @@ def _checked(entry: str, dataset: Any) -> Dataset:
     """Hold a loader, a person's own above all, to what the engine relies on."""
     if not isinstance(dataset, Dataset):
         raise InputError(f"data set {entry!r}: its loader returns no catdog_jax.types.Dataset")
-    shape = dataset.train.images.shape[1:]
     for part in ("train", "valid", "test"):
         split = getattr(dataset, part)
-        images, labels = split.images, split.labels
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
-            raise InputError(
-                f"data set {entry!r}: {part} images are {images.dtype} {images.shape}; they must "
-                "be uint8 [N, H, W, 3], alike in all parts"
-            )
-        if images.shape[3] != 3 or not min(images.shape[1:3]):
-            raise InputError(
-                f"data set {entry!r}: {part} images are {images.shape}; they must have three "
-                "channels and at least one pixel"
-            )
-        if len(labels) != len(images) or len(split.ids) != len(images):
-            raise InputError(f"data set {entry!r}: {part} has not one label and id per image")
-        if not len(images) and part != "valid":
+        inputs, labels = split.inputs, split.labels
+        _check_inputs(entry, part, inputs, dataset.train.inputs)
+        if len(labels) != len(inputs) or len(split.ids) != len(inputs):
+            raise InputError(f"data set {entry!r}: {part} has not one label and id per input")
+        if not len(inputs) and part != "valid":
             raise InputError(f"data set {entry!r}: its {part} part is empty")
         if labels.dtype.kind not in "iu":
             raise InputError(f"data set {entry!r}: {part} labels are {labels.dtype}, not integers")
@@ -168,3 +158,22 @@ def _checked(entry: str, dataset: Any) -> Dataset:
         return dataset
     digest = fingerprint(dataset.train, dataset.valid, dataset.test)
     return dataclasses.replace(dataset, provenance={**dataset.provenance, "fingerprint": digest})
+
+
+def _check_inputs(entry: str, part: str, inputs: np.ndarray, like: np.ndarray) -> None:
+    """Hold the inputs of one part to one of the three kinds, alike in all parts."""
+    picture = inputs.dtype == np.uint8 and inputs.ndim == 4
+    sentence = inputs.dtype == np.int32 and inputs.ndim == 2
+    vector = inputs.dtype == np.float32 and inputs.ndim == 2
+    alike = inputs.dtype == like.dtype and inputs.shape[1:] == like.shape[1:]
+    if not alike or not (picture or sentence or vector):
+        raise InputError(
+            f"data set {entry!r}: {part} inputs are {inputs.dtype} {inputs.shape}; they must be "
+            "uint8 [N, H, W, 3] (pictures), int32 [N, T] (sentences) or float32 [N, D] (vectors), "
+            "alike in all parts"
+        )
+    if not min(inputs.shape[1:]) or (picture and inputs.shape[3] != 3):
+        raise InputError(
+            f"data set {entry!r}: {part} inputs are {inputs.shape}; pictures must have three "
+            "channels and at least one pixel, sentences and vectors at least one number"
+        )

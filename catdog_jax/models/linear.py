@@ -105,5 +105,6 @@ MODELS = {
                 weight_decay=0.3,
             ),
         },
+        reads=("images", "vectors"),
     )
 }

@@ -96,5 +96,6 @@ MODELS = {
                 learning_rate=0.001,
             ),
         },
+        reads=("images", "vectors"),
     )
 }

@@ -135,7 +135,7 @@ def local_plan(
     Raises:
       InputError: see `make_plan`.
     """
-    dtype = jnp.float32 if len(inputs.shape) == 4 else inputs.dtype
+    dtype = jnp.float32 if inputs.dtype == jnp.uint8 else inputs.dtype  # as preprocessed
     return make_plan(
         model,
         jax.ShapeDtypeStruct((batch_size, *inputs.shape[1:]), dtype),

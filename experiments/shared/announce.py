@@ -53,7 +53,7 @@ def announcement(
             ]
         )
     counts = f"{len(dataset.train.labels):,} train, {len(dataset.test.labels):,} test"
-    pixels = dataset.train.images.shape[1]
+    pixels = dataset.train.inputs.shape[1]
     devices = f"{jax.local_device_count()} {jax.default_backend()} device(s)"
     memory = max(plan.wave * plan.bytes_per_member for plan in plans)
     seconds = training_seconds(config, dataset, jobs, plans)
@@ -116,7 +116,7 @@ def step_flops(config: TrainConfig, job: Job, dataset: Dataset) -> float:
     plan = Plan("vmap", 1, 1, 1, 0, "direct", 0)
     learner = job_module.job_learner(config, job, dataset, plan)
     keys = MemberKeys(*[jax.eval_shape(lambda: jax.random.key(0))] * 3)
-    shape = (job.recipe.batch_size, *dataset.train.images.shape[1:])
+    shape = (job.recipe.batch_size, *dataset.train.inputs.shape[1:])
     inputs: Any = jax.ShapeDtypeStruct(shape, np.uint8)
     labels: Any = jax.ShapeDtypeStruct(shape[:1], np.int32)
     state = jax.eval_shape(learner.init, keys)
@@ -195,7 +195,7 @@ def manifest_facts(
         "parts": [{"model": job.entry, "part": job.part} for job in jobs],
         "plans": {job.entry: plan._asdict() for job, plan in zip(jobs, plans, strict=True)},
         "inputs": {
-            "shape": list(dataset.train.images.shape[1:]),
+            "shape": list(dataset.train.inputs.shape[1:]),
             "class_names": list(dataset.class_names),
             "mean": list(mean),
             "std": list(std),

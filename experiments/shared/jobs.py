@@ -101,7 +101,7 @@ def make_jobs(config: TrainConfig, dataset: Dataset, entries: tuple[str, ...]) -
 
 def _checked_num_params(entry: str, model: Model, dataset: Dataset) -> int:
     """Count the weights of a formula, a person's own above all, that does what a run relies on."""
-    shape, num_classes = dataset.train.images.shape[1:], len(dataset.class_names)
+    shape, num_classes = dataset.train.inputs.shape[1:], len(dataset.class_names)
     images = jax.ShapeDtypeStruct((2, *shape), np.float32)
     try:
         params = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
@@ -138,14 +138,14 @@ def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
 
 def job_plan(config: TrainConfig, job: Job, dataset: Dataset, strategy: str, wave: int) -> Plan:
     """Plan one job on this machine; see `local_plan`."""
-    images = dataset.train.images
+    images = dataset.train.inputs
     logits = 4 * len(dataset.class_names) * (len(dataset.test.labels) + TRAIN_EVAL_EXAMPLES)
     return local_plan(
         job.model,
         images,
         job.recipe.batch_size,
         config.num_members,
-        fixed_bytes=images.nbytes + dataset.test.images.nbytes + logits,
+        fixed_bytes=images.nbytes + dataset.test.inputs.nbytes + logits,
         strategy=strategy,
         wave=wave,
     )
@@ -176,7 +176,7 @@ def channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float
 
     Exact: sums of integers. A channel that never changes gets the deviation 1/255.
     """
-    images = dataset.train.images
+    images = dataset.train.inputs
     counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
     levels = np.arange(256) / 255.0
     mean = [float(c @ levels / c.sum()) for c in counts]
@@ -195,7 +195,7 @@ def evaluation_sets(dataset: Dataset) -> dict[str, Data]:
     """
     num = len(dataset.train.labels)
     rows = np.linspace(0, num - 1, min(num, TRAIN_EVAL_EXAMPLES)).astype(np.int64)
-    part = Data(dataset.train.images[rows], dataset.train.labels[rows])
+    part = Data(dataset.train.inputs[rows], dataset.train.labels[rows])
     return {"train": part, "test": dataset.test.data}
 
 
@@ -207,7 +207,7 @@ def recipe_facts(config: TrainConfig, dataset: Dataset, jobs: list[Job]) -> dict
         if key not in OPERATIONAL and value is not None
     }
     facts["models"] = ",".join(job.entry for job in jobs)
-    facts["image_size"] = int(dataset.train.images.shape[1])
+    facts["image_size"] = int(dataset.train.inputs.shape[1])
     facts["classes"] = ",".join(dataset.class_names)
     facts["data fingerprint"] = str(dataset.provenance["fingerprint"])
     for job in jobs:
@@ -229,7 +229,7 @@ def state_bytes(config: TrainConfig, job: Job) -> int:
 
 
 def _model(entry: str, dataset: Dataset, conv: str) -> Model:
-    shape = dataset.train.images.shape[1:]
+    shape = dataset.train.inputs.shape[1:]
     return build_model(entry, shape, len(dataset.class_names), conv=conv)
 
 

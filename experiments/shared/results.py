@@ -53,7 +53,7 @@ def assemble(
     labels = dataset.test.labels
     pairs = ("model", "member", "other_member")
     distances, relatives = zip(*(_distances(t.weights) for t in trained), strict=True)
-    shown = picture_rows(labels, dataset.test.images[0].nbytes)
+    shown = picture_rows(labels, dataset.test.inputs[0].nbytes)
     per_member = ("model", "member")
     variables = {
         "train_loss": over_evals("train_loss"),
@@ -78,7 +78,7 @@ def assemble(
         "disagreement": (pairs, np.stack([agreement.pairwise_disagreement(x) for x in logits])),
         "weight_distance": (pairs, np.stack(distances)),
         "relative_weight_distance": (pairs, np.stack(relatives)),
-        "picture": (("shown", "row", "column", "channel"), dataset.test.images[shown]),
+        "picture": (("shown", "row", "column", "channel"), dataset.test.inputs[shown]),
         "picture_example": (("shown",), shown.astype(np.int32)),
     }
     coordinates = {

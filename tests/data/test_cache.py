@@ -47,9 +47,9 @@ def load(root: Path, size: int = 16, **flags: object) -> Dataset:
 def assert_equal(first: Dataset, second: Dataset) -> None:
     for part in ("train", "valid", "test"):
         a, b = getattr(first, part), getattr(second, part)
-        np.testing.assert_array_equal(a.images, b.images)
+        np.testing.assert_array_equal(a.inputs, b.inputs)
         np.testing.assert_array_equal(a.labels, b.labels)
-        assert (a.images.dtype, a.labels.dtype) == (b.images.dtype, b.labels.dtype)
+        assert (a.inputs.dtype, a.labels.dtype) == (b.inputs.dtype, b.labels.dtype)
         assert a.ids == b.ids
     assert first.class_names == second.class_names
     assert first.provenance == second.provenance

@@ -31,7 +31,7 @@ def test_pixels_labels_and_names_belong_together(make_folder: MakeFolder):
     assert sum(sizes(dataset)) == 60
     for part in PARTS:
         split = getattr(dataset, part)
-        for pixels, label, name in zip(split.images, split.labels, split.ids, strict=True):
+        for pixels, label, name in zip(split.inputs, split.labels, split.ids, strict=True):
             np.testing.assert_array_equal(pixels, decode(root / name, 8)[0])
             assert name.startswith(("cat/", "dog/")[label])
 

@@ -116,15 +116,15 @@ def test_sixteen_bit_grey_is_not_white(photos_bad: Path):
     dataset = load_dataset("folder", data_dir=str(photos_bad))
     for part in (dataset.train, dataset.valid, dataset.test):
         if "cat/gray16.png" in part.ids:
-            pixels = part.images[part.ids.index("cat/gray16.png")]
+            pixels = part.inputs[part.ids.index("cat/gray16.png")]
             assert 20 < pixels.mean() < 235
             assert len(np.unique(pixels)) > 50
 
 
 def test_photos_load_with_their_own_parts(shared_data: Path):
     dataset = load_dataset("folder", data_dir=str(shared_data / "photos"), image_size=32)
-    assert dataset.train.images.shape == (800, 32, 32, 3)
-    assert dataset.test.images.shape == (400, 32, 32, 3)
+    assert dataset.train.inputs.shape == (800, 32, 32, 3)
+    assert dataset.test.inputs.shape == (400, 32, 32, 3)
     assert len(dataset.valid.labels) == 0
     assert np.bincount(dataset.train.labels).tolist() == [400, 400]
     assert np.bincount(dataset.test.labels).tolist() == [200, 200]

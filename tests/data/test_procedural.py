@@ -28,8 +28,8 @@ def drawn():
 
 def pixel_accuracy(train, test, alpha=3000.0):
     model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=alpha))
-    model.fit(train.images.reshape(len(train.labels), -1) / 255.0, train.labels)
-    return model.score(test.images.reshape(len(test.labels), -1) / 255.0, test.labels)
+    model.fit(train.inputs.reshape(len(train.labels), -1) / 255.0, train.labels)
+    return model.score(test.inputs.reshape(len(test.labels), -1) / 255.0, test.labels)
 
 
 def best_threshold_accuracy(values, labels):
@@ -114,13 +114,13 @@ def test_load_is_repeatable_balanced_and_disjoint(drawn):
     parts = (drawn.train, drawn.valid, drawn.test)
     assert [len(part.labels) for part in parts] == [4000, 500, 2000]
     for part in parts:
-        assert part.images.shape == (len(part.labels), 32, 32, 3)
-        assert part.images.dtype == np.uint8
+        assert part.inputs.shape == (len(part.labels), 32, 32, 3)
+        assert part.inputs.dtype == np.uint8
         assert part.labels.dtype == np.int32
         assert part.labels.mean() == 0.5
         assert all(values.shape == part.labels.shape for values in part.factors.values())
     assert drawn.test.ids[12] == "test/0000012"
-    pictures = [image.tobytes() for part in parts for image in part.images]
+    pictures = [image.tobytes() for part in parts for image in part.inputs]
     assert len(set(pictures)) == 6500
     assert len({name for part in parts for name in part.ids}) == 6500
     assert drawn.provenance["fingerprint"] == fingerprint(*parts)
@@ -133,8 +133,8 @@ def test_fingerprint_follows_seed_counts_and_difficulty():
         other = load(image_size=8, **{**SMALL, **change})
         assert other.provenance["fingerprint"] != first.provenance["fingerprint"]
     more = load(image_size=8, **{**SMALL, "num_train": 301})
-    np.testing.assert_array_equal(more.train.images[:300], first.train.images)
-    np.testing.assert_array_equal(more.test.images, first.test.images)
+    np.testing.assert_array_equal(more.train.inputs[:300], first.train.inputs)
+    np.testing.assert_array_equal(more.test.inputs, first.test.inputs)
     flipped = dataclasses.replace(first.train, labels=1 - first.train.labels)
     assert fingerprint(flipped) != fingerprint(first.train)
 
@@ -202,4 +202,4 @@ def test_registered_with_the_default_difficulty():
         data_dir="ignored", classes=("cat", "dog"), image_size=8, download=True, **SMALL
     )
     assert data.provenance["difficulty"] == DEFAULT_DIFFICULTY
-    assert data.train.images.shape == (300, 8, 8, 3)
+    assert data.train.inputs.shape == (300, 8, 8, 3)

@@ -28,7 +28,7 @@ def everything(dataset: Dataset) -> dict[str, tuple[np.ndarray, int]]:
     return {
         name: (pixels, int(label))
         for part in (dataset.train, dataset.valid, dataset.test)
-        for name, pixels, label in zip(part.ids, part.images, part.labels, strict=True)
+        for name, pixels, label in zip(part.ids, part.inputs, part.labels, strict=True)
     }
 
 
@@ -94,7 +94,7 @@ def test_cifar10_cats_and_dogs(shared_data: Path):
     dataset = load_dataset("cifar10", data_dir=str(shared_data / "tfds"))
     assert sizes(dataset) == [10_000, 0, 2_000]
     assert dataset.class_names == ("cat", "dog")
-    assert dataset.train.images.shape == (10_000, 32, 32, 3)
+    assert dataset.train.inputs.shape == (10_000, 32, 32, 3)
     assert np.bincount(dataset.train.labels).tolist() == [5000, 5000]
     assert np.bincount(dataset.test.labels).tolist() == [1000, 1000]
     # The exact pixels of a lossless format, by another decoder's road, labels the right way round.
@@ -152,7 +152,7 @@ def test_pets_are_told_apart_by_species(pets: Path):
     dataset = load_dataset("oxford_iiit_pet", data_dir=str(pets))
     assert dataset.class_names == ("cat", "dog")
     assert sizes(dataset) == [60, 0, 30]
-    assert dataset.train.images.shape[1:] == (64, 64, 3)
+    assert dataset.train.inputs.shape[1:] == (64, 64, 3)
     for name, (_, label) in everything(dataset).items():
         assert label == int(int(name.removeprefix("pet_")) % 3 > 0)
     assert dataset.provenance["label"] == "species"
@@ -266,7 +266,7 @@ def test_the_cache_hit_reads_no_record(pets: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Prepared, "records", never)
     second = load_dataset("oxford_iiit_pet", data_dir=str(pets), image_size=8)
-    np.testing.assert_array_equal(first.train.images, second.train.images)
+    np.testing.assert_array_equal(first.train.inputs, second.train.inputs)
     assert second.provenance == first.provenance
 
 
@@ -307,7 +307,7 @@ def test_tfrecord_gives_the_same_pixels(shared_data: Path, name: str):
         "for folder in sys.argv[2:]:\n"
         "    d = load_dataset(sys.argv[1], data_dir=folder)\n"
         "    rows.append({i: (x, l) for s in (d.train, d.valid, d.test)\n"
-        "                 for i, x, l in zip(s.ids, s.images, s.labels)})\n"
+        "                 for i, x, l in zip(s.ids, s.inputs, s.labels)})\n"
         "small, large = rows\n"
         "assert 'tensorflow' in sys.modules and len(small) >= 300\n"
         "for i, (x, l) in small.items():\n"

@@ -83,7 +83,7 @@ def load(*, image_size: int = 0, num: int = 24):
 def odd():
     '''Names with a byte that is no UTF-8, as a file system gives them.'''
     part = load().train
-    part = Split(part.images, part.labels, tuple(f"{name}\\udc80" for name in part.ids))
+    part = Split(part.inputs, part.labels, tuple(f"{name}\\udc80" for name in part.ids))
     return Dataset("odd", part, part, part, ("bright", "dark\\udc81"), {"source": "mine"})
 
 

@@ -83,7 +83,7 @@ def test_the_final_numbers_follow_from_the_logits(run):
 def test_the_params_make_the_logits(run):
     test = load_dataset(DATASET, image_size=8).test
     inputs = run.manifest["inputs"]
-    pixels = (test.images / 255.0 - inputs["mean"]) / inputs["std"]
+    pixels = (test.inputs / 255.0 - inputs["mean"]) / inputs["std"]
     assert np.array_equal(run.data["label"].values, test.labels)
     assert list(run.params) == list(ENTRIES)
     for entry in ENTRIES:

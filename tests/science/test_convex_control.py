@@ -22,7 +22,7 @@ MEMBERS = 8
 
 
 def pixels(split) -> Data:
-    return Data((split.images / 127.5 - 1).astype(np.float32), split.labels)
+    return Data((split.inputs / 127.5 - 1).astype(np.float32), split.labels)
 
 
 def trained(entry, rate, num_steps):
