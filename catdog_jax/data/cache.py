@@ -130,8 +130,10 @@ def _read(path: Path) -> Dataset | None:
             for name in _PARTS
         }
         return Dataset(
-            meta["name"],
-            *(splits[name] for name in _PARTS),
+            name=meta["name"],
+            train=splits["train"],
+            valid=splits["valid"],
+            test=splits["test"],
             class_names=tuple(meta["class_names"]),
             provenance=meta["provenance"],
             files=tuple(FileNote(*note) for note in meta["files"]),
