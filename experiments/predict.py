@@ -56,9 +56,12 @@ def run(config: Config) -> None:
     if not config.pictures:
         raise InputError("no picture given; name one or more files after the flags")
     finished = open_run(config.run)
-    size = finished.manifest["inputs"]["shape"][0]
+    inputs = finished.manifest["inputs"]
+    if len(inputs["shape"]) != 3:
+        raise InputError(f"run {config.run!r} was trained on no pictures; give one that was")
+    size = inputs["shape"][0]
     images = np.stack([read_picture(path, size) for path in config.pictures])
-    names = finished.manifest["inputs"]["class_names"]
+    names = inputs["class_names"]
     for path, verdicts in zip(config.pictures, judge(finished, images), strict=True):
         print(f"\n{path} (as {size} × {size} pixels)")
         print("\n".join(describe(verdicts, names)))
@@ -91,8 +94,11 @@ def judge(finished: Run, images: np.ndarray) -> list[list[Verdict]]:
     inputs: Mapping[str, Any] = finished.manifest["inputs"]
     pixels = normaliser(tuple(inputs["mean"]), tuple(inputs["std"]))(jnp.asarray(images))
     by_model = []
+    entries = {
+        part["model"]: part.get("entry", part["model"]) for part in finished.manifest["parts"]
+    }
     for entry in finished.params:
-        model = build_model(entry, tuple(inputs["shape"]), len(inputs["class_names"]))
+        model = build_model(entries[entry], tuple(inputs["shape"]), len(inputs["class_names"]))
         alive = finished.data["frozen_step"].sel(model=entry).values < 0
         if not alive.any():
             continue

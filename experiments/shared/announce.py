@@ -19,7 +19,7 @@ from catdog_jax.population import Plan, parse_vary
 from catdog_jax.train import MemberKeys
 from catdog_jax.types import Data, Dataset, InputError
 from experiments.shared import jobs as job_module
-from experiments.shared.config import OPERATIONAL, TrainConfig
+from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
 from experiments.shared.progress import duration
 from experiments.shared.report import aligned, size
@@ -32,7 +32,14 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "xarr
 def announcement(
     config: TrainConfig, dataset: Dataset, jobs: Sequence[Job], plans: Sequence[Plan], path: Path
 ) -> str:
-    """Write what a run is about to do: one line per model, then what it takes."""
+    """Write what a run is about to do: one line per model, then what it takes.
+
+    Args:
+      config: the settings.
+      dataset: the run's.
+      jobs, plans: the models to train, and how.
+      path: the run folder.
+    """
     head = ["model", "parameters", "steps", "batch", "optimizer", "rate", "decay", "augment"]
     rows = [[*head, "waves", "strategy"]]
     for job, plan in zip(jobs, plans, strict=True):
@@ -40,7 +47,7 @@ def announcement(
         waves = f"{math.ceil(config.num_members / plan.wave)} × {plan.wave}"
         rows.append(
             [
-                job.entry,
+                job.label,
                 f"{job.num_params:,}",
                 f"{recipe.num_steps:,}",
                 str(recipe.batch_size),
@@ -53,35 +60,38 @@ def announcement(
             ]
         )
     counts = f"{len(dataset.train.labels):,} train, {len(dataset.test.labels):,} test"
-    pixels = dataset.train.inputs.shape[1]
+    side = dataset.train.inputs.shape[1]
+    form = {"images": f"{side} × {side} pixels", "tokens": f"up to {side} words"}.get(
+        dataset.kind, f"{side} numbers"
+    )
     devices = f"{jax.local_device_count()} {jax.default_backend()} device(s)"
-    memory = max(plan.wave * plan.bytes_per_member for plan in plans)
-    seconds = training_seconds(config, dataset, jobs, plans)
+    memory = max((plan.wave * plan.bytes_per_member for plan in plans), default=0)
+    seconds = training_seconds(config, jobs, plans)
     return "\n".join(
         [
             f"{config.num_members} members of each model on {dataset.name} ({counts}, "
-            f"{pixels} × {pixels} pixels, {' / '.join(dataset.class_names)}); "
+            f"{form}, {' / '.join(dataset.class_names)}); "
             f"varied between members: {config.vary}",
             *aligned(rows),
-            *_twins(config, dataset, jobs),
+            *_twins(config, jobs),
             f"on {devices}; memory about {size(memory)}, disk about "
-            f"{size(disk_bytes(config, dataset, jobs))}, time roughly {duration(seconds)}",
+            f"{size(disk_bytes(config, jobs))}, time roughly {duration(seconds)}",
             f"run folder: {path}",
         ]
     )
 
 
-def _twins(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> list[str]:
+def _twins(config: TrainConfig, jobs: Sequence[Job]) -> list[str]:
     """Name the models whose members cannot differ, because nothing varied touches them."""
     twins = []
     for job in jobs:
         moves = {
             "init": True,
-            "order": job.recipe.batch_size < len(dataset.train.labels),
+            "order": job.recipe.batch_size < len(job.dataset.train.labels),
             "augment": job.recipe.augment != "none",
         }
         if not any(moves[stream] for stream in parse_vary(config.vary)):
-            twins.append(job.entry)
+            twins.append(job.label)
     if not twins or config.num_members == 1:
         return []
     return [
@@ -89,9 +99,7 @@ def _twins(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> list[s
     ]
 
 
-def training_seconds(
-    config: TrainConfig, dataset: Dataset, jobs: Sequence[Job], plans: Sequence[Plan]
-) -> float:
+def training_seconds(config: TrainConfig, jobs: Sequence[Job], plans: Sequence[Plan]) -> float:
     """Guess how long the run takes: its floating-point operations over a matrix product's speed.
 
     The guess decides nothing. Evaluations count a third of a step per example, compilation a few
@@ -100,8 +108,9 @@ def training_seconds(
     speed = product_speed()
     seconds = 0.0
     for job, plan in zip(jobs, plans, strict=True):
-        per_step = step_flops(config, job, dataset)
-        judged = min(len(dataset.train.labels), TRAIN_EVAL_EXAMPLES) + len(dataset.test.labels)
+        per_step = step_flops(config, job)
+        train, test = job.dataset.train, job.dataset.test
+        judged = min(len(train.labels), TRAIN_EVAL_EXAMPLES) + len(test.labels)
         steps = job.recipe.num_steps + job.schedule.num_evaluations * judged / (
             3 * job.recipe.batch_size
         )
@@ -111,13 +120,14 @@ def training_seconds(
     return seconds
 
 
-def step_flops(config: TrainConfig, job: Job, dataset: Dataset) -> float:
+def step_flops(config: TrainConfig, job: Job) -> float:
     """Count the floating-point operations of one member's step, from its program."""
     plan = Plan("vmap", 1, 1, 1, 0, "direct", 0)
-    learner = job_module.job_learner(config, job, dataset, plan)
+    learner = job_module.job_learner(config, job, plan)
     keys = MemberKeys(*[jax.eval_shape(lambda: jax.random.key(0))] * 3)
-    shape = (job.recipe.batch_size, *dataset.train.inputs.shape[1:])
-    inputs: Any = jax.ShapeDtypeStruct(shape, np.uint8)
+    examples = job.dataset.train.inputs
+    shape = (job.recipe.batch_size, *examples.shape[1:])
+    inputs: Any = jax.ShapeDtypeStruct(shape, examples.dtype)
     labels: Any = jax.ShapeDtypeStruct(shape[:1], np.int32)
     state = jax.eval_shape(learner.init, keys)
     cost = jax.jit(learner.step).lower(state, keys, Data(inputs, labels)).cost_analysis()
@@ -136,19 +146,20 @@ def product_speed() -> float:
     return 3 * len(devices) * 2 * side**3 / (time.perf_counter() - begin)
 
 
-def disk_bytes(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> float:
+def disk_bytes(config: TrainConfig, jobs: Sequence[Job]) -> float:
     """Estimate what a run leaves on the disk, the checkpoints of one wave included."""
     members = config.num_members
-    logits = 4 * len(dataset.test.labels) * len(dataset.class_names)
     total = 0.0
     for job in jobs:
+        logits = 4 * len(job.dataset.test.labels) * len(job.dataset.class_names)
         sketches = 4 * 1024 * job.schedule.num_evaluations
         total += 2 * members * (logits + sketches) + 4 * members * job.num_params
         total += 3 * 4 * members**2
-    return total + 2 * max(members * job_module.state_bytes(config, job) for job in jobs)
+    states = (members * job_module.state_bytes(config, job) for job in jobs)
+    return total + 2 * max(states, default=0)
 
 
-def check_disk(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> None:
+def check_disk(config: TrainConfig, jobs: Sequence[Job]) -> None:
     """Refuse a run that cannot fit on the disk.
 
     Raises:
@@ -158,7 +169,7 @@ def check_disk(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> No
     while not os.path.exists(folder):  # unlike Path.exists, also False where it may not look
         folder = folder.parent
     total, _, free = shutil.disk_usage(folder)
-    needed = disk_bytes(config, dataset, jobs)
+    needed = disk_bytes(config, jobs)
     if needed > free and total > 0:  # a file system without a size says so when it is written to
         raise InputError(
             f"the run needs about {size(needed)} on disk, and {folder} has {size(free)} free; "
@@ -176,7 +187,7 @@ def command_line(config: TrainConfig, experiment: str) -> str:
         value = getattr(config, item.name)
         if item.name == "data_dir" and value is not None:
             words.append("--data_dir=DIR")
-        elif item.name not in OPERATIONAL and value != item.default:
+        elif not item.metadata["operational"] and value != item.default:
             words.append(shlex.quote(f"--{item.name}={value}"))
     return " ".join(["python", "-m", f"experiments.{experiment}", *words])
 
@@ -189,17 +200,11 @@ def manifest_facts(
     plans: Sequence[Plan],
 ) -> dict[str, Any]:
     """Collect what a manifest records beside the recipe: how to read the run, where it was made."""
-    mean, std = job_module.channel_statistics(dataset)
     return {
         "command": command_line(config, experiment),
-        "parts": [{"model": job.entry, "part": job.part} for job in jobs],
-        "plans": {job.entry: plan._asdict() for job, plan in zip(jobs, plans, strict=True)},
-        "inputs": {
-            "shape": list(dataset.train.inputs.shape[1:]),
-            "class_names": list(dataset.class_names),
-            "mean": list(mean),
-            "std": list(std),
-        },
+        "parts": [{"model": job.label, "entry": job.entry, "part": job.part} for job in jobs],
+        "plans": {job.label: plan._asdict() for job, plan in zip(jobs, plans, strict=True)},
+        "inputs": input_facts(dataset),
         "data": dict(dataset.provenance),
         "machine": {
             "python": platform.python_version(),
@@ -209,3 +214,18 @@ def manifest_facts(
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
     }
+
+
+def input_facts(dataset: Dataset) -> dict[str, Any]:
+    """Collect what is needed to give a run's models other inputs than its own."""
+    facts: dict[str, Any] = {
+        "kind": dataset.kind,
+        "shape": list(dataset.train.inputs.shape[1:]),
+        "class_names": list(dataset.class_names),
+    }
+    if dataset.kind == "images":
+        mean, std = job_module.channel_statistics(dataset)
+        facts |= {"mean": list(mean), "std": list(std)}
+    if dataset.vocabulary:
+        facts["vocabulary"] = list(dataset.vocabulary)
+    return facts

@@ -12,10 +12,24 @@ STEP_MAX = 2**31 - 1  # a step is an int32 in the program
 
 
 def setting(
-    default: Any, help: str, *, low: Any = None, high: Any = None, above: Any = None
+    default: Any,
+    help: str,
+    *,
+    low: Any = None,
+    high: Any = None,
+    above: Any = None,
+    operational: bool = False,
 ) -> Any:
-    """Declare a field with its help line and its allowed range (`above` is exclusive)."""
-    return field(default=default, metadata={"help": help, "low": low, "high": high, "above": above})
+    """Declare a field of a config.
+
+    Args:
+      default: its value where none is given.
+      help: one line for `--helpshort`.
+      low, high, above: its allowed range; `above` is exclusive.
+      operational: it decides where and whether to work, but no number of the result.
+    """
+    facts = {"help": help, "low": low, "high": high, "above": above, "operational": operational}
+    return field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,9 @@ class TrainConfig:
         "cats_vs_dogs, cifar10, oxford_iiit_pet, any image set of TFDS, or "
         "package.module.function of your own",
     )
-    data_dir: str | None = setting(None, "folder of the pictures, or of prepared TFDS data sets")
+    data_dir: str | None = setting(
+        None, "folder of the pictures, or of prepared TFDS data sets", operational=True
+    )
     classes: str = setting("", "classes to tell apart, like cat,dog; empty: the data set's own")
     image_size: int = setting(
         0, "pixels a side, 8 to 1024; 0: the data set's default", low=0, high=1024
@@ -71,13 +87,17 @@ class TrainConfig:
     eval_every: int | None = setting(
         None, "steps between evaluations; unset: 5 to 20 evaluations, by their cost", low=1
     )
-    out_dir: str = setting("runs", "where run folders are made")
-    name: str = setting("", "of the run folder; empty: made from the settings")
+    out_dir: str = setting("runs", "where run folders are made", operational=True)
+    name: str = setting("", "of the run folder; empty: made from the settings", operational=True)
     wave: int = setting(0, "members that train together; 0: as many as fit in memory", low=0)
     strategy: str = setting("auto", "auto, map, chunk or vmap: how members share a device")
     precision: str = setting("float32", "float32, tf32 or bfloat16")
-    fresh: bool = setting(False, "start another run beside one of the same settings")
-    download: bool = setting(False, "let TFDS fetch and prepare the data set in data_dir")
+    fresh: bool = setting(
+        False, "start another run beside one of the same settings", operational=True
+    )
+    download: bool = setting(
+        False, "let TFDS fetch and prepare the data set in data_dir", operational=True
+    )
 
     @staticmethod
     def epilogue() -> str:
@@ -94,8 +114,13 @@ class TrainConfig:
         return "\n".join(["What unset training flags become:", *("  " + r for r in aligned(rows))])
 
 
-# Settings that decide where and whether to work, but no number of the result.
-OPERATIONAL = ("data_dir", "out_dir", "name", "fresh", "download")
+def deciding(config: Any) -> dict[str, Any]:
+    """Give the settings that decide the numbers of a result; those that are None left out."""
+    return {
+        item.name: value
+        for item in dataclasses.fields(config)
+        if not item.metadata["operational"] and (value := getattr(config, item.name)) is not None
+    }
 
 
 def check_ranges(config: Any) -> None:

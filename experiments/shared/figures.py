@@ -107,6 +107,8 @@ def trajectories(run: Run) -> Figure:
 
 def first_layer_weights(run: Run) -> Figure | None:
     """What the first layer of several members looks for; None where no model reads pixels so."""
+    if "picture" not in run.data:
+        return None
     shape = tuple(run.manifest["inputs"]["shape"])
     pictures = {}
     for entry in models(run):
@@ -128,9 +130,11 @@ def first_layer_weights(run: Run) -> Figure | None:
     )
 
 
-def data_sheet(run: Run) -> Figure:
-    """Test pictures with the votes of the last model's members."""
+def data_sheet(run: Run) -> Figure | None:
+    """Test pictures with the votes of the last model's members; None where there are none."""
     data = run.data
+    if "picture" not in data:
+        return None
     shown = data["picture_example"].values
     alive = data["frozen_step"].values[-1] < 0
     logits = data["logits"].values[-1][alive if alive.any() else slice(None)]

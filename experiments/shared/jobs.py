@@ -1,14 +1,14 @@
 """From a config and its data to the jobs of a run: one per model, every default filled in."""
 
-import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from catdog_jax.augment import augmenter, parse_augment
-from catdog_jax.models.build import build_model, recipe_for
+from catdog_jax.models.build import build_model, model_spec, model_table, recipe_for
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Plan, Schedule, Seeds, local_plan
 from catdog_jax.population.plan import STRATEGIES, tree_bytes
@@ -20,7 +20,7 @@ from catdog_jax.train import (
     steps_per_epoch,
 )
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
-from experiments.shared.config import OPERATIONAL, TrainConfig, check_ranges
+from experiments.shared.config import TrainConfig, check_ranges, deciding
 
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
 EVAL_SHARE = 0.2  # of the training's work that evaluations may take, as long as they are few
@@ -28,10 +28,12 @@ FEWEST_EVALS, MOST_EVALS = 5, 20
 
 
 class Job(NamedTuple):
-    """One model of a run.
+    """One model of a run, and the examples it learns from.
 
     Attributes:
+      label: what it is called in the results; unique in a run.
       entry: as typed in --models.
+      dataset: what it learns from and is judged on.
       part: its name in the run folder.
       model: the formula.
       recipe: training settings, all filled in.
@@ -39,7 +41,9 @@ class Job(NamedTuple):
       num_params: weights of one member.
     """
 
+    label: str
     entry: str
+    dataset: Dataset
     part: str
     model: Model
     recipe: Recipe
@@ -79,39 +83,72 @@ def check_config(config: TrainConfig) -> None:
     _optimizer(config, Recipe(1, 1, config.optimizer or "sgd", 1.0))
 
 
-def make_jobs(config: TrainConfig, dataset: Dataset, entries: tuple[str, ...]) -> list[Job]:
+def make_jobs(
+    config: TrainConfig,
+    dataset: Dataset,
+    entries: Sequence[str],
+    *,
+    first: int = 0,
+    tag: str = "",
+) -> list[Job]:
     """Fill in every default for every model and build the formulas.
 
+    Args:
+      config: the settings.
+      dataset: what the models learn from.
+      entries: of --models.
+      first: number of the first job in its run, for the names of its parts.
+      tag: added to the labels, where a run trains the same models on several data sets.
+
     Raises:
-      InputError: a model that does not fit the pictures or does not give one logit per class, or a
-        batch larger than the data.
+      InputError: a model that does not read such examples, does not fit them or does not give one
+        logit per class, or a batch larger than the data.
     """
     jobs = []
-    for index, entry in enumerate(entries):
+    for index, entry in enumerate(entries, start=first):
         num_examples = len(dataset.train.labels)
         recipe = _filled(config, recipe_for(entry, dataset.name), num_examples)
         steps_per_epoch(num_examples, recipe.batch_size)
+        _check_reads(entry, recipe, dataset)
         model = _model(entry, dataset, "direct")
         count = _checked_num_params(entry, model, dataset)
         every = config.eval_every or default_eval_every(recipe, dataset)
         schedule = Schedule(recipe.num_steps, min(every, recipe.num_steps))
-        jobs.append(Job(entry, f"{index:02d}_{entry}", model, recipe, schedule, count))
+        label = entry + tag
+        part = f"{index:02d}_{label}"
+        jobs.append(Job(label, entry, dataset, part, model, recipe, schedule, count))
     return jobs
+
+
+def _check_reads(entry: str, recipe: Recipe, dataset: Dataset) -> None:
+    reads = model_spec(entry).reads
+    if dataset.kind not in reads:
+        fit = [name for name, spec in model_table().items() if dataset.kind in spec.reads]
+        raise InputError(
+            f"model {entry!r} reads {' or '.join(reads)}; the data set {dataset.name} has "
+            f"{dataset.kind}; give one of {', '.join(fit)}"
+        )
+    if recipe.augment != "none" and dataset.kind != "images":
+        raise InputError(
+            f"--augment={recipe.augment} changes pictures; the data set {dataset.name} has "
+            f"{dataset.kind}; give none"
+        )
 
 
 def _checked_num_params(entry: str, model: Model, dataset: Dataset) -> int:
     """Count the weights of a formula, a person's own above all, that does what a run relies on."""
     shape, num_classes = dataset.train.inputs.shape[1:], len(dataset.class_names)
-    images = jax.ShapeDtypeStruct((2, *shape), np.float32)
+    dtype = np.int32 if dataset.kind == "tokens" else np.float32
+    inputs = jax.ShapeDtypeStruct((2, *shape), dtype)
     try:
         params = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
-        logits: Any = jax.eval_shape(model.apply, params, images)
+        logits: Any = jax.eval_shape(model.apply, params, inputs)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a formula of one's own may raise anything
         why = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
-            f"model {entry!r} fails on pictures {shape} ({type(error).__name__}: {why}); "
+            f"model {entry!r} fails on {dataset.kind} {shape} ({type(error).__name__}: {why}); "
             "mend its init or apply"
         ) from error
     leaves = jax.tree.leaves(params)
@@ -120,7 +157,7 @@ def _checked_num_params(entry: str, model: Model, dataset: Dataset) -> int:
     if getattr(logits, "shape", None) != (2, num_classes):
         raise InputError(
             f"model {entry!r} makes {getattr(logits, 'shape', type(logits).__name__)} of 2 "
-            f"pictures; apply must return logits [2, {num_classes}], one per class"
+            f"examples; apply must return logits [2, {num_classes}], one per class"
         )
     return sum(math.prod(leaf.shape) for leaf in leaves)
 
@@ -136,28 +173,28 @@ def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
     return math.ceil(recipe.num_steps / min(max(count, FEWEST_EVALS), MOST_EVALS))
 
 
-def job_plan(config: TrainConfig, job: Job, dataset: Dataset, strategy: str, wave: int) -> Plan:
+def job_plan(config: TrainConfig, job: Job, strategy: str, wave: int) -> Plan:
     """Plan one job on this machine; see `local_plan`."""
-    images = dataset.train.inputs
-    logits = 4 * len(dataset.class_names) * (len(dataset.test.labels) + TRAIN_EVAL_EXAMPLES)
+    train, test = job.dataset.train, job.dataset.test
+    logits = 4 * len(job.dataset.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
     return local_plan(
         job.model,
-        images,
+        train.inputs,
         job.recipe.batch_size,
         config.num_members,
-        fixed_bytes=images.nbytes + dataset.test.inputs.nbytes + logits,
+        fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
         strategy=strategy,
         wave=wave,
     )
 
 
-def job_learner(config: TrainConfig, job: Job, dataset: Dataset, plan: Plan) -> Learner:
+def job_learner(config: TrainConfig, job: Job, plan: Plan) -> Learner:
     """Make the learner of a job in the form its plan asks for."""
     return make_learner(
-        _model(job.entry, dataset, plan.conv),
+        _model(job.entry, job.dataset, plan.conv),
         _optimizer(config, job.recipe),
         batch_size=job.recipe.batch_size,
-        preprocess=preprocess(dataset),
+        preprocess=preprocess(job.dataset),
         augment=augmenter(parse_augment(job.recipe.augment)),
         smoothing=config.label_smoothing,
         precision=config.precision,
@@ -167,7 +204,9 @@ def job_learner(config: TrainConfig, job: Job, dataset: Dataset, plan: Plan) -> 
 
 
 def preprocess(dataset: Dataset) -> Any:
-    """Normalise by the channel statistics of the training pictures."""
+    """Normalise pictures by the channel statistics of the training ones; leave others alone."""
+    if dataset.kind != "images":
+        return None
     return normaliser(*channel_statistics(dataset))
 
 
@@ -199,20 +238,17 @@ def evaluation_sets(dataset: Dataset) -> dict[str, Data]:
     return {"train": part, "test": dataset.test.data}
 
 
-def recipe_facts(config: TrainConfig, dataset: Dataset, jobs: list[Job]) -> dict[str, Any]:
+def recipe_facts(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> dict[str, Any]:
     """Collect all that decides a run's numbers, ready for JSON: what a run folder is held to."""
-    facts = {
-        key: value
-        for key, value in dataclasses.asdict(config).items()
-        if key not in OPERATIONAL and value is not None
-    }
-    facts["models"] = ",".join(job.entry for job in jobs)
-    facts["image_size"] = int(dataset.train.inputs.shape[1])
+    facts = deciding(config)
+    facts["models"] = ",".join(dict.fromkeys(job.entry for job in jobs))
+    if dataset.kind == "images":
+        facts["image_size"] = int(dataset.train.inputs.shape[1])
     facts["classes"] = ",".join(dataset.class_names)
     facts["data fingerprint"] = str(dataset.provenance["fingerprint"])
     for job in jobs:
         for key, value in {**job.recipe._asdict(), "eval_every": job.schedule.eval_every}.items():
-            facts[f"{key} of {job.entry}"] = value
+            facts[f"{key} of {job.label}"] = value
     return facts
 
 
@@ -230,7 +266,8 @@ def state_bytes(config: TrainConfig, job: Job) -> int:
 
 def _model(entry: str, dataset: Dataset, conv: str) -> Model:
     shape = dataset.train.inputs.shape[1:]
-    return build_model(entry, shape, len(dataset.class_names), conv=conv)
+    words = {"vocabulary": len(dataset.vocabulary)} if dataset.vocabulary else {}
+    return build_model(entry, shape, len(dataset.class_names), conv=conv, **words)
 
 
 def _filled(config: TrainConfig, recipe: Recipe, num_examples: int) -> Recipe:

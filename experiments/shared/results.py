@@ -21,12 +21,17 @@ class Trained(NamedTuple):
     Attributes:
       steps: [E].
       arrays: name -> [M, ...], of the waves, in the order of the members.
-      weights: [M, D], all weights of each member.
+      params: final weights, in the structure of the formula, stacked [M, ...].
     """
 
     steps: np.ndarray
     arrays: Mapping[str, np.ndarray]
-    weights: np.ndarray
+    params: Any
+
+    @property
+    def weights(self) -> np.ndarray:
+        """All weights of each member, [M, D]."""
+        return distance.flatten_members(self.params)
 
 
 def assemble(
@@ -53,7 +58,6 @@ def assemble(
     labels = dataset.test.labels
     pairs = ("model", "member", "other_member")
     distances, relatives = zip(*(_distances(t.weights) for t in trained), strict=True)
-    shown = picture_rows(labels, dataset.test.inputs[0].nbytes)
     per_member = ("model", "member")
     variables = {
         "train_loss": over_evals("train_loss"),
@@ -78,11 +82,10 @@ def assemble(
         "disagreement": (pairs, np.stack([agreement.pairwise_disagreement(x) for x in logits])),
         "weight_distance": (pairs, np.stack(distances)),
         "relative_weight_distance": (pairs, np.stack(relatives)),
-        "picture": (("shown", "row", "column", "channel"), dataset.test.inputs[shown]),
-        "picture_example": (("shown",), shown.astype(np.int32)),
+        **shown_inputs(dataset),
     }
     coordinates = {
-        "model": np.array([job.entry for job in jobs], dtype=object),
+        "model": np.array([job.label for job in jobs], dtype=object),
         "member": np.arange(logits.shape[1]),
         "class": np.array(dataset.class_names, dtype=object),
         "step": (
@@ -92,9 +95,34 @@ def assemble(
     }
     data = xr.Dataset(variables, coordinates)
     data.attrs = {"dataset": dataset.name, "recipe": json.dumps(facts, sort_keys=True)}
-    for name, (unit, text) in _DESCRIPTIONS.items():
-        data[name].attrs = {"units": unit, "long_name": text}
+    return described(data, _DESCRIPTIONS)
+
+
+def described(data: xr.Dataset, texts: Mapping[str, tuple[str, str]]) -> xr.Dataset:
+    """Give each variable its unit and a line on what it is.
+
+    Args:
+      data: the results.
+      texts: name -> (unit, what it is); names that the results lack are passed over.
+    """
+    for name, (unit, text) in texts.items():
+        if name in data.variables:
+            data[name].attrs = {"units": unit, "long_name": text}
     return data
+
+
+def shown_inputs(dataset: Dataset) -> dict[str, Any]:
+    """Keep test examples to look at: some pictures, or all sentences."""
+    inputs = dataset.test.inputs
+    if dataset.kind == "tokens":
+        return {"tokens": (("example", "position"), inputs)}
+    if dataset.kind != "images":
+        return {}
+    shown = picture_rows(dataset.test.labels, inputs[0].nbytes)
+    return {
+        "picture": (("shown", "row", "column", "channel"), inputs[shown]),
+        "picture_example": (("shown",), shown.astype(np.int32)),
+    }
 
 
 def picture_rows(labels: np.ndarray, picture_bytes: int) -> np.ndarray:
@@ -140,5 +168,6 @@ _DESCRIPTIONS = {
     "relative_weight_distance": ("1", "weight_distance over the mean norm of the two members"),
     "picture": ("grey level", "test pictures kept for a sheet"),
     "picture_example": ("1", "index of each kept picture among the test examples"),
+    "tokens": ("1", "token ids of the test sentences, 0 where one has ended"),
     "step": ("step", "training steps done at each evaluation; the last is the final one"),
 }

@@ -4,12 +4,14 @@ import dataclasses
 import math
 import signal
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+import xarray as xr
 
-from catdog_jax.analysis import distance
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.data import dataset_spec, load_dataset
 from catdog_jax.population import (
@@ -51,42 +53,93 @@ def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
       Interrupted: a signal came; the work so far is saved.
       RuntimeError: disk full, or folder in use.
     """
-    vary = parse_vary(config.vary)
-    job_module.check_config(config)
-    use_all_cores()
-    use_compilation_cache()
-    dataset = read_dataset(config)
+    dataset = prepare(config)
     entries = job_module.split_models(
         config.models or dataset_spec(config.dataset, data_dir=config.data_dir).models
     )
     jobs = job_module.make_jobs(config, dataset, entries)
-    plans = [
-        job_module.job_plan(config, job, dataset, config.strategy, config.wave) for job in jobs
-    ]
     facts = job_module.recipe_facts(config, dataset, jobs)
-    check_disk(config, dataset, jobs)
-    stem = f"{parse_entry(config.dataset)[0]}-{'+'.join(parse_entry(e)[0] for e in entries)}"
-    name = config.name or run_name(stem, facts, ignore=GROWABLE)
+    stem = "+".join(parse_entry(e)[0] for e in entries)
+    return fill_folder(
+        config,
+        experiment,
+        dataset,
+        jobs,
+        facts,
+        stem,
+        lambda _, trained: assemble(dataset, jobs, trained, facts),
+        growable=GROWABLE,
+    )
+
+
+def prepare(config: TrainConfig) -> Dataset:
+    """Check a config, take the machine's cores, and read the data.
+
+    Raises:
+      InputError: wrong input; nothing is touched.
+    """
+    parse_vary(config.vary)
+    job_module.check_config(config)
+    use_all_cores()
+    use_compilation_cache()
+    return read_dataset(config)
+
+
+def fill_folder(
+    config: TrainConfig,
+    experiment: str,
+    dataset: Dataset,
+    jobs: Sequence[Job],
+    facts: Mapping[str, Any],
+    stem: str,
+    finish: Callable[[RunFolder, list[Trained]], xr.Dataset],
+    *,
+    growable: Sequence[str] = (),
+) -> tuple[Run, Path]:
+    """Train the jobs of a run into its folder, make the results of them, and open it.
+
+    A run that is done is only opened; one that was stopped goes on.
+
+    Args:
+      config: the settings.
+      experiment: name of the folder below `config.out_dir`.
+      dataset: the run's.
+      jobs: the models to train, each on its own data set; may be none.
+      facts: all that decides the numbers of the run, ready for JSON.
+      stem: of the name that an unnamed run gets, behind the data set's.
+      finish: (run folder, what was trained, in the order of the jobs) -> the results. Called once
+        all is trained; deterministic. The folder is given for `update_manifest`.
+      growable: facts that may be larger than those of finished results, which are then added to.
+
+    Returns:
+      The finished run and its folder.
+    """
+    vary = parse_vary(config.vary)
+    plans = [job_module.job_plan(config, job, config.strategy, config.wave) for job in jobs]
+    check_disk(config, jobs)
+    stem = f"{parse_entry(config.dataset)[0]}-{stem}"
+    name = config.name or run_name(stem, dict(facts), ignore=tuple(growable))
     with RunFolder.open(
-        config.out_dir, experiment, name, facts, growable=GROWABLE, fresh=config.fresh
+        config.out_dir, experiment, name, facts, growable=growable, fresh=config.fresh
     ) as folder:
         if folder.finished:
-            print(f"already done: {folder.path} holds these members; nothing is trained")
+            print(f"already done: {folder.path} holds these results; nothing is computed")
             return open_run(folder.path), folder.path
-        # What is asked for, or what finished results hold already, where that is more.
-        config = dataclasses.replace(config, num_members=folder.recipe["num_members"])
-        plans = _recorded_plans(folder, config, jobs, plans, dataset)
+        if "num_members" in growable:
+            # What is asked for, or what finished results hold already, where that is more.
+            config = dataclasses.replace(config, num_members=folder.recipe["num_members"])
+        plans = _recorded_plans(folder, config, jobs, plans)
         folder.update_manifest(**manifest_facts(config, experiment, dataset, jobs, plans))
         if dataset.name == "folder":
             folder.write_files(dataset.files)
         print(announcement(config, dataset, jobs, plans, folder.path), flush=True)
         for job, plan in zip(jobs, plans, strict=True):
-            _train_job(folder, config, dataset, job, plan, vary)
+            _train_job(folder, config, job, plan, vary)
         trained = [
             _trained(folder, job, plan, config.num_members)
             for job, plan in zip(jobs, plans, strict=True)
         ]
-        folder.write_results(assemble(dataset, jobs, trained, facts))
+        folder.write_results(finish(folder, trained))
         return open_run(folder.path), folder.path
 
 
@@ -119,7 +172,7 @@ def refuse_all_lost(run: Run, path: Path) -> None:
 
 
 def _recorded_plans(
-    folder: RunFolder, config: TrainConfig, jobs: list[Job], plans: list[Plan], dataset: Dataset
+    folder: RunFolder, config: TrainConfig, jobs: Sequence[Job], plans: list[Plan]
 ) -> list[Plan]:
     """Take the plans of the manifest where the run was begun before: the bits depend on them."""
     recorded = folder.manifest.get("plans")
@@ -127,14 +180,14 @@ def _recorded_plans(
         return plans
     repeated = []
     for job in jobs:
-        plan = Plan(**recorded[job.entry])
+        plan = Plan(**recorded[job.label])
         if plan.num_devices > jax.local_device_count():
             wave = plan.wave
-            plan = job_module.job_plan(config, job, dataset, plan.strategy, wave)
+            plan = job_module.job_plan(config, job, plan.strategy, wave)
             if plan.wave != wave:  # members would be left out, or counted twice
                 raise InputError(
                     f"run {folder.path.name!r} was begun in waves of {wave} members of "
-                    f"{job.entry}, which {plan.num_devices} device(s) cannot share evenly; give "
+                    f"{job.label}, which {plan.num_devices} device(s) cannot share evenly; give "
                     "it as many devices as before, or choose another --name"
                 )
         repeated.append(plan)
@@ -144,7 +197,6 @@ def _recorded_plans(
 def _train_job(
     folder: RunFolder,
     config: TrainConfig,
-    dataset: Dataset,
     job: Job,
     plan: Plan,
     vary: tuple[str, ...],
@@ -157,9 +209,9 @@ def _train_job(
     keeper = _Keeper(folder, job)
     total = num_waves * plan.wave * job.schedule.num_steps
     per_wave = plan.wave * job.schedule.num_steps
-    title = f"{job.entry} × {config.num_members}"
+    title = f"{job.label} × {config.num_members}"
     with (
-        deferred(f"{job.entry} is trained and saved in {folder.path}"),
+        deferred(f"{job.label} is trained and saved in {folder.path}"),
         Progress(title, total, "member-steps", len(done) * per_wave) as progress,
     ):
 
@@ -168,12 +220,12 @@ def _train_job(
             keeper.after_segment(segment, plan.wave)
 
         for wave in train_population(
-            job_module.job_learner(config, job, dataset, plan),
-            dataset.train.data,
+            job_module.job_learner(config, job, plan),
+            job.dataset.train.data,
             job.schedule,
             num_members=config.num_members,
             plan=plan,
-            evaluations=job_module.evaluation_sets(dataset),
+            evaluations=job_module.evaluation_sets(job.dataset),
             seeds=job_module.seeds_of(config),
             vary=vary,
             observe=sketch,
@@ -222,7 +274,7 @@ class _Keeper:
             raise Interrupted(
                 stop,
                 f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
-                f"{self._job.entry}; saved in {self._folder.path}; the same command goes on",
+                f"{self._job.label}; saved in {self._folder.path}; the same command goes on",
             )
 
     def keep_wave(self, wave: Wave) -> None:
@@ -238,13 +290,13 @@ class _Keeper:
     def _keep_times(self) -> None:
         """Add what was spent since the last call, so that a continued run counts all sessions."""
         timings = dict(self._folder.manifest.get("timings", {}))
-        spent = dict(timings.get(self._job.entry, {"seconds": 0.0, "rate": math.nan}))
+        spent = dict(timings.get(self._job.label, {"seconds": 0.0, "rate": math.nan}))
         now = time.monotonic()
         spent["seconds"] += now - self._begin
         self._begin = now
         if self._timed_seconds > 0:
             spent["rate"] = self._timed_steps / self._timed_seconds
-        timings[self._job.entry] = spent
+        timings[self._job.label] = spent
         self._folder.update_manifest(timings=timings)
 
 
@@ -258,5 +310,7 @@ def _trained(folder: RunFolder, job: Job, plan: Plan, num_members: int) -> Train
         for name in found[0]
         if name != "steps"
     }
-    weights = [distance.flatten_members(folder.load_params(job.part, index)) for index in indices]
-    return Trained(found[0]["steps"], arrays, np.concatenate(weights)[:num_members])
+    like = jax.eval_shape(job.model.init, jax.random.key(0))
+    parts = [folder.load_params(job.part, index, like) for index in indices]
+    params = jax.tree.map(lambda *xs: np.concatenate(xs)[:num_members], *parts)
+    return Trained(found[0]["steps"], arrays, params)

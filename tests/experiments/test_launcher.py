@@ -15,7 +15,6 @@ from experiments import __main__ as listing
 from experiments import init_convergence, predict
 from experiments.shared import launcher
 from experiments.shared.announce import command_line
-from experiments.shared.config import OPERATIONAL
 from experiments.shared.interrupt import Interrupted, deferred, pending
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +83,7 @@ def test_the_command_of_a_config_makes_that_config():
     back = launcher.parse_flags(words[2:], Config)
     wanted = dataclasses.replace(
         config,
-        **{name: getattr(Config(), name) for name in OPERATIONAL},
+        **{f.name: f.default for f in dataclasses.fields(Config) if f.metadata["operational"]},
     )
     assert back == dataclasses.replace(wanted, data_dir="DIR")
     assert command_line(Config(), "x") == "python -m experiments.x"

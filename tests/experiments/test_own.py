@@ -146,8 +146,8 @@ def test_odd_names_and_weights_that_are_no_picture(tmp_path, mine, run_folder, c
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--models={}.too_many", r"makes (2, 3) of 2 pictures; apply must return logits [2, 2]"),
-        ("--models={}.broken", "fails on pictures (8, 8, 3) (KeyError: 'v'); mend its init or"),
+        ("--models={}.too_many", r"makes (2, 3) of 2 examples; apply must return logits [2, 2]"),
+        ("--models={}.broken", "fails on images (8, 8, 3) (KeyError: 'v'); mend its init or"),
         ("--models=linear --dataset={}.empty", "its test part is empty"),
     ],
 )

@@ -297,7 +297,7 @@ def test_a_finished_run_prints_its_table_and_touches_nothing(whole, run_here, co
     assert run_here(out_dir, *FLAGS) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    assert said.out.startswith(f"already done: {whole} holds these members; nothing is trained\n")
+    assert said.out.startswith(f"already done: {whole} holds these results; nothing is computed\n")
     assert "mlp:width=4" in said.out
     assert contents(whole) == before
 

@@ -23,7 +23,7 @@ def repeated():
     def repeat(plan):
         manifest = {"plans": {"linear": plan._asdict()}}
         folder = SimpleNamespace(manifest=manifest, path=SimpleNamespace(name="before"))
-        return training._recorded_plans(folder, config, jobs, [], dataset)[0]
+        return training._recorded_plans(folder, config, jobs, [])[0]
 
     return repeat
 
