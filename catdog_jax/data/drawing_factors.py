@@ -25,7 +25,7 @@ CUES = (
 )
 
 # name: (cue it follows, value on the dog's side, value on the cat's side, own spread)
-_CUED = {
+CUED = {
     "ear_hang": ("ear_hang", 0.92, 0.0, 0.08),
     "ear_angle": ("ear_hang", 0.55, 0.30, 0.10),
     "ear_length": ("ear_shape", 1.25, 0.85, 0.12),
@@ -47,7 +47,7 @@ _CUED = {
 }
 
 # Furs that people know: hue, saturation, value.
-_FURS = (
+FURS = (
     (0.075, 0.78, 0.90),  # ginger
     (0.085, 0.55, 0.62),  # brown
     (0.060, 0.62, 0.42),  # chocolate
@@ -57,9 +57,9 @@ _FURS = (
     (0.610, 0.14, 0.46),  # slate
     (0.080, 0.10, 0.24),  # black
 )
-_FUR_ODDS = ((1.5, 0.8, 0.5, 0.7, 1.0, 1.3, 1.1, 1.1), (0.8, 1.4, 1.2, 1.4, 1.0, 0.7, 0.7, 0.8))
+FUR_ODDS = ((1.5, 0.8, 0.5, 0.7, 1.0, 1.3, 1.1, 1.1), (0.8, 1.4, 1.2, 1.4, 1.0, 0.7, 0.7, 0.8))
 PATTERNS = ("solid", "tabby", "patches", "spots")
-_PATTERN_ODDS = ((0.24, 0.46, 0.20, 0.10), (0.34, 0.14, 0.32, 0.20))
+PATTERN_ODDS = ((0.24, 0.46, 0.20, 0.10), (0.34, 0.14, 0.32, 0.20))
 
 
 def sample_factors(
@@ -79,12 +79,12 @@ def sample_factors(
       up), angles in radians, colours and strengths in 0..1, `pattern` an index into PATTERNS.
     """
     # One call: each call of the generator costs a second of compilation.
-    u = jax.random.uniform(key, (len(_CUED) + 25 + len(CUES) // 3 + len(CUES),))
-    own, u = 4.0 * u[: len(_CUED)] - 2.0, u[len(_CUED) :]
+    u = jax.random.uniform(key, (len(CUED) + 25 + len(CUES) // 3 + len(CUES),))
+    own, u = 4.0 * u[: len(CUED)] - 2.0, u[len(CUED) :]
     hard = jnp.asarray(difficulty, jnp.float32)
     cues = _lean(u[24], u[25 : -len(CUES)], u[-len(CUES) :], label, hard)
     factors = {}
-    for i, (name, (cue, dog, cat, spread)) in enumerate(_CUED.items()):
+    for i, (name, (cue, dog, cat, spread)) in enumerate(CUED.items()):
         towards_cat = 0.5 + 0.5 * cues[CUES.index(cue)]
         factors[name] = dog + (cat - dog) * towards_cat + spread * own[i]
     for name in ("ear_hang", "ear_round", "nose_pink", "nose_triangle", "tongue", "muzzle_length"):
@@ -123,10 +123,10 @@ def _choose(u: Scalar, odds: Float[Array, " K"]) -> Int[Array, ""]:
 def _coat(u: Float[Array, "8"], lean: Scalar) -> Factors:
     """Draw fur and pattern; the cue only shifts the odds."""
     dog_like = jnp.where(lean > 0.0, 0, 1)
-    fur = _choose(u[0], jnp.asarray(_FUR_ODDS)[dog_like])
-    hue, saturation, value = jnp.asarray(_FURS)[fur]
+    fur = _choose(u[0], jnp.asarray(FUR_ODDS)[dog_like])
+    hue, saturation, value = jnp.asarray(FURS)[fur]
     jitter = 2.0 * u[1:4] - 1.0
-    pattern = _choose(u[4], jnp.asarray(_PATTERN_ODDS)[dog_like])
+    pattern = _choose(u[4], jnp.asarray(PATTERN_ODDS)[dog_like])
     return {
         "fur_hue": hue + 0.015 * jitter[0],
         "fur_saturation": jnp.clip(saturation + 0.08 * jitter[1], 0.0, 1.0),

@@ -1,0 +1,218 @@
+"""Drawn rule: for this project's drawn animals, by a person who has read how they are drawn.
+
+First the head is found: a face is two eyes and a nose full of edges, with calm between and around.
+Then eleven places of the face are looked at, in the head's own coordinates (radius 1, y up), where
+`data/drawing_animal.py` and `data/drawing_face.py` put ears, eyes, nose, tongue, whiskers and body.
+Every number was typed in from reading those files; none was fitted to pictures.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from catdog_jax.rules import looking
+from catdog_jax.rules.looking import Tests
+from catdog_jax.types import Classifier, RuleSpec
+
+# Where a head may be: x, y and radius in half pictures, tilt in radians.
+PLACES = tuple(
+    itertools.product(
+        (-0.36, -0.24, -0.12, 0.0, 0.12, 0.24, 0.36),
+        (-0.28, -0.16, -0.04, 0.08, 0.20),
+        (0.42, 0.52, 0.64),
+        (-0.35, 0.0, 0.35),
+    )
+)
+# What tells a face: (x, y, half width, half height, weight of the edges there), both sides.
+SIGHTS = (
+    (0.42, 0.14, 0.22, 0.22, 1.0),  # eyes
+    (0.00, -0.35, 0.20, 0.25, 1.0),  # nose and mouth
+    (0.72, -0.15, 0.10, 0.12, -0.6),  # calm fur beside the eyes
+    (0.40, 0.62, 0.14, 0.10, -0.4),  # a calm forehead
+    (1.45, 1.05, 0.30, 0.40, -0.5),  # background beside the ears
+)
+# Places to look at: (x, y, half width, half height), both sides.
+REGIONS = {
+    "background": (1.45, 1.05, 0.30, 0.40),
+    "fur": (0.40, 0.62, 0.16, 0.12),
+    "beside": (1.08, 0.05, 0.14, 0.30),
+    "above": (0.72, 1.12, 0.12, 0.20),
+    "tongue": (0.00, -0.82, 0.10, 0.16),
+    "nose": (0.00, -0.26, 0.09, 0.07),
+    "nose_side": (0.17, -0.27, 0.05, 0.06),
+    "snout": (0.26, -0.45, 0.08, 0.07),
+    "snout_side": (0.48, -0.50, 0.05, 0.08),
+    "eye": (0.42, 0.14, 0.16, 0.18),
+    "eye_middle": (0.42, 0.14, 0.13, 0.12),
+    "eye_rim": (0.42, 0.36, 0.08, 0.05),
+    "cheek": (0.84, -0.52, 0.06, 0.10),
+    "whiskers": (0.85, -0.42, 0.25, 0.18),
+    "shoulder": (1.00, -1.65, 0.12, 0.18),
+}
+# name: (weight towards dog, threshold, width)
+BELIEFS = {
+    # A dog's ears hang beside its head; a cat's stand above it.
+    "ears": (1.5, 0.0, 0.15),
+    # A dog's tongue hangs out, pink, below its mouth.
+    "tongue": (1.2, 0.20, 0.12),
+    # A cat's nose is pink, a dog's black.
+    "nose_colour": (-1.2, 0.18, 0.12),
+    # A dog's nose reaches far to both sides.
+    "nose_size": (1.0, 0.25, 0.12),
+    # A dog's pale snout is wide.
+    "muzzle": (0.6, 0.15, 0.10),
+    # A cat's iris is yellow-green, a dog's brown.
+    "iris": (-1.2, 0.03, 0.08),
+    # A dog's wide pupils leave its eyes dark, a cat's are slits.
+    "pupils": (-1.0, 0.35, 0.12),
+    # A cat's eyes reach higher up.
+    "eye_size": (-0.8, 0.25, 0.12),
+    # A cat's round cheeks stand out where a dog's face is narrow.
+    "cheeks": (-0.6, 0.20, 0.10),
+    # Only a cat's whiskers draw lines beside its mouth.
+    "whiskers": (-0.7, 0.02, 0.012),
+    # A dog's shoulders are broad.
+    "body": (0.8, 0.20, 0.10),
+}
+
+
+class DrawnParams(NamedTuple):
+    """The constants of the rule.
+
+    Attributes:
+      tests: of `BELIEFS`, in their order.
+      sights: [S, 5], as `SIGHTS`.
+      regions: [R, 4], of `REGIONS`, in their order.
+    """
+
+    tests: Tests
+    sights: Float[Array, "S 5"]
+    regions: Float[Array, "R 4"]
+
+
+def find_head(
+    sights: Float[Array, "S 5"], pictures: Float[Array, "B G G 3"]
+) -> Float[Array, "B 4"]:
+    """Choose the place whose eyes and nose are fullest of edges and whose rest is calmest.
+
+    Args:
+      sights: as `SIGHTS`.
+      pictures: on the grid of `looking`.
+
+    Returns:
+      one row of `PLACES` per picture: x, y, radius, tilt.
+    """
+    across, down = looking.slopes(looking.luminance(pictures))
+    edges = jnp.sqrt(across**2 + down**2 + 1e-6)
+    places = jnp.asarray(PLACES, jnp.float32)
+    masks = _masks(sights[:, :4], places)
+    masks = masks / jnp.maximum(masks.sum((2, 3), keepdims=True), 1e-3)
+    score = jnp.einsum("byx,psyx,s->bp", edges, masks, sights[:, 4])
+    return places[jnp.argmax(score, axis=1)]
+
+
+def measures(
+    params: DrawnParams, images: Float[Array, "B H W 3"]
+) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+    """Find the head and look at its parts.
+
+    Returns:
+      what was measured, in the order of `BELIEFS`; and how much of it lies in the picture, 0..1.
+    """
+    pictures = looking.on_grid(images)
+    masks = _masks(params.regions, find_head(params.sights, pictures))
+    area = masks.sum((2, 3))
+    masks = masks / jnp.maximum(area, 1e-3)[:, :, None, None]
+    light = looking.luminance(pictures)
+    rough = jnp.abs(light - looking.blur(light))
+    names = list(REGIONS)
+    colour = dict(
+        zip(names, jnp.einsum("bryx,byxc->rbc", masks, pictures, precision="highest"), strict=True)
+    )
+    roughness = dict(zip(names, jnp.einsum("bryx,byx->rb", masks, rough), strict=True))
+    seen = dict(zip(names, jnp.minimum(1.0, 2.0 * area).T, strict=True))
+    ground, fur = colour["background"], colour["fur"]
+    beside, above = _distance(colour["beside"], ground), _distance(colour["above"], ground)
+    iris = colour["eye"][:, 1] - colour["eye"][:, 0]
+    found = {
+        "ears": (beside - above, seen["beside"] * seen["above"]),
+        "tongue": (_pink(colour["tongue"]), seen["tongue"]),
+        "nose_colour": (_pink(colour["nose"]), seen["nose"]),
+        "nose_size": (_distance(colour["nose_side"], colour["snout"]), seen["snout"]),
+        "muzzle": (_distance(colour["snout_side"], fur), seen["snout_side"]),
+        "iris": (iris, seen["eye"]),
+        "pupils": (looking.luminance(colour["eye_middle"]), seen["eye_middle"]),
+        "eye_size": (_distance(colour["eye_rim"], fur), seen["eye_rim"]),
+        "cheeks": (_distance(colour["cheek"], ground), seen["cheek"]),
+        "whiskers": (roughness["whiskers"] - roughness["background"], seen["whiskers"]),
+        "body": (_distance(colour["shoulder"], ground), seen["shoulder"]),
+    }
+    rows = [found[name] for name in BELIEFS]
+    return jnp.stack([row[0] for row in rows], 1), jnp.stack([row[1] for row in rows], 1)
+
+
+def votes(params: DrawnParams, images: Float[Array, "B H W 3"]) -> Float[Array, "B T"]:
+    """Let each test vote, in the order of `BELIEFS`; positive is for dog."""
+    found, seen = measures(params, images)
+    return seen * looking.vote(params.tests, found)
+
+
+def apply(params: DrawnParams, images: Float[Array, "B H W 3"]) -> Float[Array, "B 2"]:
+    """Compute the logits: the sum of the votes.
+
+    Args:
+      params: the constants.
+      images: float32 in 0..1, any size.
+
+    Returns:
+      logits of cat and dog.
+    """
+    return looking.logits(votes(params, images))
+
+
+def drawn(input_shape: tuple[int, ...]) -> Classifier:
+    """Build the rule for drawn pictures.
+
+    Args:
+      input_shape: (H, W, 3).
+
+    Raises:
+      InputError: the inputs are not pictures of three colours, 8 px or more.
+    """
+    looking.check_pictures("drawn_rule", input_shape)
+    params = DrawnParams(
+        looking.typed_tests(BELIEFS),
+        jnp.asarray(SIGHTS, jnp.float32),
+        jnp.asarray(list(REGIONS.values()), jnp.float32),
+    )
+    return Classifier(params, apply)
+
+
+def _masks(regions: Float[Array, "R 4"], places: Float[Array, "P 4"]) -> Float[Array, "P R G G"]:
+    """Cover the grid with soft ellipses, on both sides of the head, for each place of a head."""
+    x, y = looking.coordinates()
+    head_x, head_y, radius, tilt = (places[:, i, None, None] for i in range(4))
+    px, py = x[None] - head_x, y[None] - head_y
+    cos, sin = jnp.cos(tilt), jnp.sin(tilt)
+    across = jnp.abs(cos * px + sin * py) / radius
+    up = (cos * py - sin * px) / radius
+    at_x, at_y, wide, high = (regions[None, :, i, None, None] for i in range(4))
+    far = ((across[:, None] - at_x) / wide) ** 2 + ((up[:, None] - at_y) / high) ** 2
+    return jax.nn.sigmoid((1.0 - jnp.sqrt(far + 1e-9)) / 0.2)
+
+
+def _distance(first: Float[Array, "B 3"], second: Float[Array, "B 3"]) -> Float[Array, " B"]:
+    return jnp.sqrt(((first - second) ** 2).sum(1) + 1e-9)
+
+
+def _pink(colour: Float[Array, "B 3"]) -> Float[Array, " B"]:
+    """Red and blue above green: pink, and not the orange of a ginger fur."""
+    return colour[:, 0] + colour[:, 2] - 2.0 * colour[:, 1]
+
+
+RULES = {
+    "drawn_rule": RuleSpec(drawn, "for drawn pictures: finds the head, looks at eleven places")
+}

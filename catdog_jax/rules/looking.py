@@ -1,0 +1,122 @@
+"""What the rules look with: a coarse grid, light and edges, and how tests become logits.
+
+A rule measures a few numbers in a picture; each is compared with a typed threshold and votes with
+a typed weight, and the votes are summed.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from catdog_jax.types import InputError
+
+GRID = 32  # pixels of a side; every picture is brought to this size before it is looked at
+SMALLEST = 8
+
+Grey = Float[Array, "B H W"]
+Colours = Float[Array, "B H W 3"]
+
+
+class Tests(NamedTuple):
+    """What a person believes of a list of measurements.
+
+    Attributes:
+      weights: [T] logits between dog and cat at most; positive where a large value means dog.
+      thresholds: [T] the value that says nothing.
+      widths: [T] > 0, how far from the threshold a value is clear.
+    """
+
+    __test__ = False  # its name does not make it a test of pytest
+
+    weights: Float[Array, " T"]
+    thresholds: Float[Array, " T"]
+    widths: Float[Array, " T"]
+
+
+def typed_tests(rows: dict[str, tuple[float, float, float]]) -> Tests:
+    """Collect typed rows, name -> (weight, threshold, width), as arrays in the rows' order."""
+    return Tests(*(jnp.asarray(column, jnp.float32) for column in zip(*rows.values(), strict=True)))
+
+
+def vote(tests: Tests, measures: Float[Array, "B T"]) -> Float[Array, "B T"]:
+    """Compare each measure with its threshold; positive votes are for dog."""
+    clear = jnp.tanh((measures - tests.thresholds[None]) / tests.widths[None])
+    return tests.weights[None] * clear
+
+
+def logits(votes: Float[Array, "B T"]) -> Float[Array, "B 2"]:
+    """Sum the votes: half for the dog, half against the cat."""
+    half = 0.5 * votes.sum(1)
+    return jnp.stack([-half, half], axis=1)
+
+
+def check_pictures(rule: str, input_shape: tuple[int, ...]) -> None:
+    """Refuse inputs that are no pictures in three colours.
+
+    Raises:
+      InputError: another shape than (H, W, 3) with H, W ≥ 8.
+    """
+    if len(input_shape) != 3 or input_shape[2] != 3 or min(input_shape[:2]) < SMALLEST:
+        raise InputError(
+            f"rule {rule!r} cannot look at inputs of shape {tuple(input_shape)}; give pictures "
+            f"of three colours, {SMALLEST} pixels or more on a side"
+        )
+
+
+def on_grid(images: Float[Array, "B H W 3"]) -> Float[Array, "B G G 3"]:
+    """Bring pictures of any size to GRID x GRID pixels."""
+    return jax.image.resize(images, (images.shape[0], GRID, GRID, 3), "linear")
+
+
+def coordinates() -> tuple[Float[Array, "G G"], Float[Array, "G G"]]:
+    """Return where the grid's pixels lie: x to the right and y up, -1..1."""
+    ticks = (jnp.arange(GRID, dtype=jnp.float32) + 0.5) * (2.0 / GRID) - 1.0
+    return jnp.broadcast_to(ticks[None], (GRID, GRID)), jnp.broadcast_to(
+        -ticks[:, None], (GRID, GRID)
+    )
+
+
+def luminance(images: Colours) -> Grey:
+    """Weigh the colours as the eye does (ITU-R BT.601)."""
+    return 0.299 * images[..., 0] + 0.587 * images[..., 1] + 0.114 * images[..., 2]
+
+
+def slopes(light: Grey) -> tuple[Grey, Grey]:
+    """Return the slope of the light to the right and downwards, per pixel, by central differences.
+
+    A slope to the right is an upright edge.
+    """
+    wide = jnp.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    across = 0.5 * (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2])
+    down = 0.5 * (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1])
+    return across, down
+
+
+def blur(light: Grey) -> Grey:
+    """Average over 3 x 3 pixels."""
+    wide = jnp.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
+    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9.0
+
+
+def rises(
+    value: Float[Array, "..."], limit: Float[Array, ""] | float, softness: float
+) -> Float[Array, "..."]:
+    """Tell how surely a value is above a limit, 0..1."""
+    return jax.nn.sigmoid((value - limit) / softness)
+
+
+def mean_in(values: Grey, region: Float[Array, "..."]) -> Float[Array, " B"]:
+    """Average over a region.
+
+    Args:
+      values: one number per pixel.
+      region: 0..1 per pixel, [H, W], or [B, H, W] where each picture has its own.
+
+    Returns:
+      one mean per picture; 0 where the region is empty.
+    """
+    region = jnp.broadcast_to(region if region.ndim == 3 else region[None], values.shape)
+    return (values * region).sum((1, 2)) / jnp.maximum(region.sum((1, 2)), 1e-3)
