@@ -90,6 +90,7 @@ def make_jobs(
     *,
     first: int = 0,
     tag: str = "",
+    stretch: float = 1.0,
 ) -> list[Job]:
     """Fill in every default for every model and build the formulas.
 
@@ -99,6 +100,7 @@ def make_jobs(
       entries: of --models.
       first: number of the first job in its run, for the names of its parts.
       tag: added to the labels, where a run trains the same models on several data sets.
+      stretch: times the steps that the models' recipes propose, > 0.
 
     Raises:
       InputError: a model that does not read such examples, does not fit them or does not give one
@@ -107,7 +109,9 @@ def make_jobs(
     jobs = []
     for index, entry in enumerate(entries, start=first):
         num_examples = len(dataset.train.labels)
-        recipe = _filled(config, recipe_for(entry, dataset.name), num_examples)
+        proposed = recipe_for(entry, dataset.name)
+        proposed = proposed._replace(num_steps=max(1, round(stretch * proposed.num_steps)))
+        recipe = _filled(config, proposed, num_examples)
         steps_per_epoch(num_examples, recipe.batch_size)
         _check_reads(entry, recipe, dataset)
         model = _model(entry, dataset, "direct")

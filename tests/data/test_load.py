@@ -90,3 +90,23 @@ def test_registered_names_and_tfds_builders_have_specs():
         assert dataset_spec(name).models
     with pytest.raises(InputError, match="or the name of a TFDS image set"):
         dataset_spec("no_such_set")
+
+
+def test_examples_may_be_sentences_or_vectors_but_alike_in_all_parts(module):
+    def split(inputs):
+        count = len(inputs)
+        return Split(inputs, np.arange(count, dtype=np.int32) % 2, tuple(map(str, range(count))))
+
+    def loader(first, second):
+        parts = {"train": split(first), "valid": split(first[:0]), "test": split(second)}
+        return lambda: Dataset("mine", class_names=("a", "b"), provenance={}, **parts)
+
+    sentences = np.ones((4, 5), np.int32)
+    vectors = np.ones((4, 5), np.float32)
+    for inputs, kind in ((sentences, "tokens"), (vectors, "vectors")):
+        module.mine = loader(inputs, inputs)
+        assert load_dataset("my_loaders.mine").kind == kind
+    for wrong in (sentences[:, :3], vectors, np.ones((4, 5), np.int64)):
+        module.mine = loader(sentences, wrong)
+        with pytest.raises(InputError, match="alike in all parts"):
+            load_dataset("my_loaders.mine")

@@ -35,3 +35,9 @@ def test_large_logits_stay_finite():
 def test_correct_takes_the_first_of_equals():
     logits = jnp.array([[1.0, 1.0], [0.0, 1.0]])
     assert losses.correct(logits, jnp.array([0, 0], jnp.int32)).tolist() == [True, False]
+
+
+def test_squared_error_and_sign_by_hand():
+    outputs, targets = jnp.array([[1.5], [-2.0], [0.5]]), jnp.array([1.0, 1.0, -0.5])
+    np.testing.assert_allclose(losses.squared_error(outputs, targets), [0.25, 9.0, 1.0])
+    assert losses.same_sign(outputs, targets).tolist() == [True, False, False]

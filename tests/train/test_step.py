@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from catdog_jax import losses
 from catdog_jax.train import (
     MemberKeys,
     batch_at,
@@ -174,3 +175,30 @@ def test_bfloat16_keeps_master_weights_and_comes_close():
 def test_unknown_precision_is_refused():
     with pytest.raises(InputError, match="precision 'fp8'; allowed: float32, tf32, bfloat16"):
         make_learner(linear_model(), optax.sgd(0.1), batch_size=2, precision="fp8")
+
+
+def test_a_regression_descends_to_the_least_squares_solution():
+    rng = np.random.default_rng(3)
+    inputs = rng.normal(size=(40, 3)).astype(np.float32)
+    targets = (inputs @ [0.5, -1.0, 2.0] + 0.3 + 0.1 * rng.normal(size=40)).astype(np.float32)
+    data = Data(inputs, targets)
+
+    def init(key):
+        return {"w": jax.random.normal(key, (3, 1)), "b": jnp.zeros(1)}
+
+    model = Model(init, lambda params, x: x @ params["w"] + params["b"][None])
+    learner = make_learner(
+        model, optax.sgd(0.1), batch_size=40, objective=losses.REGRESSION, microbatch=8
+    )
+    state, step = learner.init(keys()), jax.jit(learner.step)
+    for _ in range(300):
+        state, _ = step(state, keys(), data)
+    design = np.concatenate([inputs, np.ones((40, 1))], axis=1)
+    best, *_ = np.linalg.lstsq(design.astype(np.float64), targets, rcond=None)
+    np.testing.assert_allclose(np.ravel(state.params["w"]), best[:3], atol=1e-5)
+    np.testing.assert_allclose(state.params["b"], best[3:], atol=1e-5)
+    metrics = learner.evaluate(state.params, data)
+    residual = design @ best - targets
+    assert float(metrics.loss) == pytest.approx(np.mean(residual**2), rel=1e-4)
+    right = np.mean(np.sign(design @ best) == np.sign(targets))
+    assert float(metrics.accuracy) == pytest.approx(right)
