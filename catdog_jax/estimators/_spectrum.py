@@ -1,8 +1,8 @@
 """One eigendecomposition of the data serves every penalty and every fold.
 
 The features are rotated into their principal axes, where their scatter is diagonal. There a
-penalised inverse costs nothing, and the inverse without a fold is a small correction (Woodbury
-1950), so cross-validation needs no second decomposition and equals refitting.
+penalised inverse costs nothing, and the inverse without a fold is a small correction of it: so
+cross-validation needs no second decomposition, and yet equals refitting.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,8 @@ import scipy.linalg
 from jaxtyping import Float, Int, Num
 
 BLOCK = 4096  # columns turned into float64 at a time
+TOLERANCE = 1e-11  # of a residual, relative to the right-hand side
+ITERATIONS = 60
 
 
 class Spectrum(NamedTuple):
@@ -88,23 +90,63 @@ def spectrum(features: Num[np.ndarray, "N D"]) -> Spectrum:
 def solve_without(
     values: Float[np.ndarray, " R"],
     removed: Float[np.ndarray, "U R"],
-    penalty: float,
+    penalties: Float[np.ndarray, " P"],
     targets: Float[np.ndarray, "R T"],
-) -> Float[np.ndarray, "R T"]:
-    """Solve (diag(values) − removedᵀ removed + penalty · 1) x = targets.
+) -> Float[np.ndarray, "P R T"]:
+    """Solve (diag(values) − removedᵀ removed + penalty · 1) x = targets for every penalty.
+
+    By conjugate gradients, all penalties at once, preconditioned by the diagonal: a fold takes
+    about the same share of every direction, so a dozen products do. What has not met the tolerance
+    by then (a tiny penalty, fewer examples than features) is solved directly.
 
     Args:
       values: scatter of all the data, along its axes.
       removed: rows whose outer products leave the scatter.
-      penalty: > 0.
+      penalties: > 0.
       targets: right-hand sides.
 
     Returns:
-      The solutions.
+      The solutions, to a relative residual of 1e-11.
 
     Source:
-      Woodbury 1950, "Inverting modified matrices".
+      Hestenes, Stiefel 1952, "Methods of conjugate gradients for solving linear systems"; Woodbury
+      1950, "Inverting modified matrices".
     """
+    scale = 1.0 / np.sqrt(values + penalties[:, None])  # [P, R]
+    scale = np.repeat(scale.T, targets.shape[1], axis=1)  # [R, P·T], a column per problem
+    goal = scale * np.tile(targets, len(penalties))
+    found, met = _conjugate_gradients(scale, removed, goal)
+    shape = (len(values), len(penalties), targets.shape[1])
+    solutions = np.moveaxis((scale * found).reshape(shape), 1, 0)
+    for p in np.flatnonzero(~met.reshape(shape[1:]).all(axis=1)):
+        solutions[p] = _solve_directly(values, removed, penalties[p], targets)
+    return solutions
+
+
+def _conjugate_gradients(
+    scale: np.ndarray, removed: np.ndarray, goal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Solve (1 − scale removedᵀ removed scale) y = goal, column by column; say which have met."""
+    found, residual = np.zeros_like(goal), goal.copy()
+    direction, square = goal.copy(), np.sum(goal**2, axis=0)
+    enough = TOLERANCE**2 * square
+    for _ in range(ITERATIONS):
+        open_ = square > enough
+        if not open_.any():
+            break
+        image = direction - scale * (removed.T @ (removed @ (scale * direction)))
+        curvature = np.sum(direction * image, axis=0)
+        step = np.where(open_, square / np.where(open_, curvature, 1.0), 0.0)
+        found += step * direction
+        residual -= step * image
+        before, square = square, np.sum(residual**2, axis=0)
+        direction = residual + np.where(open_, square / np.where(open_, before, 1.0), 0) * direction
+    return found, square <= enough
+
+
+def _solve_directly(
+    values: np.ndarray, removed: np.ndarray, penalty: float, targets: np.ndarray
+) -> np.ndarray:
     inverse = 1.0 / (values + penalty)
     scaled = removed * np.sqrt(inverse)
     small = np.eye(removed.shape[0]) - scaled @ scaled.T
@@ -114,7 +156,21 @@ def solve_without(
     return plain + inverse[:, None] * (removed.T @ correction)
 
 
-def fold_indices(num_examples: int, folds: int) -> list[Int[np.ndarray, " n"]]:
-    """Deal the examples to folds, shuffled by a fixed seed; the sizes differ by at most one."""
+def fold_indices(
+    num_examples: int, folds: int, labels: Int[np.ndarray, " N"] | None = None
+) -> list[Int[np.ndarray, " n"]]:
+    """Deal the examples to folds, shuffled by a fixed seed.
+
+    Args:
+      num_examples: N ≥ 2.
+      folds: wanted parts ≥ 2; at most N are made.
+      labels: where given, every class is spread evenly over the folds.
+
+    Returns:
+      The held-out examples of each fold, ascending; the sizes differ by at most one.
+    """
     order = np.random.default_rng(0).permutation(num_examples)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+    folds = min(folds, num_examples)
     return [np.sort(order[fold::folds]) for fold in range(folds)]

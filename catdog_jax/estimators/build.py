@@ -1,0 +1,70 @@
+"""From what a person typed, `knn:k=5`, and a training set to a classifier."""
+
+import inspect
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from catdog_jax import registry
+from catdog_jax.types import Classifier, EstimatorSpec, InputError
+
+
+def estimator_table() -> Mapping[str, EstimatorSpec]:
+    """Give every registered estimator by its name."""
+    return registry.table("catdog_jax.estimators", "ESTIMATORS")
+
+
+def estimator_spec(entry: str) -> EstimatorSpec:
+    """Look up what an entry names.
+
+    Args:
+      entry: 'name' or 'name:setting=value:…'; the name is registered, or the dotted path of a
+        function (images, labels, num_classes, **settings) -> Classifier, or of an `EstimatorSpec`.
+
+    Raises:
+      InputError: an unknown name, or a path that leads to nothing callable.
+    """
+    name, _ = registry.parse_entry(entry)
+    known = estimator_table()
+    if name in known:
+        return known[name]
+    if "." not in name:
+        advice = "or give the dotted path of an estimator of your own"
+        raise registry.unknown("estimator", name, known, advice)
+    found = registry.dotted(name, "estimator")
+    if isinstance(found, EstimatorSpec):
+        return found
+    if not callable(found):
+        raise InputError(
+            f"estimator {name!r} is a {type(found).__name__}; "
+            "give a function (images, labels, num_classes, **settings) -> Classifier"
+        )
+    summary = (inspect.getdoc(found) or name).splitlines()[0]
+    return EstimatorSpec(fit=found, summary=summary)
+
+
+def fit_estimator(
+    entry: str,
+    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
+    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
+    num_classes: int,
+) -> Classifier:
+    """Compute the weights of the classifier that an entry describes.
+
+    Args:
+      entry: see `estimator_spec`.
+      images: [N, ...] float32, pictures in 0..1 or any features.
+      labels: [N] int32 in 0..K-1.
+      num_classes: K ≥ 2.
+
+    Returns:
+      The classifier; its `apply` takes inputs shaped like `images`.
+
+    Raises:
+      InputError: an unknown estimator, a setting out of range, or too few examples.
+    """
+    spec = estimator_spec(entry)
+    _, settings = registry.parse_entry(entry)
+    values = registry.typed_settings(entry, spec.fit, settings)
+    return spec.fit(images, labels, num_classes, **values)

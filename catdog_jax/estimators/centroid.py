@@ -1,0 +1,135 @@
+"""Nearest centroid: the average cat, the average dog, and which of the two is closer.
+
+Closer to the average dog means (μ_dog − μ_cat)·x > (|μ_dog|² − |μ_cat|²) / 2, for the |x|² of the
+two squared distances cancels: the rule by distances *is* a linear classifier, and ends as one.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from catdog_jax.estimators import _checks
+from catdog_jax.models import linear
+from catdog_jax.types import Classifier, EstimatorSpec
+
+Examples = Float[np.ndarray, "N ..."] | Float[Array, "N ..."]
+Labels = Int[np.ndarray, " N"] | Int[Array, " N"]
+
+
+def class_means(images: Examples, labels: Labels, num_classes: int) -> Float[np.ndarray, "K ..."]:
+    """Average the examples of each class.
+
+    Args:
+      images: [N, ...] floats.
+      labels: [N] in 0..K-1.
+      num_classes: K; every class needs an example.
+
+    Returns:
+      [K, ...] float64: the average cat, the average dog.
+    """
+    pictures, classes = np.asarray(images), np.asarray(labels)
+    groups = [pictures[classes == k] for k in range(num_classes)]
+    return np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
+
+
+def centroid_distances(
+    means: Num[Array, "K ..."] | Num[np.ndarray, "K ..."],
+    images: Num[Array, "B ..."] | Num[np.ndarray, "B ..."],
+) -> Float[Array, "B K"]:
+    """Measure how far each image is from each class's average; the smallest decides.
+
+    Args:
+      means: [K, ...], of `class_means`.
+      images: [B, ...].
+
+    Returns:
+      [B, K] float32, squared Euclidean distance ≥ 0.
+    """
+    points = linear.flatten(jnp.asarray(images))
+    rows = linear.flatten(jnp.asarray(means))
+    distances = [jnp.sum((points - row[None]) ** 2, axis=1) for row in rows]
+    return jnp.stack(distances, axis=1)
+
+
+def linear_from_means(means: Float[np.ndarray, "K D"], scale: Any = 1.0) -> linear.LinearParams:
+    """Write the rule "the nearest mean" as a linear classifier.
+
+    The logits are μ·x − |μ|²/2, less their average over the classes: that keeps every difference
+    of two logits and makes the numbers small.
+
+    Args:
+      means: [K, D] float64.
+      scale: [D] or a number, divides the squared difference of each feature.
+
+    Returns:
+      Float32 weights; the difference of two columns is that of the two means, divided by `scale`.
+    """
+    centre = means.mean(axis=0)
+    weights = (means - centre) / scale
+    offsets = -0.5 * np.sum((means - centre) * weights, axis=1) - weights @ centre
+    offsets -= offsets.mean()
+    return linear.LinearParams(
+        jnp.asarray(weights.T, jnp.float32), jnp.asarray(offsets, jnp.float32)
+    )
+
+
+def centroid(images: Examples, labels: Labels, num_classes: int) -> Classifier:
+    """Decide for the class whose average is nearest.
+
+    Args:
+      images: [N, ...] float32, pictures in 0..1 or features.
+      labels: [N] int32.
+      num_classes: K ≥ 2.
+
+    Returns:
+      A linear classifier; for two classes the difference of its logits is w·x + b with
+      w = μ₁ − μ₀ and b = −(|μ₁|² − |μ₀|²)/2.
+
+    Raises:
+      InputError: a class without an example.
+    """
+    rows, classes = _checks.examples("centroid", images, labels, num_classes)
+    return Classifier(linear_from_means(class_means(rows, classes, num_classes)), linear.apply)
+
+
+def diagonal_centroid(
+    images: Examples, labels: Labels, num_classes: int, *, smoothing: float = 1e-9
+) -> Classifier:
+    """Decide for the nearest average, each feature measured in units of its own spread.
+
+    Args:
+      images: [N, ...] float32, pictures in 0..1 or features.
+      labels: [N] int32.
+      num_classes: K ≥ 2.
+      smoothing: fraction of the largest variance that is added to all, > 0: a pixel that never
+        changes within a class would have an infinite weight.
+
+    Returns:
+      A linear classifier.
+
+    Raises:
+      InputError: a class without an example, or a setting out of range.
+
+    Source:
+      Dudoit, Fridlyand, Speed 2002, "Comparison of discrimination methods", sec. 2.2 (DLDA).
+    """
+    _checks.above_zero("diagonal_centroid", "smoothing", smoothing)
+    rows, classes = _checks.examples("diagonal_centroid", images, labels, num_classes)
+    means = class_means(rows, classes, num_classes)
+    variance = np.zeros(rows.shape[1])
+    for k in range(num_classes):
+        variance += np.sum((rows[classes == k] - means[k]) ** 2, axis=0)
+    variance /= len(rows)
+    largest = variance.max()
+    scale = variance + smoothing * largest if largest > 0 else np.ones_like(variance)
+    return Classifier(linear_from_means(means, scale), linear.apply)
+
+
+ESTIMATORS = {
+    "centroid": EstimatorSpec(centroid, "the class whose average image is nearest"),
+    "diagonal_centroid": EstimatorSpec(
+        diagonal_centroid, "the nearest average, each pixel in units of its own spread"
+    ),
+}
