@@ -38,10 +38,21 @@ def positive(model: str, name: str, value: float) -> None:
         raise InputError(f"{model}: {name}={value} is not allowed; give a finite number > 0")
 
 
-def task(model: str, input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Refuse fewer than two classes, or an input without a single number."""
-    if num_classes < 2:
-        raise InputError(f"{model}: {num_classes} classes are not allowed; give at least 2")
+def task(model: str, input_shape: tuple[int, ...], num_classes: int, fewest: int = 2) -> None:
+    """Refuse too few classes, or an input without a single number.
+
+    Args:
+      model: name of the model, for the message.
+      input_shape: shape of one example, without the batch.
+      num_classes: what was given.
+      fewest: 2, or 1 for a formula whose one output may be the number of a regression.
+
+    Raises:
+      InputError: as above.
+    """
+    if num_classes < fewest:
+        also = ", or 1 for a regression" if fewest == 1 else ""
+        raise InputError(f"{model}: {num_classes} classes are not allowed; give at least 2{also}")
     if not input_shape or min(input_shape) < 1:
         raise InputError(f"{model}: inputs of shape {input_shape} are empty; give sizes ≥ 1")
 

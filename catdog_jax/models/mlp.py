@@ -55,7 +55,7 @@ def mlp(
 
     Args:
       input_shape: shape of one example, without the batch.
-      num_classes: K ≥ 2.
+      num_classes: K ≥ 2 logits, or 1 for a regression.
       depth: hidden layers, 1 to 16.
       width: units of each hidden layer, ≥ 1.
       activation: a name of `activations.ACTIVATIONS`.
@@ -66,7 +66,7 @@ def mlp(
     Raises:
       InputError: a setting out of range.
     """
-    _checks.task("mlp", input_shape, num_classes)
+    _checks.task("mlp", input_shape, num_classes, fewest=1)
     _checks.whole("mlp", "depth", depth, 1, _MOST_LAYERS)
     _checks.whole("mlp", "width", width, 1)
     _checks.positive("mlp", "gain", gain)

@@ -1,0 +1,141 @@
+"""Polynomial: one weight per monomial of the inputs, and class.
+
+The formula bends with its inputs but is linear in its weights, so that its loss has one lowest
+point and all starts meet there. Its params are `LinearParams`, applied to monomials.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+from catdog_jax.models import _checks, linear
+from catdog_jax.models.initializers import initializer
+from catdog_jax.models.linear import LinearParams
+from catdog_jax.types import InputError, Key, Model, ModelSpec, Recipe
+
+MOST_MONOMIALS = 200_000
+_HIGHEST_DEGREE = 6
+
+
+class _Block(NamedTuple):
+    """The monomials of one degree k ≥ 2, each an input times a monomial of degree k - 1.
+
+    Attributes:
+      first: [P] int32, index of the input, not above any index of the rest.
+      rest: [P] int32, place of the rest among the monomials of degree k - 1.
+      factor: [P] float32, multiplies the product.
+    """
+
+    first: np.ndarray
+    rest: np.ndarray
+    factor: np.ndarray
+
+
+def count_monomials(num_inputs: int, degree: int) -> int:
+    """Count the monomials of degree 1 to `degree` in so many inputs; the constant is the bias."""
+    return math.comb(num_inputs + degree, degree) - 1
+
+
+def _blocks(num_inputs: int, degree: int) -> tuple[_Block, ...]:
+    """Tabulate the monomials of degree 2 and above, in lexicographic order within a degree."""
+    lead = np.arange(num_inputs)  # first index of each monomial of the degree below
+    run = np.ones(num_inputs, np.int64)  # how often it comes at the head
+    blocks = []
+    for _ in range(2, degree + 1):
+        begin = np.searchsorted(lead, np.arange(num_inputs))
+        rest = np.concatenate([np.arange(b, len(lead)) for b in begin])
+        first = np.repeat(np.arange(num_inputs), len(lead) - begin)
+        run = np.where(lead[rest] == first, run[rest], 0) + 1
+        lead = first
+        # The r-th power of a standard normal number has the mean square 1 · 3 · … · (2r - 1).
+        factor = 1.0 / np.sqrt(2.0 * run - 1.0) if num_inputs > 1 else np.ones(len(run))
+        blocks.append(
+            _Block(first.astype(np.int32), rest.astype(np.int32), factor.astype(np.float32))
+        )
+    return tuple(blocks)
+
+
+def polynomial(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    degree: int = 2,
+    init: str = "lecun",
+    gain: float = 1.0,
+) -> Model:
+    """Build a polynomial classifier, or a regression where there is one output.
+
+    The monomials x_i, x_i x_j (i ≤ j), x_i x_j x_k (i ≤ j ≤ k), … come once each, by degree and
+    then in the order of their indices. Of one input x they are x, x², x³, … as they are, so that
+    the weights are the a, b, c of y = a x + b x² + c x³ + bias. Of several inputs each is divided
+    by the root of its mean square over independent standard normal inputs (x_i² by √3, x_i x_j
+    by 1), so that all are of one size.
+
+    Args:
+      input_shape: shape of one example, without the batch.
+      num_classes: K ≥ 2 logits, or 1 for a regression.
+      degree: of the polynomial, 1 to 6.
+      init: initialiser of the weights; the bias starts at zero.
+      gain: multiplies the initialiser's standard deviation, > 0.
+
+    Returns:
+      The model; its params are `LinearParams`, weights [P, K] for P monomials.
+
+    Raises:
+      InputError: a setting out of range, or more than MOST_MONOMIALS monomials.
+    """
+    _checks.task("polynomial", input_shape, num_classes, fewest=1)
+    _checks.whole("polynomial", "degree", degree, 1, _HIGHEST_DEGREE)
+    _checks.positive("polynomial", "gain", gain)
+    draw = initializer(init, gain)
+    num_inputs = math.prod(input_shape)
+    count = count_monomials(num_inputs, degree)
+    if count > MOST_MONOMIALS:
+        raise InputError(
+            f"polynomial: degree={degree} of {num_inputs:,} inputs has {count:,} monomials, more "
+            f"than {MOST_MONOMIALS:,}; give a smaller degree, or smaller or fewer inputs"
+        )
+    blocks = _blocks(num_inputs, degree)
+
+    def monomials(inputs: Num[Array, "B ..."]) -> Float[Array, "B P"]:
+        x = linear.flatten(inputs).T  # an input is a row: rows are gathered quickly, columns not
+        parts = [x]
+        for first, rest, factor in blocks:
+            parts.append(x[first] * parts[-1][rest] * factor[:, None])
+        return jnp.concatenate(parts).T
+
+    def start(key: Key) -> LinearParams:
+        weights = draw(key, (count, num_classes), jnp.float32)
+        return LinearParams(weights, jnp.zeros((num_classes,), jnp.float32))
+
+    def apply(params: LinearParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B K"]:
+        return linear.apply(params, monomials(inputs))
+
+    def features(
+        params: LinearParams, inputs: Num[Array, "B ..."]
+    ) -> tuple[tuple[str, Num[Array, "B ..."]], ...]:
+        found = monomials(inputs)
+        return ("input", inputs), ("monomials", found), ("logits", linear.apply(params, found))
+
+    return Model(init=start, apply=apply, features=features)
+
+
+MODELS = {
+    "polynomial": ModelSpec(
+        build=polynomial,
+        summary="one weight per monomial of the inputs and class; of small inputs only",
+        recipes={
+            "default": Recipe(
+                num_steps=1500,
+                batch_size=128,
+                optimizer="sgd",
+                learning_rate=0.01,
+                weight_decay=0.2,
+            ),
+        },
+        reads=("vectors", "images"),
+    )
+}
