@@ -1,0 +1,298 @@
+"""What did it learn, in pictures? What members of a run look at, and whether they look alike.
+
+Takes a finished run and asks chosen members of each model what in the run's own test pictures
+speaks for their class: the gradient (saliency), integrated gradients and occlusion; which input
+they would most like to see; and what their first layer looked for before and after training.
+Expected: linear members look at the same places, the same ones in every picture, because their
+loss has one lowest point; members of deeper models differ pixel by pixel, agree better where large
+parts of a picture are covered (occlusion), and in both more than before training.
+
+  python -m experiments.attribution --run=runs/init_convergence/NAME
+  python -m experiments.attribution --run=runs/init_convergence/NAME --members=0,3 --num_pictures=6
+
+It takes seconds to minutes: occlusion asks a network a few hundred times per picture. Nothing is
+trained and no data set is needed. It ends with a table and the path of its own run folder:
+results.nc (every map and number) and figures/*.png.
+"""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from catdog_jax.figures.attribution import maps_side_by_side
+from catdog_jax.figures.before_after import before_after
+from catdog_jax.figures.map_agreement import map_agreement
+from catdog_jax.figures.maximising_inputs import maximising_inputs
+from catdog_jax.population import use_compilation_cache
+from catdog_jax.registry import unknown
+from catdog_jax.store import Run, RunFolder, open_run, run_name
+from catdog_jax.store.manifest import part_folder
+from catdog_jax.types import InputError
+from experiments.shared import figures, launcher
+from experiments.shared.announce import command_line
+from experiments.shared.attribution_results import KINDS, METHODS, assemble, mean_pair, table
+from experiments.shared.config import SEED_MAX, check_ranges, deciding, setting
+from experiments.shared.jobs import split_models
+from experiments.shared.member_maps import Question
+
+DEFAULT_MEMBERS = 8
+DEFAULT_PICTURES = 12
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of attribution."""
+
+    run: str = setting("", "folder of a finished run that was trained on pictures")
+    models: str = setting("", "list of the run's models; empty: all")
+    members: str = setting(
+        "", f"list of member numbers, like 0,1,2; empty: the first {DEFAULT_MEMBERS}"
+    )
+    num_pictures: int | None = setting(
+        None, f"of the run's own test pictures; unset: {DEFAULT_PICTURES}", low=1
+    )
+    steps: int = setting(128, "points of the integral of integrated gradients", low=1)
+    ascent_steps: int = setting(256, "steps towards a maximising input", low=1)
+    seed: int = setting(0, "of the noise that maximising inputs begin with", low=0, high=SEED_MAX)
+    out_dir: str = setting("runs", "where run folders are made", operational=True)
+    name: str = setting("", "of the run folder; empty: made from the settings", operational=True)
+    fresh: bool = setting(
+        False, "start another run beside one of the same settings", operational=True
+    )
+
+
+def run(config: Config) -> Run:
+    """Ask the members, draw every figure, print the table."""
+    check_ranges(config)
+    source = open_source(config.run)
+    labels = chosen_models(source, config.models)
+    members = chosen_members(source, labels, config.members)
+    question = chosen_question(source, config)
+    path = source.path.resolve()
+    with open(path / "results.nc", "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    facts = deciding(config) | {
+        "run": f"{path.parent.name}/{path.name}",
+        "results of the run": digest,
+        "models": ",".join(labels),
+        "members": members,
+        "num_pictures": len(question.labels),
+    }
+    name = config.name or run_name(path.name, facts)
+    with RunFolder.open(
+        config.out_dir, "attribution", name, facts, growable=(), fresh=config.fresh
+    ) as folder:
+        if folder.finished:
+            print(f"already done: {folder.path}; nothing is computed")
+        else:
+            use_compilation_cache()
+            shown = dataclasses.replace(config, run=f"runs/{facts['run']}")
+            folder.update_manifest(
+                command=command_line(cast(Any, shown), "attribution"),
+                source={"run": facts["run"], "command": figures.command(source)},
+                inputs=source.manifest["inputs"],
+            )
+            print(
+                f"{len(members)} members of {', '.join(labels)} on {len(question.labels)} pictures "
+                f"of {facts['run']}\nrun folder: {folder.path}",
+                flush=True,
+            )
+            data = assemble(source, labels, members, question)
+            folder.write_results(data.assign_attrs(run=facts["run"]))
+        finished = open_run(folder.path)
+    figures.draw(finished, folder.path, figure_table(finished))
+    print(table(finished.data))
+    print(f"results and figures: {folder.path}")
+    return finished
+
+
+def open_source(path: str) -> Run:
+    """Open the run that is asked about.
+
+    Raises:
+      InputError: none given, or no finished run that was trained on pictures.
+    """
+    if not path:
+        raise InputError("--run is missing; give the run folder that a finished command printed")
+    source = open_run(path)
+    shape = source.manifest.get("inputs", {}).get("shape", ())
+    if len(shape) != 3 or "parts" not in source.manifest or "picture" not in source.data:
+        raise InputError(
+            f"--run={path}: no members trained on pictures in it; give a run folder of "
+            "init_convergence on pictures"
+        )
+    return source
+
+
+def chosen_models(source: Run, text: str) -> list[str]:
+    """Read --models: models of the run.
+
+    Raises:
+      InputError: one that the run does not have, or twice the same.
+    """
+    known = figures.models(source)
+    if not text:
+        return known
+    for label in split_models(text):
+        if label not in known:
+            raise unknown("model of the run", label, known)
+    return list(split_models(text))
+
+
+def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
+    """Read --members: numbers of members that are not lost.
+
+    Raises:
+      InputError: no numbers, numbers that the run does not have or given twice, or lost members.
+    """
+    frozen = source.data["frozen_step"].sel(model=labels).values
+    alive = [int(m) for m in np.flatnonzero((frozen < 0).all(axis=0))]
+    if not alive:
+        raise InputError(
+            f"no member of {', '.join(labels)} is left in this run; try other --models"
+        )
+    if not text:
+        return alive[:DEFAULT_MEMBERS]
+    members = []
+    for part in text.split(","):
+        if not part.strip().isdecimal():
+            raise InputError(f"--members={text}: {part!r} is no number; write a list like 0,1,2")
+        member = int(part)
+        if member >= frozen.shape[1]:
+            raise InputError(
+                f"--members={text}: the run has members 0 to {frozen.shape[1] - 1}; choose of these"
+            )
+        if member not in alive:
+            raise InputError(
+                f"--members={text}: member {member} was lost in training (frozen_step says when); "
+                f"choose others, like {','.join(map(str, alive[:3]))}"
+            )
+        if member in members:
+            raise InputError(f"--members={text}: {member} is given twice; give it once")
+        members.append(member)
+    return members
+
+
+def chosen_question(source: Run, config: Config) -> Question:
+    """Choose the first few pictures of each class, and how they are covered.
+
+    Raises:
+      InputError: more pictures than the run keeps.
+    """
+    labels = source.data["label"].values[source.data["picture_example"].values]
+    count = min(DEFAULT_PICTURES, len(labels))
+    if config.num_pictures is not None:
+        count = config.num_pictures
+    if count > len(labels):
+        raise InputError(
+            f"--num_pictures={count}: the run keeps {len(labels)} pictures; give at most that many"
+        )
+    among = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])
+    rows = np.lexsort((labels, among))[:count]
+    rows = rows[np.lexsort((rows, labels[rows]))]
+    images = source.data["picture"].values[rows]
+    window = max(min(images.shape[1:3]) // 4, 1)
+    return Question(
+        images, labels[rows].astype(np.int32), rows, config.steps,
+        window, max(window // 4, 1), config.ascent_steps, config.seed,
+    )  # fmt: skip
+
+
+def figure_table(finished: Run) -> dict[str, Callable[[Run], Figure | None]]:
+    """Name the figures of a finished run: the maps of each model, and what compares all."""
+    maps = {
+        f"maps_{part_folder(label)}": functools.partial(draw_maps, label=label)
+        for label in figures.models(finished)
+    }
+    return {
+        **maps,
+        "map_agreement": draw_agreement,
+        "maximising_inputs": draw_maximising,
+        "first_layer_before_after": draw_first_layer,
+    }
+
+
+def draw_maps(finished: Run, label: str) -> Figure:
+    """Maps of several members of one model on the same pictures."""
+    data = finished.data.sel(model=label)
+    span = 1.0 - (data.attrs["window"] - data.attrs["stride"]) / data.sizes["row"]
+    rank = data["agreement"].sel(measure="rank of sizes", kind=KINDS[0]).values
+    means = [f"{method} {mean_pair(x):.2f}" for method, x in zip(METHODS, rank, strict=True)]
+    alike = f"Mean rank correlation between members: {', '.join(means)}. "
+    return maps_side_by_side(
+        data["picture_pixels"].values,
+        data["label"].values,
+        [str(name) for name in data["class"].values],
+        np.abs(data["saliency"].values).max(axis=-1),
+        {
+            "integrated gradients": data["integrated_gradients"].values,
+            "occlusion": data["occlusion"].values,
+        },
+        model=label,
+        members=data["member"].values.tolist(),
+        reach={"occlusion": span},
+        command=figures.command(finished),
+        note=(alike if data.sizes["member"] > 1 else "") + _source(finished),
+    )
+
+
+def draw_agreement(finished: Run) -> Figure | None:
+    """Correlations of the maps of all pairs of members; None for a single member."""
+    if finished.data.sizes["member"] < 2:
+        return None
+    return map_agreement(
+        finished.data["agreement"].sel(measure="rank of sizes").values,
+        KINDS,
+        METHODS,
+        figures.models(finished),
+        command=figures.command(finished),
+        note=f"{finished.data.sizes['picture']} pictures. {_source(finished)}",
+    )
+
+
+def draw_maximising(finished: Run) -> Figure:
+    """The inputs of the largest score."""
+    data, labels = finished.data, figures.models(finished)
+    return maximising_inputs(
+        {label: data["maximising_input"].sel(model=label).values for label in labels},
+        {label: data["maximising_score"].sel(model=label).values for label in labels},
+        [str(name) for name in data["class"].values],
+        members=data["member"].values.tolist(),
+        command=figures.command(finished),
+        note=_source(finished),
+    )
+
+
+def draw_first_layer(finished: Run) -> Figure | None:
+    """First layers before and after training; None where no model reads pixels so."""
+    data = finished.data
+    layers = {
+        label: data[f"first_layer_{index}"].values
+        for index, label in enumerate(figures.models(finished))
+        if f"first_layer_{index}" in data
+    }
+    if not layers:
+        return None
+    return before_after(
+        {label: pair[0] for label, pair in layers.items()},
+        {label: pair[1] for label, pair in layers.items()},
+        members=data["member"].values.tolist(),
+        command=figures.command(finished),
+        note=_source(finished),
+    )
+
+
+def _source(finished: Run) -> str:
+    return f"Run: {finished.data.attrs['run']} ({finished.data.attrs['dataset']})."
+
+
+main = functools.partial(launcher.main, "experiments.attribution", Config, run)
+
+if __name__ == "__main__":
+    main()
