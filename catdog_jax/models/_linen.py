@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from catdog_jax.models.initializers import Initializer
@@ -67,13 +68,16 @@ class Recorder:
         return tuple(self.outputs)
 
 
-def linen_model(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
+def linen_model(
+    module: nn.Module, input_shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+) -> Model:
     """Turn a Linen module into init, apply and features.
 
     Args:
       module: its `__call__` takes inputs [B, ...] and returns (name, array) pairs, input first,
         logits [B, K] float32 last.
       input_shape: shape of one example, without the batch.
+      dtype: of the inputs; int32 for token ids.
 
     Returns:
       The model; its params are nested plain dicts of float32 arrays.
@@ -81,7 +85,7 @@ def linen_model(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
 
     def init(key: Key) -> Params:
         # Under jit the forward pass that finds the shapes is never run.
-        return module.init(key, jnp.zeros((1, *input_shape), jnp.float32))["params"]
+        return module.init(key, jnp.zeros((1, *input_shape), dtype))["params"]
 
     def features(params: Params, inputs: Inputs) -> Features:
         outputs: Any = module.apply({"params": params}, inputs)

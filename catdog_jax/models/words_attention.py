@@ -1,0 +1,154 @@
+"""A small attention model: every word looks at every other word of its sentence."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from catdog_jax.models import _checks, _words
+from catdog_jax.models._linen import Features, Recorder, linen_model
+from catdog_jax.models.activations import activation as find_activation
+from catdog_jax.models.initializers import HEAD_GAIN, Initializer, initializer
+from catdog_jax.models.normalization import Norm
+from catdog_jax.types import InputError, Model, ModelSpec, Recipe
+
+_MOST_BLOCKS = 16
+
+
+class Attention(nn.Module):
+    """Let each place gather from the others what it asks for.
+
+    Attributes:
+      heads: questions that each place asks at once.
+      kernel_init: of the four matrices.
+    """
+
+    heads: int
+    kernel_init: Initializer
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B T D"], mask: Float[Array, "B T 1"]
+    ) -> Float[Array, "B T D"]:
+        """Return what each place gathered from the places of the mask.
+
+        Source: Vaswani et al. 2017, eq. 1.
+        """
+        batch, length, width = x.shape
+        size = width // self.heads
+
+        def project(name: str, use_bias: bool = False) -> Float[Array, "B T H S"]:
+            # A bias of the keys would shift all scores of a place alike: nothing would change.
+            dense = nn.Dense(width, use_bias=use_bias, kernel_init=self.kernel_init, name=name)
+            return dense(x).reshape(batch, length, self.heads, size)
+
+        query, key, value = project("query"), project("key"), project("value", use_bias=True)
+        scores = jnp.einsum("bths,bjhs->bhtj", query, key) * size**-0.5
+        scores = jnp.where(mask[:, None, None, :, 0] > 0, scores, -1e9)
+        shares = jax.nn.softmax(scores, axis=-1)
+        gathered = jnp.einsum("bhtj,bjhs->bths", shares, value).reshape(batch, length, width)
+        return nn.Dense(width, kernel_init=self.kernel_init, name="out")(gathered)
+
+
+class WordAttention(nn.Module):
+    """Linen module of the attention model; see `word_attention` for the attributes."""
+
+    num_classes: int
+    vocabulary: int
+    width: int
+    depth: int
+    heads: int
+    activation: str
+    init_name: str
+    gain: float
+
+    @nn.compact
+    def __call__(self, inputs: Int[Array, "B T"]) -> Features:
+        """Return the named layer outputs, input first, logits last."""
+        record = Recorder(inputs)
+        act = find_activation(self.activation)
+        draw = initializer(self.init_name, self.gain)
+        last = initializer(self.init_name, self.gain * HEAD_GAIN)
+        mask = _words.present(inputs)
+        scale = self.gain * self.width**-0.5
+        embed = _words.Embedding(self.vocabulary, self.width, scale, name="embedding")
+        x = record("embedding", embed(inputs))
+        places = self.param(
+            "places", nn.initializers.normal(scale), (inputs.shape[1], self.width), jnp.float32
+        )
+        x = x + places[None].astype(x.dtype)
+        for index in range(1, self.depth + 1):
+            attend = Attention(self.heads, draw, name=f"attention{index}")
+            x = x + attend(Norm("layer", name=f"norm{index}a")(x), mask)
+            y = nn.Dense(2 * self.width, kernel_init=draw, name=f"wide{index}")(
+                Norm("layer", name=f"norm{index}b")(x)
+            )
+            x = x + nn.Dense(self.width, kernel_init=draw, name=f"narrow{index}")(act(y))
+            x = record(f"block{index}", x)
+        x = _words.mean_over_words(Norm("layer", name="norm")(x), inputs)
+        x = record("average", x)
+        return record.logits(nn.Dense(self.num_classes, kernel_init=last, name="head")(x))
+
+
+def word_attention(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    vocabulary: int = 0,
+    width: int = 32,
+    depth: int = 2,
+    heads: int = 4,
+    activation: str = "gelu",
+    init: str = "lecun",
+    gain: float = 1.0,
+) -> Model:
+    """Build a small attention model (a transformer encoder, normalised before each layer).
+
+    Args:
+      input_shape: (T,), the longest sentence; each place has a vector of its own.
+      num_classes: K ≥ 2.
+      vocabulary: number of token ids, padding included; the data set's.
+      width: numbers of a word's vector, ≥ 2, a multiple of the heads.
+      depth: blocks, each attention and then a hidden layer of twice the width, 1 to 16.
+      heads: of each attention, ≥ 1.
+      activation: a name of `activations.ACTIVATIONS`.
+      init: initialiser of every kernel, the last one ten times smaller; biases start at zero. The
+        vectors of the words start with a length of about 1.
+      gain: multiplies the standard deviations, > 0.
+
+    Raises:
+      InputError: a setting out of range, or inputs that are no sentences.
+
+    Source: Vaswani et al. 2017, "Attention is all you need"; Xiong et al. 2020 (normalised before).
+    """
+    _words.sentences("word_attention", input_shape, num_classes, vocabulary)
+    _checks.whole("word_attention", "width", width, 2)
+    _checks.whole("word_attention", "depth", depth, 1, _MOST_BLOCKS)
+    _checks.whole("word_attention", "heads", heads, 1)
+    _checks.positive("word_attention", "gain", gain)
+    if width % heads:
+        raise InputError(
+            f"word_attention: heads={heads} do not share width={width} evenly; give a width that "
+            "is a multiple of the heads"
+        )
+    find_activation(activation)
+    initializer(init)
+    module = WordAttention(num_classes, vocabulary, width, depth, heads, activation, init, gain)
+    return linen_model(module, input_shape, jnp.int32)
+
+
+MODELS = {
+    "word_attention": ModelSpec(
+        build=word_attention,
+        summary="a vector per word and place; every word looks at every other, twice",
+        recipes={
+            "default": Recipe(
+                num_steps=800,
+                batch_size=64,
+                optimizer="adam",
+                learning_rate=0.003,
+            ),
+        },
+        reads=("tokens",),
+    )
+}

@@ -1,0 +1,68 @@
+"""Bag of words: one weight per word and class on how often each word occurs; order is not seen."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from catdog_jax.models import _checks, _words, linear
+from catdog_jax.models.initializers import initializer
+from catdog_jax.types import Key, Model, ModelSpec, Recipe
+
+
+def bag_of_words(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    vocabulary: int = 0,
+    init: str = "lecun",
+    gain: float = 1.0,
+) -> Model:
+    """Build the linear classifier of word counts; its params and formula are those of `linear`.
+
+    Args:
+      input_shape: (T,), the longest sentence.
+      num_classes: K ≥ 2.
+      vocabulary: number of token ids, padding included; the data set's.
+      init: initialiser of the weights; the bias starts at zero.
+      gain: multiplies the initialiser's standard deviation, > 0.
+
+    Returns:
+      The model; its params are `linear.LinearParams` of [vocabulary - 1, K] weights.
+
+    Raises:
+      InputError: a setting out of range, or inputs that are no sentences.
+    """
+    _words.sentences("bag_of_words", input_shape, num_classes, vocabulary)
+    _checks.positive("bag_of_words", "gain", gain)
+    draw = initializer(init, gain)
+
+    def start(key: Key) -> linear.LinearParams:
+        weights = draw(key, (vocabulary - 1, num_classes), jnp.float32)
+        return linear.LinearParams(weights, jnp.zeros((num_classes,), jnp.float32))
+
+    def apply(params: linear.LinearParams, tokens: Int[Array, "B T"]) -> Float[Array, "B K"]:
+        return linear.apply(params, _words.counts(tokens, vocabulary))
+
+    def features(params: linear.LinearParams, tokens: Int[Array, "B T"]) -> Any:
+        words = _words.counts(tokens, vocabulary)
+        return ("input", tokens), ("counts", words), ("logits", linear.apply(params, words))
+
+    return Model(init=start, apply=apply, features=features)
+
+
+MODELS = {
+    "bag_of_words": ModelSpec(
+        build=bag_of_words,
+        summary="one weight per word and class on how often each word occurs",
+        recipes={
+            "default": Recipe(
+                num_steps=500,
+                batch_size=64,
+                optimizer="adam",
+                learning_rate=0.01,
+            ),
+        },
+        reads=("tokens",),
+    )
+}
