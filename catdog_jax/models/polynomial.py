@@ -17,7 +17,7 @@ from catdog_jax.models.linear import LinearParams
 from catdog_jax.types import InputError, Key, Model, ModelSpec, Recipe
 
 MOST_MONOMIALS = 200_000
-_HIGHEST_DEGREE = 6
+_HIGHEST_DEGREE = 12
 
 
 class _Block(NamedTuple):
@@ -77,7 +77,7 @@ def polynomial(
     Args:
       input_shape: shape of one example, without the batch.
       num_classes: K ≥ 2 logits, or 1 for a regression.
-      degree: of the polynomial, 1 to 6.
+      degree: of the polynomial, 1 to 12.
       init: initialiser of the weights; the bias starts at zero.
       gain: multiplies the initialiser's standard deviation, > 0.
 

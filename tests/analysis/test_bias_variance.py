@@ -1,0 +1,112 @@
+"""Bias and variance against numbers that are known in closed form."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from catdog_jax.analysis import bias_variance as bv
+
+
+def crossed(rng, num_sets, num_starts, num_examples, deviations):
+    """Mean 0.3 plus independent normal parts of set, start and pair, [R, M, N, 1]."""
+    of_set, of_start, of_pair = deviations
+    shape = (num_sets, num_starts, num_examples)
+    values = 0.3 + of_set * rng.normal(size=(num_sets, 1, num_examples))
+    values = values + of_start * rng.normal(size=(1, num_starts, num_examples))
+    return (values + of_pair * rng.normal(size=shape))[..., None]
+
+
+@pytest.mark.parametrize("deviations", [(0.5, 0.2, 0.4), (0.0, 0.6, 0.0), (0.0, 0.0, 1.0)])
+@pytest.mark.parametrize("sizes", [(2, 2), (4, 8), (7, 3)])
+def test_parts_are_unbiased(deviations, sizes):
+    rng = np.random.default_rng(0)
+    num_examples = 60_000
+    outputs = crossed(rng, *sizes, num_examples, deviations)
+    found = bv.squared_decomposition(outputs, np.full((num_examples, 1), 1.0))
+    wanted = (0.7**2, *np.square(deviations))
+    parts = (found.bias, found.from_sets, found.from_starts, found.from_pairs)
+    for part, value in zip(parts, wanted, strict=True):
+        # Five standard errors of a mean over independent examples.
+        error = 5 * part.std() / np.sqrt(num_examples) + 1e-12
+        assert abs(part.mean() - value) < error
+    assert found.variance.mean() == pytest.approx(found.from_sets.mean() + found.within_sets.mean())
+
+
+def test_learning_a_mean_has_its_textbook_variance():
+    # A "network" that predicts the mean of n numbers of variance s², pulled to 0 by a factor c,
+    # plus its start's noise t: bias² = (1-c)² m², variance = c² s²/n from sets, t² from pairs.
+    rng = np.random.default_rng(1)
+    n, s, c, t, m = 5, 2.0, 0.8, 0.3, 1.5
+    num_examples = 40_000
+    means = m + s * rng.normal(size=(4, n, num_examples)).mean(1)
+    outputs = c * means[:, None] + t * rng.normal(size=(4, 6, num_examples))
+    found = bv.squared_decomposition(outputs[..., None], np.full((num_examples, 1), m)).mean()
+    assert found.bias == pytest.approx(((1 - c) * m) ** 2, abs=0.02)
+    assert found.from_sets == pytest.approx(c**2 * s**2 / n, rel=0.02)
+    assert found.within_sets == pytest.approx(t**2, rel=0.01)
+    assert found.from_starts == pytest.approx(0.0, abs=1e-3)
+
+
+def test_the_loss_is_the_sum_of_its_parts_for_every_example():
+    rng = np.random.default_rng(2)
+    outputs, targets = rng.normal(size=(3, 4, 10, 2)), rng.normal(size=(10, 2))
+    found = bv.squared_decomposition(outputs, targets)
+    np.testing.assert_allclose(found.loss, ((outputs - targets) ** 2).sum(-1).mean((0, 1)))
+    np.testing.assert_allclose(found.bias + found.variance, found.loss)
+
+
+def test_the_law_of_total_variance_over_a_whole_finite_world():
+    # Two sets and three starts are the whole world; drawing from it with replacement and
+    # averaging the estimates over all draws must give the world's own variances.
+    world = np.array([[0.0, 1.0, 5.0], [2.0, -1.0, 4.0]])
+    sums, count = np.zeros(4), 0
+    for rows in itertools.product(range(2), repeat=2):
+        for columns in itertools.product(range(3), repeat=3):
+            drawn = world[np.ix_(rows, columns)][:, :, None, None]
+            found = bv.squared_decomposition(drawn, np.zeros((1, 1)))
+            sums += [found.bias[0], found.from_sets[0], found.from_starts[0], found.from_pairs[0]]
+            count += 1
+    mean = world.mean()
+    of_sets, of_starts = world.mean(1).var(), world.mean(0).var()
+    wanted = [mean**2, of_sets, of_starts, world.var() - of_sets - of_starts]
+    np.testing.assert_allclose(sums / count, wanted, atol=1e-12)
+
+
+def test_zero_one_is_the_error_rate_and_agrees_with_kohavi_and_wolpert():
+    rng = np.random.default_rng(3)
+    votes, labels = rng.integers(0, 3, (40, 50, 6)), np.array([0, 1, 2, 0, 1, 2])
+    found = bv.zero_one_decomposition(votes, labels, 3)
+    np.testing.assert_allclose(found.loss, (votes != labels).mean((0, 1)))
+    np.testing.assert_allclose(found.bias + found.variance, found.loss)
+    shares = np.eye(3)[votes].mean((0, 1))
+    np.testing.assert_allclose(
+        found.bias, 0.5 * np.square(np.eye(3)[labels] - shares).sum(1), atol=2e-3
+    )
+    np.testing.assert_allclose(found.variance, 0.5 * (1 - np.square(shares).sum(1)), atol=2e-3)
+
+
+def test_main_prediction_by_hand():
+    votes = np.array([[[0, 1], [0, 1]], [[1, 1], [0, 0]]])  # shares of class 1: 1/4, 3/4
+    found = bv.main_prediction(votes, np.array([0, 0]), 2)
+    np.testing.assert_allclose(found.loss, [0.25, 0.75])
+    np.testing.assert_allclose(found.bias, [0.0, 1.0])
+    np.testing.assert_allclose(found.unbiased_variance, [0.25, 0.0])
+    np.testing.assert_allclose(found.helpful_variance, [0.0, 0.25])
+    rng = np.random.default_rng(4)
+    votes, labels = rng.integers(0, 4, (3, 5, 50)), rng.integers(0, 4, 50)
+    found = bv.main_prediction(votes, labels, 4)
+    total = found.bias + found.unbiased_variance - found.helpful_variance
+    np.testing.assert_allclose(total, found.loss)
+
+
+def test_jackknife_of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(5).normal(size=(9, 2))
+    found = bv.jackknife_error(lambda x: x.mean(0), values)
+    np.testing.assert_allclose(found, values.std(0, ddof=1) / 3)
+    assert np.isnan(bv.jackknife_error(lambda x: x.mean(0), values[:2])).all()
+
+
+def test_one_set_or_start_is_not_enough():
+    with pytest.raises(ValueError, match="1 training sets and 4 starts: give at least 2 each"):
+        bv.squared_decomposition(np.zeros((1, 4, 3, 1)), np.zeros((3, 1)))
