@@ -1,0 +1,171 @@
+"""Quadratic discriminant analysis on principal components: a Gaussian of its own for every class.
+
+With a covariance per class the boundary is a curve of second degree. A covariance of all pixels
+cannot be known from so few pictures, so it is that of the leading components, and is mixed with
+the covariance that all classes share: pooling 0 is pure QDA, pooling 1 is LDA.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jaxtyping import Array, Float, Int, Num
+
+from catdog_jax.estimators import _checks
+from catdog_jax.estimators._spectrum import fold_indices, spectrum
+from catdog_jax.estimators.pca import PCA, leading, project
+from catdog_jax.types import Classifier, EstimatorSpec, InputError
+
+COMPONENTS = (4, 8, 16, 32, 64, 128)
+POOLINGS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+FOLDS = 5
+
+
+class QuadraticParams(NamedTuple):
+    """One Gaussian per class, on the scores of principal components.
+
+    Attributes:
+      pca: the components.
+      means: [K, P].
+      whitening: [K, P, P]; (score − mean) @ whitening has the unit covariance within the class.
+      offsets: [K], log of the prior less half the log determinant of the covariance.
+    """
+
+    pca: PCA
+    means: Float[Array, "K P"]
+    whitening: Float[Array, "K P P"]
+    offsets: Float[Array, " K"]
+
+
+def apply(params: QuadraticParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B K"]:
+    """Compute the log of prior times density, up to a number that all classes share.
+
+    Args:
+      params: one Gaussian per class.
+      inputs: [B, ...], D numbers each.
+
+    Returns:
+      float32 logits; their softmax is the posterior of the model.
+    """
+    scores = project(params.pca, inputs)
+    centred = scores[None] - params.means[:, None]
+    whitened = jnp.einsum("kbp,kpq->kbq", centred, params.whitening)
+    return params.offsets[None] - 0.5 * jnp.sum(whitened**2, axis=2).T
+
+
+def qda(
+    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
+    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
+    num_classes: int,
+    *,
+    components: int = 0,
+    pooling: str = "cv",
+) -> Classifier:
+    """Fit a Gaussian to the principal components of each class; the most probable class decides.
+
+    The covariance of a class is (1 − pooling) · its own + pooling · the shared one, each a sum of
+    products divided by the number of examples. With pooling 0 the fit is that of scikit-learn's
+    `QuadraticDiscriminantAnalysis` on the scores.
+
+    Args:
+      images: [N, ...] float32, pictures in 0..1 or features.
+      labels: [N] int32.
+      num_classes: K ≥ 2.
+      components: P ≥ 1; 0: one of `COMPONENTS` by 5-fold cross-validation on the training set (the
+        components themselves come from all of it, without labels).
+      pooling: a number in 0..1, or 'cv': one of `POOLINGS`, likewise. The best accuracy wins, of
+        equals the fewest components, then the largest pooling.
+
+    Returns:
+      A quadratic classifier.
+
+    Raises:
+      InputError: a class with too few examples, or a setting out of range.
+
+    Source:
+      Friedman 1989, "Regularized discriminant analysis", eq. 16.
+    """
+    _checks.whole("qda", "components", components, 0)
+    chosen = _checks.number_or_cv("qda", "pooling", pooling, 0.0, 1.0, "a number in 0..1")
+    fewest = 2 if chosen is None or components == 0 else 1
+    rows, classes = _checks.examples("qda", images, labels, num_classes, fewest)
+    data = spectrum(rows)
+    most = min(max(COMPONENTS) if components == 0 else components, len(data.values))
+    pca = leading(data, max(most, components))
+    scores = np.asarray(project(pca, rows), np.float64)
+    if chosen is None or components == 0:
+        counts = [components] if components else [c for c in COMPONENTS if c <= most] or [most]
+        poolings = POOLINGS if chosen is None else (chosen,)
+        components, chosen = cross_validate(scores, classes, num_classes, counts, poolings)
+    fitted = _gaussians(scores[:, :components], classes, num_classes, chosen)
+    if fitted is None:
+        raise InputError(
+            f"qda: components={components} with pooling={pooling} needs more training examples of "
+            f"each class than components, not {np.bincount(classes).min()}; "
+            "give fewer components or a larger pooling"
+        )
+    few = PCA(pca.mean, pca.components[:, :components], pca.scale[:components])
+    return Classifier(
+        QuadraticParams(few, *(jnp.asarray(part, jnp.float32) for part in fitted)), apply
+    )
+
+
+def cross_validate(
+    scores: Float[np.ndarray, "N P"],
+    labels: Int[np.ndarray, " N"],
+    num_classes: int,
+    counts: list[int],
+    poolings: tuple[float, ...],
+) -> tuple[int, float]:
+    """Choose how many components and how much pooling, by accuracy on held-out examples.
+
+    Args:
+      scores: [N, P], the largest variance first.
+      labels: [N].
+      num_classes: K.
+      counts: numbers of components to try, ≤ P.
+      poolings: to try, in 0..1.
+
+    Returns:
+      The number of components and the pooling.
+    """
+    right = np.zeros((len(counts), len(poolings)))
+    for held_out in fold_indices(len(labels), FOLDS, labels):
+        kept = np.setdiff1d(np.arange(len(labels)), held_out)
+        for c, count in enumerate(counts):
+            x, y = scores[:, :count][kept], labels[kept]
+            for p, pooling in enumerate(poolings):
+                fitted = _gaussians(x, y, num_classes, pooling)
+                if fitted is None:
+                    continue
+                means, whitening, offsets = fitted
+                z = (scores[held_out, :count] - means[:, None]) @ whitening
+                logits = offsets[:, None] - 0.5 * np.sum(z**2, axis=2)
+                right[c, p] += np.sum(logits.argmax(axis=0) == labels[held_out])
+    cells = [(right[c, p], -counts[c], poolings[p]) for c, p in np.ndindex(*right.shape)]
+    _, fewest, pooling = max(cells)
+    return -fewest, pooling
+
+
+def _gaussians(
+    scores: np.ndarray, labels: np.ndarray, num_classes: int, pooling: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Means, whitening and offsets; None where a covariance cannot be inverted."""
+    groups = [scores[labels == k] for k in range(num_classes)]
+    counts = np.array([len(group) for group in groups])
+    means = np.stack([group.mean(axis=0) for group in groups])
+    scatters = [(g - m).T @ (g - m) for g, m in zip(groups, means, strict=True)]
+    shared = np.sum(scatters, axis=0) / len(scores)
+    whitening, offsets = [], []
+    for scatter, count in zip(scatters, counts, strict=True):
+        covariance = (1 - pooling) * scatter / count + pooling * shared
+        values, vectors = scipy.linalg.eigh(covariance)
+        if values[0] <= 1e-10 * values[-1]:
+            return None
+        whitening.append(vectors / np.sqrt(values))
+        offsets.append(np.log(count / len(scores)) - 0.5 * np.sum(np.log(values)))
+    return means, np.stack(whitening), np.array(offsets)
+
+
+ESTIMATORS = {"qda": EstimatorSpec(qda, "a Gaussian of its own per class, on principal components")}
