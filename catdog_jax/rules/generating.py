@@ -11,6 +11,7 @@ legible the sum is at least 1 in the right direction before the coat votes, and 
 smaller than 1. The rule can be wrong only where a cue is not legible.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from jaxtyping import Array, Float
 from catdog_jax.data.drawing_factors import (
     CUED,
     CUES,
+    DEFAULT_DIFFICULTY,
     FUR_ODDS,
     FURS,
     PATTERN_ODDS,
@@ -30,11 +32,12 @@ from catdog_jax.types import Classifier, InputError, RuleSpec, Split
 
 READ = tuple(cue for cue in CUES if cue != "coat")
 NUM_OWN = 2.0  # a factor's own part is within so many spreads, see `sample_factors`
-SMALLEST_LEAN = 0.2  # how far a cue leans at least, at difficulty 1
+SHRINKING = 0.8  # a cue leans by 1 at difficulty 0, and down to this much less at 1
 FUR_REACH = (0.015, 0.08, 0.07)  # jitter of hue, saturation and value
 ROUNDING = 1e-5
 
 
+@functools.cache
 def factor_names() -> tuple[str, ...]:
     """Name the factors of a drawn picture in sorted order: the columns that `apply` reads."""
     return tuple(sorted(jax.eval_shape(lambda: sample_factors(jax.random.key(0), 0))))
@@ -91,9 +94,11 @@ def votes(params: GeneratingParams, factors: Float[Array, "B F"]) -> Float[Array
     for cue in READ:
         columns = np.array([i for i, (name, *_) in enumerate(CUED.values()) if name == cue])
         lowest, highest = low[:, columns].max(1), high[:, columns].min(1)
-        cat = jnp.maximum(jnp.minimum(highest, 1.0) - jnp.maximum(lowest, params.smallest), 0.0)
-        dog = jnp.maximum(jnp.minimum(highest, -params.smallest) - jnp.maximum(lowest, -1.0), 0.0)
-        read.append((cat - dog) / jnp.maximum(cat + dog, 1e-9))
+        cat = _common(lowest, highest, params.smallest, 1.0 + ROUNDING)
+        dog = _common(lowest, highest, -1.0 - ROUNDING, -params.smallest)
+        nearer = jnp.sign(lowest + highest)  # drawn at another difficulty than was said
+        some = cat + dog > 0.0
+        read.append(jnp.where(some, (cat - dog) / jnp.where(some, cat + dog, 1.0), nearer))
     return jnp.stack([*read, _coat(params, factors, names)], axis=1)
 
 
@@ -111,15 +116,20 @@ def apply(params: GeneratingParams, factors: Float[Array, "B F"]) -> Float[Array
     return jnp.stack([half, -half], axis=1)
 
 
-def generating(input_shape: tuple[int, ...]) -> Classifier:
+def generating(
+    input_shape: tuple[int, ...], *, difficulty: float = DEFAULT_DIFFICULTY
+) -> Classifier:
     """Build the rule that reads drawing factors.
 
     Args:
       input_shape: (F,), F the number of drawing factors.
+      difficulty: 0..1, of the drawings; it sets how little a cue may lean.
 
     Raises:
-      InputError: another number of factors.
+      InputError: another number of factors, or the difficulty out of range.
     """
+    if not 0.0 <= difficulty <= 1.0:
+        raise InputError(f"difficulty {difficulty} is out of range; give 0 (easy) to 1 (hard)")
     num_factors = len(factor_names())
     if tuple(input_shape) != (num_factors,):
         raise InputError(
@@ -134,7 +144,7 @@ def generating(input_shape: tuple[int, ...]) -> Classifier:
                 (dog + cat) / 2.0,
                 (cat - dog) / 2.0,
                 NUM_OWN * spread,
-                SMALLEST_LEAN,
+                1.0 - SHRINKING * difficulty,
                 FURS,
                 FUR_REACH,
                 FUR_ODDS,
@@ -143,6 +153,16 @@ def generating(input_shape: tuple[int, ...]) -> Classifier:
         )
     )
     return Classifier(params, apply)
+
+
+def _common(
+    lowest: Float[Array, " B"],
+    highest: Float[Array, " B"],
+    start: Float[Array, ""] | float,
+    end: Float[Array, ""] | float,
+) -> Float[Array, " B"]:
+    """Measure how much of start..end lies in lowest..highest."""
+    return jnp.maximum(jnp.minimum(highest, end) - jnp.maximum(lowest, start), 0.0)
 
 
 def _coat(

@@ -16,10 +16,9 @@ GRID = 32  # pixels of a side; every picture is brought to this size before it i
 SMALLEST = 8
 
 Grey = Float[Array, "B H W"]
-Colours = Float[Array, "B H W 3"]
 
 
-class Tests(NamedTuple):
+class Beliefs(NamedTuple):
     """What a person believes of a list of measurements.
 
     Attributes:
@@ -28,22 +27,22 @@ class Tests(NamedTuple):
       widths: [T] > 0, how far from the threshold a value is clear.
     """
 
-    __test__ = False  # its name does not make it a test of pytest
-
     weights: Float[Array, " T"]
     thresholds: Float[Array, " T"]
     widths: Float[Array, " T"]
 
 
-def typed_tests(rows: dict[str, tuple[float, float, float]]) -> Tests:
+def typed_beliefs(rows: dict[str, tuple[float, float, float]]) -> Beliefs:
     """Collect typed rows, name -> (weight, threshold, width), as arrays in the rows' order."""
-    return Tests(*(jnp.asarray(column, jnp.float32) for column in zip(*rows.values(), strict=True)))
+    return Beliefs(
+        *(jnp.asarray(column, jnp.float32) for column in zip(*rows.values(), strict=True))
+    )
 
 
-def vote(tests: Tests, measures: Float[Array, "B T"]) -> Float[Array, "B T"]:
+def vote(beliefs: Beliefs, measures: Float[Array, "B T"]) -> Float[Array, "B T"]:
     """Compare each measure with its threshold; positive votes are for dog."""
-    clear = jnp.tanh((measures - tests.thresholds[None]) / tests.widths[None])
-    return tests.weights[None] * clear
+    clear = jnp.tanh((measures - beliefs.thresholds[None]) / beliefs.widths[None])
+    return beliefs.weights[None] * clear
 
 
 def logits(votes: Float[Array, "B T"]) -> Float[Array, "B 2"]:
@@ -78,7 +77,7 @@ def coordinates() -> tuple[Float[Array, "G G"], Float[Array, "G G"]]:
     )
 
 
-def luminance(images: Colours) -> Grey:
+def luminance(images: Float[Array, "*shape 3"]) -> Float[Array, "*shape"]:
     """Weigh the colours as the eye does (ITU-R BT.601)."""
     return 0.299 * images[..., 0] + 0.587 * images[..., 1] + 0.114 * images[..., 2]
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from catdog_jax.rules import looking
-from catdog_jax.rules.looking import Tests, mean_in, rises
+from catdog_jax.rules.looking import Beliefs, mean_in, rises
 from catdog_jax.types import Classifier, RuleSpec
 
 # name: (weight towards dog, threshold, width)
@@ -53,11 +53,11 @@ class PhotoParams(NamedTuple):
     """The constants of the rule.
 
     Attributes:
-      tests: of `BELIEFS`, in their order.
+      beliefs: of `BELIEFS`, in their order.
       margins: [6], of `MARGINS`, in their order.
     """
 
-    tests: Tests
+    beliefs: Beliefs
     margins: Float[Array, "6"]
 
 
@@ -114,7 +114,7 @@ def measures(margins: Float[Array, "6"], images: Float[Array, "B H W 3"]) -> Flo
 
 def votes(params: PhotoParams, images: Float[Array, "B H W 3"]) -> Float[Array, "B T"]:
     """Let each test vote, in the order of `BELIEFS`; positive is for dog."""
-    return looking.vote(params.tests, measures(params.margins, images))
+    return looking.vote(params.beliefs, measures(params.margins, images))
 
 
 def apply(params: PhotoParams, images: Float[Array, "B H W 3"]) -> Float[Array, "B 2"]:
@@ -141,7 +141,7 @@ def photo(input_shape: tuple[int, ...]) -> Classifier:
     """
     looking.check_pictures("photo_rule", input_shape)
     margins = jnp.asarray(list(MARGINS.values()), jnp.float32)
-    return Classifier(PhotoParams(looking.typed_tests(BELIEFS), margins), apply)
+    return Classifier(PhotoParams(looking.typed_beliefs(BELIEFS), margins), apply)
 
 
 def _where(region: Bool[Array, "H W"]) -> Float[Array, "H W"]:
