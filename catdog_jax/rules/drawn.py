@@ -3,8 +3,9 @@
 First the head is found: a face is two eyes and a nose full of fine contrast, with calm around.
 Then eleven places of the face are looked at, in the head's own coordinates (radius 1, y up), where
 `data/drawing_animal.py` and `data/drawing_face.py` put ears, eyes, nose, tongue, whiskers and body.
-Every number of the eleven tests was typed in from reading those files and left as it was. The head
-finder was tried on drawings against where the head had been drawn, never against the class.
+Every number was typed in from reading those files. Only two things were mended on drawings, never
+against the class: the head finder, by where the head had been drawn, and the test of the nose's
+size, which did not answer to the size of a pink nose.
 """
 
 import itertools
@@ -62,8 +63,8 @@ BELIEFS = {
     "tongue": (1.2, 0.20, 0.12),
     # A cat's nose is pink, a dog's black.
     "nose_colour": (-1.2, 0.18, 0.12),
-    # A dog's nose reaches far to both sides.
-    "nose_size": (1.0, 0.25, 0.12),
+    # A dog's nose reaches far to both sides: there it looks like nose, not like snout.
+    "nose_size": (1.0, 0.0, 0.12),
     # A dog's pale snout is wide.
     "muzzle": (0.6, 0.15, 0.10),
     # A cat's iris is yellow-green, a dog's brown.
@@ -144,11 +145,13 @@ def measures(
     ground, fur = colour["background"], colour["fur"]
     beside, above = _distance(colour["beside"], ground), _distance(colour["above"], ground)
     iris = colour["eye"][:, 1] - colour["eye"][:, 0]
+    side = colour["nose_side"]
+    nose_like = _distance(side, colour["snout"]) - _distance(side, colour["nose"])
     found = {
         "ears": (beside - above, seen["beside"] * seen["above"]),
         "tongue": (_pink(colour["tongue"]), seen["tongue"]),
         "nose_colour": (_pink(colour["nose"]), seen["nose"]),
-        "nose_size": (_distance(colour["nose_side"], colour["snout"]), seen["snout"]),
+        "nose_size": (nose_like, seen["snout"]),
         "muzzle": (_distance(colour["snout_side"], fur), seen["snout_side"]),
         "iris": (iris, seen["eye"]),
         "pupils": (looking.luminance(colour["eye_middle"]), seen["eye_middle"]),
