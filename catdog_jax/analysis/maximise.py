@@ -91,13 +91,18 @@ def maximising_input(
     top = np.inf if high is None else np.asarray(high, np.float32)[None, None, None]
     tx = optax.adam(optax.cosine_decay_schedule(step_size, steps))
 
+    def scaled(x: Array) -> Array:
+        if rms is None:
+            return x
+        length = jnp.sqrt(jnp.mean(x**2, axis=(1, 2, 3), keepdims=True))
+        return x * (rms / jnp.maximum(length, 1e-12))
+
     def held(x: Array) -> Array:
-        if rms is not None:
-            length = jnp.sqrt(jnp.mean(x**2, axis=(1, 2, 3), keepdims=True))
-            x = x * (rms / jnp.maximum(length, 1e-12))
-        return jnp.clip(x, bottom, top)
+        return jnp.clip(scaled(x), bottom, top)
 
     def loss(x: Array) -> Array:
+        # Scaled in here too: the gradient is then along the sphere, and zero at the best input.
+        x = scaled(x)
         price = l2 * jnp.sum(x**2, axis=(1, 2, 3)) + variation * total_variation(x)
         return jnp.sum(price - scores(apply, params, x, contrast))
 

@@ -78,7 +78,8 @@ def maps_side_by_side(
                     continue
                 share = (reach or {}).get(block, 1.0)
                 values = _scaled(signed[block][m, p])
-                _tile(axes, corner, top, np.full((1, 1, 3), 0.93))
+                if share < 1:  # the ground of what no place of the map stands for
+                    _tile(axes, corner, top, np.full((1, 1, 3), 0.93))
                 _tile(axes, corner, top, values, share, cmap=FOR_AND_AGAINST, vmin=-1, vmax=1)
     for block, left in zip(blocks, starts, strict=True):
         axes.text(left, -0.34, block, weight="bold", va="bottom", size=9.0)

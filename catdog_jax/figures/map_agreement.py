@@ -64,8 +64,9 @@ def map_agreement(
         axes.spines["left"].set_visible(False)
     for p, model in enumerate(models):
         panels[0].text(
-            0.0, group * p - 0.5, " ".join(style.entry_title(model, 3.0).split("\n")),
-            transform=panels[0].get_yaxis_transform(), weight="bold", va="bottom",
+            0.0, group * p - 0.55, style.wrap(model, 3.0)[0], weight="bold", va="bottom",
+            transform=panels[0].get_yaxis_transform(),
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
     return style.finish(
         figure,

@@ -41,10 +41,16 @@ def maximising_inputs(
     names = [str(m) for m in members[:max_members]]
     classes = [_short(name) for name in class_names[:max_classes]]
     width, height = len(names) * (1 + GAP) - GAP, len(classes) * (1.28 + GAP) - GAP
-    figure, panels = style.panels(
-        len(images), width=(width + 0.8) * TILE, height=(height + 0.75) * TILE
+    across = min(2, len(images))
+    down = -(-len(images) // across)
+    figure = Figure(
+        figsize=(max(6.0, across * (width + 0.9) * TILE), down * (height + 1.1) * TILE),
+        layout="constrained",
     )
-    for axes, entry in zip(panels, images, strict=True):
+    panels = figure.subplots(down, across, squeeze=False).flat
+    for empty in panels[len(images) :]:
+        empty.remove()
+    for axes, entry in zip(panels, images, strict=False):
         for k in range(len(classes)):
             for m in range(len(names)):
                 left, top = m * (1 + GAP), k * (1.28 + GAP)
