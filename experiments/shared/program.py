@@ -155,10 +155,15 @@ def _unwritable(path: str | Path, error: Exception) -> InputError:
     return InputError(f"--write_program={path} cannot be written ({reason}); give another path")
 
 
-def _layers(params: Any, entry: str) -> tuple[list[Layer], str]:
-    """Find the affine maps of a formula, and the activation between them."""
-    if isinstance(params, LinearParams):
-        return [Layer("", np.asarray(params.weights).T, np.asarray(params.bias))], "identity"
+def check_writable(entry: str) -> dict[str, Any]:
+    """Refuse an entry, not of a linear formula, that no program can be written of.
+
+    Returns:
+      The settings of the perceptron.
+
+    Raises:
+      InputError: anything but an MLP without normalisation.
+    """
     name, texts = registry.parse_entry(entry)
     settings = registry.typed_settings(entry, mlp, texts) if name == "mlp" else {}
     if name != "mlp" or settings.get("norm", "none") != "none":
@@ -166,6 +171,14 @@ def _layers(params: Any, entry: str) -> tuple[list[Layer], str]:
             f"{entry!r} cannot be written as a program with its numbers typed in; what can: "
             "linear formulas (linear, logistic, centroid, lda, ridge) and mlp with norm=none"
         )
+    return settings
+
+
+def _layers(params: Any, entry: str) -> tuple[list[Layer], str]:
+    """Find the affine maps of a formula, and the activation between them."""
+    if isinstance(params, LinearParams):
+        return [Layer("", np.asarray(params.weights).T, np.asarray(params.bias))], "identity"
+    settings = check_writable(entry)
     hidden = [f"hidden{n}" for n in range(1, len(params))]
     layers = [
         Layer(

@@ -1,0 +1,177 @@
+"""If the formulas are mine, what does the machine learn? One ladder, from typed to learned.
+
+Every rung is the same kind of thing: a formula `apply(params, images)` with numbers in it. What
+differs is where the numbers came from: a person typed them in (programmed), they were computed from
+the pictures in one step (estimated), or they were found by many small steps from a random start
+(learned). The table says for each rung how many numbers there are, how often it is right, and what
+it took to get them. Expected: a rule of a person's own is hardly better than a guess on
+photographs; the average cat against the average dog is better; the same linear formula with
+learned numbers better still; and only a formula that looks at small windows of the picture gets
+most pictures right.
+
+  python -m experiments.ladder
+  python -m experiments.ladder --dataset=cifar10 --data_dir=DIR
+  python -m experiments.ladder --write_program=program.py
+
+The first takes about three minutes on two cores. The last also writes a learned rung (by default
+the logistic regression) as a program with its numbers typed in, which needs numpy alone.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from catdog_jax.store import Run, RunFolder
+from catdog_jax.types import Dataset, InputError
+from experiments.shared import figures, ladder_figures, ladder_results, launcher, rungs
+from experiments.shared import jobs as job_module
+from experiments.shared.config import TrainConfig, setting
+from experiments.shared.ladder_program import check_program, save_program
+from experiments.shared.progress import Progress
+from experiments.shared.training import fill_folder, prepare
+
+ESTIMATORS = "centroid,diagonal_centroid,lda,ridge,qda,knn:k=1,knn:k=15,knn:k=25,logistic"
+POLYNOMIALS = "polynomial:degree=1,polynomial:degree=2,polynomial:degree=3"
+DEEP = ",".join(f"mlp:depth={depth}" for depth in range(1, 6)) + ",cnn,resnet"
+SMALL_DEEP = (
+    ",".join(f"mlp:width=64:depth={depth}" for depth in range(1, 6))
+    + ",cnn:widths=8-16-32:head=flatten,resnet:widths=8-16-32:stem_stride=2:head=flatten"
+)
+SMALL_STRETCH = 4.0
+
+
+@dataclass(frozen=True)
+class Config(TrainConfig):
+    """Settings of ladder."""
+
+    num_members: int = setting(8, "random starts of each learned rung", low=1)
+    models: str = setting(
+        "",
+        "rungs learned by gradient descent, a list as in init_convergence; none: none; empty: "
+        "linear, polynomials of degree 1 to 3, MLPs of depth 1 to 5, cnn and resnet",
+    )
+    rules: str = setting("", "programmed rungs, a list; none: none; empty: all that fit the data")
+    estimators: str = setting(ESTIMATORS, "rungs computed in one step, a list; none: none")
+    components: int = setting(20, "principal components that polynomials read", low=1, high=1000)
+    stretch: float | None = setting(
+        None,
+        "times the steps of each model's recipe; unset: 4 on the embedded pictures, 1 on others",
+        above=0.0,
+    )
+    write_program: str = setting(
+        "", "write a rung as a program that needs numpy alone, to this path", operational=True
+    )
+    program_model: str = setting(
+        "logistic", "the rung that --write_program writes: a linear one or an MLP", operational=True
+    )
+
+
+FIGURES: dict[str, Callable[[Run], Figure | None]] = {
+    "ladder": ladder_figures.ladder,
+    "average_animals": ladder_figures.average_animals,
+}
+
+
+def run(config: Config) -> Run:
+    """Build every rung, ask it about every picture, draw, print the table."""
+    rungs.check_rules(rungs.split_entries("rules", config.rules))
+    estimators = rungs.split_entries("estimators", config.estimators)
+    rungs.check_estimators(estimators)
+    if config.models == "none":
+        dataset = prepare(dataclasses.replace(config, models=""))
+    else:
+        dataset = prepare(config)
+    if dataset.kind != "images":
+        raise InputError(f"the ladder is of pictures; --dataset={config.dataset} has none")
+    rules = _rules(config, dataset)
+    pca, jobs = _jobs(config, dataset)
+    names = [*(rung.name for rung in rules), *estimators, *(job.label for job in jobs)]
+    if not names:
+        raise InputError("no rung is left: --rules, --estimators and --models are all none")
+    if config.write_program and config.program_model not in names:
+        raise InputError(
+            f"--program_model={config.program_model!r} is no rung of this ladder; give one of "
+            f"{', '.join(names)}"
+        )
+    if config.write_program:
+        check_program(config.write_program, config.program_model, rules, jobs)
+    facts = job_module.recipe_facts(config, dataset, jobs)
+    facts |= {"rules": ",".join(r.name for r in rules), "stretch": _stretch(config, dataset)}
+
+    def finish(folder: RunFolder, trained: list) -> ladder_results.xr.Dataset:
+        spent = folder.manifest.get("timings", {})
+        built = list(rules)
+        with Progress("computing in one step", len(estimators), "rungs") as progress:
+            for index, entry in enumerate(estimators):
+                progress.to(index, entry)
+                built.append(rungs.estimated(entry, dataset))
+        for job, members in zip(jobs, trained, strict=True):
+            reduced = pca if job.dataset.kind == "vectors" else None
+            seconds = spent.get(job.label, {}).get("seconds", float("nan"))
+            built.append(rungs.learned(job, members, seconds, reduced))
+        built.sort(key=lambda r: ("programmed", "estimated", "learned").index(r.origin))
+        folder.update_manifest(rung_seconds={rung.name: rung.seconds for rung in built})
+        return ladder_results.assemble_ladder(dataset, built, facts)
+
+    finished, folder = fill_folder(config, "ladder", dataset, jobs, facts, "ladder", finish)
+    figures.draw(finished, folder, FIGURES)
+    print(ladder_results.table(finished.data, finished.manifest["rung_seconds"]))
+    print(f"results, weights and figures: {folder}")
+    if config.write_program:
+        print(save_program(config.write_program, config.program_model, finished, dataset))
+    return finished
+
+
+def _rules(config: Config, dataset: Dataset) -> list[rungs.Rung]:
+    """Build the rules; those that do not fit the data are left out, or refused where asked for."""
+    asked = rungs.split_entries("rules", config.rules)
+    names = asked or (() if config.rules == "none" else tuple(rungs.rule_table()))
+    built = {name: rungs.programmed(name, dataset) for name in names}
+    missing = [name for name, rung in built.items() if rung is None]
+    if asked and missing:
+        raise InputError(
+            f"--rules={config.rules}: {missing[0]!r} needs the classes cat and dog, and "
+            "generating_rule the drawn pictures; leave it out"
+        )
+    if missing:
+        print(f"left out, for they cannot be asked of {dataset.name}: {', '.join(missing)}")
+    order = ("constant", "template", "photo_rule", "drawn_rule", "generating_rule")
+    known = [rung for rung in built.values() if rung is not None]
+    return sorted(known, key=lambda r: order.index(r.name) if r.name in order else len(order))
+
+
+def _jobs(config: Config, dataset: Dataset) -> tuple[rungs.PCA | None, list[job_module.Job]]:
+    """Make the jobs of the learned rungs, those that read vectors on principal components."""
+    if config.models == "none":
+        return None, []
+    small = SMALL_DEEP if dataset.name == "procedural" else DEEP
+    entries = job_module.split_models(config.models or f"linear,{POLYNOMIALS},{small}")
+    reading = {entry: job_module.model_spec(entry).reads for entry in entries}
+    pca, vectors = None, dataset
+    if any(reads[0] != "images" for reads in reading.values()):
+        pca, vectors = rungs.scores(dataset, config.components)
+    jobs = []
+    for index, entry in enumerate(entries):
+        on_pixels = reading[entry][0] == "images"
+        data = dataset if on_pixels else vectors
+        own = config if on_pixels else dataclasses.replace(config, augment="none")
+        (job,) = job_module.make_jobs(
+            own, data, [entry], first=index, stretch=_stretch(config, dataset)
+        )
+        jobs.append(job)
+    return pca, jobs
+
+
+def _stretch(config: Config, dataset: Dataset) -> float:
+    if config.stretch is not None:
+        return config.stretch
+    return SMALL_STRETCH if dataset.name == "procedural" else 1.0
+
+
+main = functools.partial(launcher.main, "experiments.ladder", Config, run)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""The ladder: every rung is asked, every number can be recomputed, a rung is written as a program."""
+
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from catdog_jax.data import load_dataset
+from catdog_jax.models import linear
+from catdog_jax.models.linear import LinearParams
+from catdog_jax.store import open_run
+from catdog_jax.types import Dataset, Split
+from experiments import ladder
+from experiments.shared import launcher, rungs
+
+DATA = "procedural:num_train=96:num_valid=8:num_test=48"
+SMALL = (
+    f"--dataset={DATA}",
+    "--image_size=16",
+    "--estimators=centroid,lda,knn:k=3,logistic",
+    "--models=linear,polynomial:degree=2,mlp:width=8:depth=1",
+    "--components=4",
+    "--num_members=3",
+    "--stretch=0.05",
+    "--batch_size=16",
+)
+
+
+def run_ladder(out_dir, *flags):
+    argv = ["ladder", *SMALL, f"--out_dir={out_dir}", *flags]
+    return launcher.launch(argv, "experiments.ladder", ladder.Config, ladder.run)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small finished ladder."""
+    out_dir = tmp_path_factory.mktemp("ladder")
+    assert run_ladder(out_dir) == 0
+    (folder,) = (out_dir / "ladder").iterdir()
+    return open_run(folder)
+
+
+def test_every_rung_is_there_from_the_lowest_origin_to_the_highest(finished):
+    names = [str(name) for name in finished.data["rung"].values]
+    assert names == [
+        *("constant", "template", "photo_rule", "drawn_rule", "generating_rule"),
+        *("centroid", "lda", "knn:k=3"),
+        *("logistic", "linear", "polynomial:degree=2", "mlp:width=8:depth=1"),
+    ]
+    origins = finished.data["origin"].values.tolist()
+    assert origins == ["programmed"] * 5 + ["estimated"] * 3 + ["learned"] * 4
+    assert finished.data["num_members"].values.tolist() == [0] * 9 + [3] * 3
+    assert set(finished.manifest["rung_seconds"]) == set(names)
+    assert (finished.path / "figures" / "ladder.png").exists()
+    assert (finished.path / "figures" / "average_animals.png").exists()
+
+
+def test_every_accuracy_is_that_of_the_answers(finished):
+    data = finished.data
+    for accuracy, answers, labels in (
+        ("test_accuracy", "prediction", "label"),
+        ("train_accuracy", "train_prediction", "train_label"),
+    ):
+        right = (data[answers].values == data[labels].values).mean(axis=2)
+        there = (data[answers].values >= 0).all(axis=2)
+        np.testing.assert_array_equal(data[accuracy].values, np.where(there, right, np.nan))
+        assert there.sum(axis=1).tolist() == [1] * 9 + [3] * 3
+    low, high = data["test_low"].values, data["test_high"].values
+    mean = np.nanmean(data["test_accuracy"].values, axis=1)
+    assert ((low <= mean) & (mean <= high)).all()
+    assert np.isnan(data["members_low"].values[:9]).all()
+
+
+def test_the_rungs_say_what_they_must(finished):
+    test = load_dataset(DATA, image_size=16).test
+    one = finished.data.sel(rung="constant")
+    assert len(np.unique(one["prediction"].values[0])) == 1
+    centroid = finished.data.sel(rung="centroid")["prediction"].values[0]
+    np.testing.assert_array_equal(finished.data["nearest_mean"].values, centroid)
+    ceiling = finished.data.sel(rung="generating_rule")["test_accuracy"].values[0]
+    assert ceiling > 0.95
+    pixels = test.inputs / np.float32(255)
+    for name in finished.data["linear_rung"].values:
+        weights = finished.data["weights"].sel(linear_rung=name).values
+        params = LinearParams(
+            jnp.asarray(weights.reshape(2, -1).T),
+            jnp.asarray(finished.data["bias"].sel(linear_rung=name).values),
+        )
+        answers = np.asarray(linear.apply(params, jnp.asarray(pixels))).argmax(axis=1)
+        given = finished.data.sel(rung=name)["prediction"].values[0]
+        assert (answers == given).all(), name
+    assert {"centroid", "lda", "logistic", "linear", "template", "constant"} == set(
+        finished.data["linear_rung"].values
+    )
+
+
+def test_a_learned_linear_rung_answers_as_its_training_did(finished):
+    # On pixels in 0..1 the numbers are others and the formula is the same.
+    dataset = load_dataset(DATA, image_size=16)
+    mean, std = (np.array(finished.manifest["inputs"][key]) for key in ("mean", "std"))
+    found = finished.params["linear"]
+    normalised = (dataset.test.inputs / 255.0 - mean) / std
+    logits = normalised.reshape(len(normalised), -1) @ found["weights"][1] + found["bias"][1]
+    given = finished.data.sel(rung="linear")["prediction"].values[1]
+    np.testing.assert_array_equal(given, logits.argmax(axis=1))
+
+
+def test_the_same_command_again_only_prints(finished, capsys):
+    before = (finished.path / "results.nc").stat().st_mtime_ns
+    assert run_ladder(finished.path.parents[1]) == 0
+    said = capsys.readouterr().out
+    assert "already done" in said
+    assert "generating_rule" in said
+    assert "the same answer to 48 of 48 test pictures" in said
+    assert (finished.path / "results.nc").stat().st_mtime_ns == before
+
+
+def test_another_folder_gets_the_same_bytes(finished, tmp_path):
+    assert run_ladder(tmp_path) == 0
+    (folder,) = (tmp_path / "ladder").iterdir()
+    assert (folder / "results.nc").read_bytes() == (finished.path / "results.nc").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["logistic", "mlp:width=8:depth=1"])
+def test_a_rung_is_written_as_a_program_with_the_same_answers(finished, tmp_path, capsys, name):
+    path = tmp_path / "program.py"
+    flags = (f"--write_program={path}", f"--program_model={name}")
+    assert run_ladder(finished.path.parents[1], *flags) == 0
+    assert "the same answer as" in capsys.readouterr().out
+    test = load_dataset(DATA, image_size=16).test
+    np.save(tmp_path / "images.npy", test.inputs)
+    done = subprocess.run(
+        [sys.executable, "-I", str(path), str(tmp_path / "images.npy")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line for line in done.stdout.splitlines() if line.strip()]
+    answers = [1 if "dog" in row.split() else 0 for row in rows[-48:]]
+    given = finished.data.sel(rung=name)["prediction"].values[0]
+    np.testing.assert_array_equal(answers, given)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rules=photo_rul"], "unknown rule 'photo_rul'"),
+        (["--rules=template:size=x"], "size"),
+        (["--estimators=ldaa"], "unknown estimator 'ldaa'"),
+        (["--estimators=knn:k=0"], "k"),
+        (["--models=linear,,mlp"], "an entry is empty"),
+        (["--components=0"], "--components=0 is out of range"),
+        (["--components=900"], "components"),
+        (["--stretch=0"], "--stretch=0.0 is out of range"),
+        (["--write_program=/no/such/folder/p.py"], "there is no folder"),
+        (["--write_program=p.py", "--program_model=cnn"], "is no rung of this ladder"),
+        (["--write_program=p.py", "--program_model=knn:k=3"], "cannot be written"),
+        (["--rules=none", "--estimators=none", "--models=none"], "no rung is left"),
+    ],
+)
+def test_wrong_input_is_one_line_and_nothing_is_made(tmp_path, capsys, flags, message):
+    assert run_ladder(tmp_path, *flags) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert message in said
+    assert not (tmp_path / "ladder").exists()
+
+
+def test_rules_of_cats_and_dogs_are_left_out_for_others(capsys):
+    pictures = np.zeros((4, 8, 8, 3), np.uint8)
+    part = Split(pictures, np.array([0, 1, 0, 1], np.int32), tuple("abcd"))
+    birds = Dataset("birds", part, part, part, ("crow", "owl"), {})
+    assert rungs.programmed("photo_rule", birds) is None
+    turned = Dataset("turned", part, part, part, ("Dogs", "cats"), {})
+    straight = Dataset("straight", part, part, part, ("cat", "dog"), {})
+    first, second = (rungs.programmed("template", d) for d in (turned, straight))
+    images = jnp.asarray(np.random.default_rng(0).random((5, 8, 8, 3)), jnp.float32)
+    np.testing.assert_array_equal(
+        first.apply(first.params, images), second.apply(second.params, images)[:, ::-1]
+    )
