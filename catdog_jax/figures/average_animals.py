@@ -153,8 +153,8 @@ def _projections(
 def _caption(first, second, right, num_rungs):
     text = (
         f"The average of all training pictures of {first} and of {second}, as they are, and the "
-        "second minus the first. That difference is a set of weights w, one for each pixel and colour: a test "
-        "picture x lies nearer to the average "
+        "second minus the first. That difference is a set of weights w, one for each pixel and "
+        "colour: a test picture x lies nearer to the average "
         f"{second} exactly where w · x + b > 0, with b = −(|average {second}|² − |average "
         f"{first}|²) / 2. The line at 0 is that hyperplane. "
     )
