@@ -42,6 +42,7 @@ class Neighbours(NamedTuple):
     centre: Float[Array, " D"] | Any
 
 
+@functools.partial(jax.jit, static_argnames=("k", "num_classes"))
 def apply(
     params: Neighbours, inputs: Num[Array, "B ..."], k: int, num_classes: int
 ) -> Float[Array, "B K"]:
@@ -69,7 +70,10 @@ def apply(
     return jnp.sum(jax.nn.one_hot(chosen, num_classes, dtype=jnp.float32), axis=1)
 
 
-def nearest(params: Neighbours, inputs: Num[Array, "B ..."], k: int) -> Int[Array, "B k"]:
+@functools.partial(jax.jit, static_argnames="k")
+def nearest(
+    params: Neighbours, inputs: Num[Array, "B ..."] | Num[np.ndarray, "B ..."], k: int
+) -> Int[Array, "B {k}"]:
     """Find the k nearest examples of the training set, nearest first.
 
     Args:
@@ -93,9 +97,7 @@ def _are_pixels(rows: Array) -> Array:
 
 def _nearest(params: Neighbours, k: int, distances: Any, rows: Array) -> Array:
     size = min(QUERIES, rows.shape[0])
-    blocks = -(-rows.shape[0] // size) if size else 0
-    if not blocks:
-        return jnp.zeros((0, k), jnp.int32)
+    blocks = -(-rows.shape[0] // size)
     padded = jnp.pad(rows, ((0, blocks * size - rows.shape[0]), (0, 0)))
     keys = distances(params)
     found = jax.lax.map(

@@ -1,0 +1,35 @@
+"""Lets the tests of this folder import `small_data`, and loads real pictures once."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catdog_jax.data.load import load_dataset
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def _floats(dataset):
+    parts = (dataset.train, dataset.test)
+    return tuple((part.inputs.astype(np.float32) / 255, part.labels) for part in parts)
+
+
+@pytest.fixture(scope="session")
+def cifar(shared_data):
+    """The real cats and dogs, ((10000 images, labels), (2000 images, labels)), in 0..1."""
+    return _floats(load_dataset("cifar10", data_dir=str(shared_data / "tfds")))
+
+
+@pytest.fixture(scope="session")
+def photos(shared_data):
+    """Photographs of 64×64, as above."""
+    entry = {"data_dir": str(shared_data / "photos"), "image_size": 64}
+    return _floats(load_dataset("folder", **entry))
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """Drawn pictures, as above."""
+    return _floats(load_dataset("procedural:num_train=400:num_test=200", image_size=32))

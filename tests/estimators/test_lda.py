@@ -1,0 +1,93 @@
+"""LDA against scikit-learn, fold by fold, and against the nearest centroid."""
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from small_data import features, logits, pictures
+
+from catdog_jax.estimators import lda as module
+from catdog_jax.estimators._spectrum import fold_indices, spectrum
+from catdog_jax.estimators.centroid import centroid, class_means
+from catdog_jax.estimators.lda import lda
+
+
+def _reference(rows, labels, shrinkage):
+    discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+    return discriminant.fit(rows.astype(np.float64), labels)
+
+
+@pytest.mark.parametrize("shrinkage", ["0.01", "0.3", "1"])
+@pytest.mark.parametrize(("num_examples", "size"), [(300, 20), (60, 90)])
+def test_logits_are_scikit_learns(num_examples, size, shrinkage):
+    rows, labels = features(num_examples, size, num_classes=3)
+    found = logits(lda(rows, labels, 3, shrinkage=shrinkage), rows)
+    expected = _reference(rows, labels, float(shrinkage)).decision_function(rows)
+    np.testing.assert_allclose(
+        found - found.mean(axis=1, keepdims=True),
+        expected - expected.mean(axis=1, keepdims=True),
+        rtol=1e-4,
+        atol=1e-4 * np.abs(expected).max(),
+    )
+
+
+def test_two_classes_of_unequal_size_are_scikit_learns():
+    rows, labels = features(200, 10)
+    few = np.flatnonzero((labels == 0) | (np.arange(200) < 60))
+    found = logits(lda(rows[few], labels[few], 2, shrinkage="0.2"), rows)
+    expected = _reference(rows[few], labels[few], 0.2).decision_function(rows)
+    np.testing.assert_allclose(found[:, 1] - found[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("num_examples", "size"), [(150, 12), (60, 90)])
+def test_the_accuracies_are_those_of_fitting_every_fold_anew(num_examples, size):
+    rows, labels = features(num_examples, size, num_classes=3)
+    found = module.cross_validate(spectrum(rows), labels, 3)
+    for shrinkage, accuracy in zip(module.SHRINKAGES, found, strict=True):
+        right = 0
+        for held_out in fold_indices(num_examples, module.FOLDS, labels):
+            kept = np.delete(np.arange(num_examples), held_out)
+            reference = _reference(rows[kept], labels[kept], shrinkage)
+            right += np.sum(reference.predict(rows[held_out]) == labels[held_out])
+        assert accuracy == pytest.approx(right / num_examples, abs=1e-12)
+
+
+def test_cross_validation_takes_the_best_and_of_equals_the_largest():
+    rows, labels = features(100, 40)
+    accuracies = module.cross_validate(spectrum(rows), labels, 2)
+    best = max(
+        s for s, a in zip(module.SHRINKAGES, accuracies, strict=True) if a == max(accuracies)
+    )
+    np.testing.assert_array_equal(
+        lda(rows, labels, 2).params.weights,
+        lda(rows, labels, 2, shrinkage=str(best)).params.weights,
+    )
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3), (3, 2, 3)])  # more pixels than pictures, and fewer
+def test_with_the_identity_as_covariance_it_is_the_nearest_centroid(shape):
+    images, labels = pictures(num_classes=3, shape=shape, signal=10.0)
+    flat = lda(images, labels, 3, shrinkage="1")  # the covariance is a multiple of the identity
+    round_ = logits(centroid(images, labels, 3), images)
+    np.testing.assert_array_equal(logits(flat, images).argmax(axis=1), round_.argmax(axis=1))
+    weights = np.asarray(flat.params.weights)
+    direction = np.asarray(centroid(images, labels, 3).params.weights)
+    np.testing.assert_allclose(weights / weights[0, 0], direction / direction[0, 0], rtol=1e-3)
+
+
+def test_data_whose_covariance_is_the_identity_need_no_shrinkage():
+    rows, labels = features(300, 8)
+    labels = (np.arange(300) % 2).astype(np.int32)
+    centred = rows - class_means(rows, labels, 2)[labels]
+    covariance = centred.T @ centred / 300
+    white = centred @ np.linalg.inv(np.linalg.cholesky(covariance)).T
+    white = (white + np.outer(labels, np.linspace(0, 1, 8))).astype(np.float32)
+    found = logits(lda(white, labels, 2, shrinkage="1e-6"), white)
+    np.testing.assert_allclose(found, logits(centroid(white, labels, 2), white), atol=1e-3)
+
+
+def test_examples_without_any_spread_are_told_apart():
+    rows = np.repeat(np.eye(2, dtype=np.float32), 4, axis=0)
+    labels = np.repeat(np.arange(2, dtype=np.int32), 4)
+    for shrinkage in ("cv", "0.3", "1"):
+        found = logits(lda(rows, labels, 2, shrinkage=shrinkage), rows)
+        np.testing.assert_array_equal(found.argmax(axis=1), labels)
