@@ -1,0 +1,284 @@
+"""Fits of curves from many starts: what a formula can be, and what it cannot."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from catdog_jax.figures import style
+
+PALE_STARTS = 8  # curves of starting weights that are drawn
+
+
+@style.look()
+def curve_fits(
+    grid: Float[np.ndarray, " G"],
+    truth: Float[np.ndarray, "C G"],
+    point_x: Float[np.ndarray, "C P"],
+    point_y: Float[np.ndarray, "C P"],
+    start: Float[np.ndarray, "C F S G"],
+    fit: Float[np.ndarray, "C F S G"],
+    curves: Sequence[str],
+    families: Sequence[str],
+    *,
+    command: str,
+) -> Figure:
+    """Draw the fits of every start: a row per curve, a column per formula.
+
+    Args:
+      grid: [G] x.
+      truth: [C, G] y of the true curves.
+      point_x, point_y: [C, P], the training points.
+      start, fit: [C, F, S, G], y before and after training, of S starts.
+      curves, families: names.
+      command: the command that computed the numbers.
+
+    Returns:
+      Figure.
+    """
+    rows, columns = fit.shape[:2]
+    figure = Figure(figsize=(1.75 * columns, 1.75 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    for c in range(rows):
+        low, high = float(point_y[c].min()), float(point_y[c].max())
+        room = 0.35 * (high - low)
+        for f in range(columns):
+            axes = panels[c, f]
+            style.tidy(axes)
+            axes.plot(grid, start[c, f, :PALE_STARTS].T, color=style.PALE, linewidth=0.7, zorder=1)
+            axes.plot(grid, truth[c], color=style.INK, linewidth=1.1, linestyle="--", zorder=2)
+            axes.plot(
+                grid, fit[c, f].T, color=style.colour(0 if f < columns - 1 else 1),
+                linewidth=0.9, alpha=0.6, zorder=3,
+            )  # fmt: skip
+            axes.plot(
+                point_x[c], point_y[c], "o", color="white", markeredgecolor=style.INK,
+                markersize=3.6, markeredgewidth=0.8, zorder=4,
+            )  # fmt: skip
+            axes.set_ylim(low - room, high + room)
+            if c == 0:
+                axes.set_title(families[f], loc="left")
+            if c == rows - 1:
+                axes.set_xlabel("x")
+        panels[c, 0].set_ylabel(f"y of the {curves[c]}")
+    handles = [
+        Line2D([], [], color=style.PALE, linewidth=1.4, label="before training"),
+        Line2D([], [], color=style.colour(0), linewidth=1.4, label="polynomials, trained"),
+        Line2D([], [], color=style.colour(1), linewidth=1.4, label="network, trained"),
+        Line2D([], [], color=style.INK, linewidth=1.1, linestyle="--", label="true curve"),
+        Line2D(
+            [], [], linestyle="none", marker="o", color="white", markeredgecolor=style.INK,
+            markersize=4, label="training points",
+        ),
+    ]  # fmt: skip
+    caption = (
+        f"{fit.shape[2]} random starts of each formula, trained on the same {point_x.shape[1]} "
+        "points; every start is drawn, and where only one line is seen they all met. "
+        f"{min(PALE_STARTS, fit.shape[2])} of them are also drawn before training. What lies "
+        "beyond a panel is cut off. A polynomial cannot leave its family: a line stays a line."
+    )
+    title = "From every start the same curve: the formula decides which"
+    return style.finish(figure, title, caption, command, handles)
+
+
+@style.look()
+def curve_errors(
+    degree: Int[np.ndarray, " D"],
+    exact_size: Int[np.ndarray, " E"],
+    expected: Float[np.ndarray, "C 2 3 D E"],
+    size: Int[np.ndarray, " Z"],
+    train_error: Float[np.ndarray, "C D Z S"],
+    test_error: Float[np.ndarray, "C D Z S"],
+    curves: Sequence[str],
+    *,
+    shown: int,
+    noise: float,
+    num_sets: int,
+    command: str,
+) -> Figure:
+    """Draw train and test error against degree, and test error against the number of points.
+
+    Args:
+      degree: [D].
+      exact_size: [E] numbers of points of the closed form, `shown` among them.
+      expected: [C, 2, 3, D, E] quartiles of the closed form's train and test error over sets.
+      size: [Z] numbers of points that were learned from, `shown` among them.
+      train_error, test_error: [C, D, Z, S] mean squared errors of S learned starts on one set.
+      curves: names.
+      shown: number of points on the left.
+      noise: standard deviation of the noise.
+      num_sets: sets of the closed form.
+      command: the command that computed the numbers.
+
+    Returns:
+      Figure.
+    """
+    rows = len(curves)
+    figure = Figure(figsize=(9.0, 2.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2, sharey="row", squeeze=False, width_ratios=(1.0, 1.35))
+    at, learned_at = int(np.argmin(abs(exact_size - shown))), int(np.argmin(abs(size - shown)))
+    for c in range(rows):
+        left, right = panels[c]
+        floor = max(noise**2, 1e-6)
+        for part, errors, hue in ((0, train_error, style.GREY), (1, test_error, style.colour(0))):
+            low, middle, high = np.maximum(expected[c, part, :, :, at], floor * 1e-4)
+            left.fill_between(degree, low, high, color=hue, alpha=0.2, linewidth=0)
+            left.plot(degree, middle, color=hue, linewidth=1.6)
+            _dots(left, degree, errors[c, :, learned_at], hue)
+        left.set_ylabel(f"squared error, {curves[c]}")
+        for d in range(len(degree)):
+            hue = style.colour(d)
+            right.plot(exact_size, expected[c, 1, 1, d], color=hue, linewidth=1.6)
+            right.fill_between(
+                exact_size, expected[c, 1, 0, d], expected[c, 1, 2, d],
+                color=hue, alpha=0.13, linewidth=0,
+            )  # fmt: skip
+            _dots(right, size, test_error[c, d], hue)
+            x, y = exact_size[-1], expected[c, 1, 1, d, -1]
+            right.annotate(
+                f" {degree[d]}", (x, y), color=hue, va="center", annotation_clip=False, size=8
+            )
+        for axes in (left, right):
+            style.tidy(axes)
+            axes.set_yscale("log")
+            axes.axhline(floor, color=style.INK, linewidth=0.8, linestyle=":")
+        left.set_ylim(floor / 12, 2500 * floor)
+        left.set_xticks(degree)
+        right.set_xscale("log")
+        right.set_xticks(size, [str(n) for n in size])
+        right.minorticks_off()
+        if c == 0:
+            left.set_title(f"{shown} points, every degree", loc="left")
+            right.set_title("test error; number = degree", loc="left")
+    panels[-1, 0].set_xlabel("degree of the polynomial")
+    panels[-1, 1].set_xlabel("training points")
+    handles = [
+        Patch(color=style.colour(0), alpha=0.6, label="test error"),
+        Patch(color=style.GREY, alpha=0.6, label="train error"),
+        Line2D(
+            [], [], linestyle="none", marker="o", color="white", markeredgecolor=style.INK,
+            markersize=4.5, label="learned, one training set",
+        ),
+        Line2D([], [], color=style.INK, linewidth=1.6, label="least squares, median over sets"),
+        Line2D([], [], color=style.INK, linewidth=0.8, linestyle=":", label="noise"),
+    ]  # fmt: skip
+    caption = (
+        f"Lines and bands: least squares solved exactly on {num_sets} training sets, median and "
+        "quartiles. Dots: all starts of gradient descent on one of the sets; starts that met lie "
+        "on one another. Test errors are those of fresh points, their noise (dotted, "
+        f"{noise**2:.3g}) included. What lies above a panel is cut off."
+    )
+    title = "Too stiff a formula errs with any number of points, too free a one with few"
+    return style.finish(figure, title, caption, command, handles)
+
+
+@style.look()
+def starts_meet(
+    size: Int[np.ndarray, " Z"],
+    degree: Int[np.ndarray, " D"],
+    gap: Float[np.ndarray, "C D Z S"],
+    gap_powers: Float[np.ndarray, "C D S"],
+    weight_distance: Float[np.ndarray, "C F"],
+    curves: Sequence[str],
+    families: Sequence[str],
+    *,
+    shown: int,
+    met: float,
+    num_steps: int,
+    command: str,
+) -> Figure:
+    """Draw how far the starts end from least squares, and from one another in their weights.
+
+    Args:
+      size: [Z] numbers of points.
+      degree: [D].
+      gap: [C, D, Z, S] relative distance of each start's curve to least squares.
+      gap_powers: [C, D, S] the same at `shown` points with weights of x, x², x³, … themselves.
+      weight_distance: [C, F] mean relative distance of two starts' weights at `shown` points.
+      curves, families: names.
+      shown: number of points on the right, and of gap_powers.
+      met: gap below which a start has met least squares.
+      num_steps: of gradient descent.
+      command: the command that computed the numbers.
+
+    Returns:
+      Figure.
+    """
+    rows = len(curves)
+    figure = Figure(figsize=(9.0, 2.3 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2, squeeze=False, width_ratios=(1.5, 1.0))
+    smallest = 1e-8
+    for c in range(rows):
+        left, right = panels[c]
+        for d in range(len(degree)):
+            hue = style.colour(d)
+            worst = np.maximum(gap[c, d].max(axis=-1), smallest)
+            left.plot(size, worst, "o-", color=hue, linewidth=1.2, markersize=4)
+            powers = max(float(gap_powers[c, d].max()), smallest)
+            left.plot(
+                [shown * 1.08], [powers], "^", color="white", markeredgecolor=hue, markersize=6
+            )
+            left.annotate(
+                f"  {degree[d]}", (size[-1], worst[-1]), color=hue, size=8, va="center",
+                xytext=(9 * (d % 3), 0), textcoords="offset points",
+            )  # fmt: skip
+        left.axhline(met, color=style.INK, linewidth=0.8, linestyle=":")
+        left.set_xscale("log")
+        left.set_yscale("log")
+        left.set_xticks(size, [str(n) for n in size])
+        left.minorticks_off()
+        left.set_ylim(smallest / 2, 8)
+        left.set_ylabel(f"gap to least squares, {curves[c]}")
+        values = np.maximum(weight_distance[c], smallest)
+        places = np.arange(len(families))
+        hues = [style.colour(0)] * (len(families) - 1) + [style.colour(1)]
+        right.barh(places, np.log10(values / smallest), color=hues, height=0.6)
+        for place, value in zip(places, weight_distance[c], strict=True):
+            right.text(
+                np.log10(max(value, smallest) / smallest) + 0.15, place, f"{value:.1g}",
+                va="center", size=8,
+            )  # fmt: skip
+        right.set_yticks(places, list(families))
+        right.invert_yaxis()
+        right.set_xticks(
+            range(0, 10, 2), [f"{smallest * 10.0**k:.0e}".replace("e-0", "e-").replace("e+00", "")
+                              for k in range(0, 10, 2)]
+        )  # fmt: skip
+        right.set_xlim(0, 9.8)
+        style.tidy(left)
+        style.tidy(right)
+        if c == 0:
+            left.set_title("the worst start's gap; number = degree", loc="left")
+            right.set_title(f"distance of two starts' weights, {shown} points", loc="left")
+    panels[-1, 0].set_xlabel("training points")
+    panels[-1, 1].set_xlabel("relative to their length, mean over pairs")
+    handles = [
+        Line2D([], [], marker="o", color=style.INK, markersize=4, label="Legendre polynomials"),
+        Line2D(
+            [], [], linestyle="none", marker="^", color="white", markeredgecolor=style.INK,
+            markersize=6, label="powers x, x², x³ … (same family)",
+        ),
+        Line2D([], [], color=style.INK, linewidth=0.8, linestyle=":", label="met"),
+    ]  # fmt: skip
+    caption = (
+        f"After {num_steps:,} steps from {gap.shape[-1]} starts. The loss of a polynomial has one "
+        "lowest value, and gradient descent comes to it quickly where the formula's columns are "
+        "near to orthogonal; with few points for the degree, or weights of bare powers, some "
+        "directions are so flat that it has not arrived. Gap: root mean square difference of the "
+        "two curves, over that of least squares. A network's starts reach low errors, too, with "
+        "weights that have nothing in common (two random vectors of one length are 1.4 apart)."
+    )
+    title = "Do the starts meet? A polynomial's do, a network's do not"
+    return style.finish(figure, title, caption, command, handles)
+
+
+def _dots(axes: Axes, x: Num[np.ndarray, " X"], y: Num[np.ndarray, "X S"], hue: str) -> None:
+    """Mark the errors of all starts."""
+    axes.plot(
+        np.repeat(x, y.shape[-1]), np.maximum(y, 1e-12).ravel(), "o", color="white",
+        markeredgecolor=hue, markersize=4, markeredgewidth=1.0, zorder=4,
+    )  # fmt: skip

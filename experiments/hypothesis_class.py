@@ -1,0 +1,156 @@
+"""The formula limits what can be learned: curves, and networks of every width and depth.
+
+Curves: numbers from y = a x + b x², and from a sine, are fitted by polynomials from many random
+starts. Expected: all starts of a degree meet in its least squares fit, since the loss is convex in
+the weights, and none leaves its family: a line never bends. Too low a degree errs however many
+points there are; too high a one errs where there are few. A small network's starts do not meet.
+
+Cats and dogs: networks of several widths, depths and numbers of training pictures, each trained
+from the same starts on several training sets. Expected: bias falls with width, and what is left is
+variance: between training sets more than between starts, and less the more pictures there are.
+
+  python -m experiments.hypothesis_class
+  python -m experiments.hypothesis_class --dataset=cifar10 --data_dir=DIR --widths=2,8,32,128,512
+
+The first takes about three minutes on two cores, the curves some forty seconds of them. It ends
+with two tables and the path of the run folder. The same command again goes on where a run was left.
+"""
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from catdog_jax.store import Run, RunFolder
+from catdog_jax.types import InputError
+from experiments.shared import curve_fits, figures, launcher, training_sets
+from experiments.shared import hypothesis_results as results
+from experiments.shared import jobs as job_module
+from experiments.shared.config import TrainConfig, setting
+from experiments.shared.progress import Progress
+from experiments.shared.results import Trained, described
+from experiments.shared.training import fill_folder, prepare
+
+
+@dataclass(frozen=True)
+class Config(TrainConfig):
+    """Settings of hypothesis_class."""
+
+    num_members: int = setting(8, "random starts of each network on each training set", low=2)
+    widths: str = setting("4,16,64,256", "units of each hidden layer, at --depth layers")
+    depths: str = setting("1,2,3", "hidden layers, of --width units each")
+    sizes: str = setting("", "training examples; empty: an eighth, a quarter, half of --set_size")
+    width: int = setting(64, "where depth and size vary", low=1)
+    depth: int = setting(2, "where width and size vary", low=1, high=16)
+    num_sets: int = setting(4, "training sets", low=2)
+    set_size: int = setting(0, "examples of each; 0: shared out evenly, 2,500 at most", low=0)
+    data_seed: int = setting(0, "of the training sets, and of the points on the curves", low=0)
+    degrees: str = setting("1,2,3,5,9", "of the polynomials")
+    points: str = setting("10,20,40,160", "numbers of points on a curve")
+    shown_points: int = setting(20, "the number of points whose fits are drawn", low=2)
+    curve_starts: int = setting(32, "random starts of each fit of a curve", low=2)
+    curve_steps: int = setting(3000, "steps of each fit of a curve", low=1)
+    noise: float = setting(0.2, "standard deviation of the noise on the curves", low=0.0)
+
+
+FIGURES: dict[str, Callable[[Run], Figure | None]] = {
+    "curve_fits": results.curve_fits,
+    "curve_errors": results.curve_errors,
+    "starts_meet": results.starts_meet,
+    "bias_variance": results.bias_variance,
+}
+
+
+def run(config: Config) -> Run:
+    """Train the networks, fit the curves, draw every figure, print both tables."""
+    if config.models:
+        raise InputError(
+            f"--models={config.models}: this experiment trains MLPs; give --widths and --depths"
+        )
+    fits = curve_settings(config)
+    widths, depths = whole_numbers(config, "widths", 1), whole_numbers(config, "depths", 1)
+    dataset = prepare(config)
+    num_examples = len(dataset.train.labels)
+    set_size = config.set_size or max(2, min(num_examples // config.num_sets, 2500))
+    shares = tuple(max(2, set_size // part) for part in (8, 4, 2))
+    sizes = whole_numbers(config, "sizes", 2) if config.sizes else shares
+    middle = training_sets.Network(config.width, config.depth, set_size)
+    grid = training_sets.networks(widths, depths, sizes, middle)
+    most = max(network.size for network in grid)
+    rows = training_sets.draw_rows(num_examples, config.num_sets, most, config.data_seed)
+    config = replace(config, augment=config.augment or "none", set_size=set_size)
+    vectors = training_sets.as_vectors(dataset)
+    jobs = training_sets.make_jobs(config, vectors, grid, rows)
+    facts = job_module.recipe_facts(config, dataset, jobs)
+
+    def finish(folder: RunFolder, trained: list[Trained]) -> xr.Dataset:
+        begin = time.monotonic()
+        with Progress("curves", curve_fits.count_fits(fits), "fits") as progress:
+            data = curve_fits.fit_all(fits, progress.to)
+        timings = dict(folder.manifest.get("timings", {}))
+        timings["curves"] = {"seconds": time.monotonic() - begin}
+        folder.update_manifest(timings=timings)
+        data = data.merge(training_sets.assemble(dataset, grid, config.num_sets, trained))
+        data.attrs = {
+            "dataset": dataset.name,
+            "recipe": json.dumps(facts, sort_keys=True),
+            "noise": config.noise,
+            "curve_steps": config.curve_steps,
+            "disjoint": int(config.num_sets * most <= num_examples),
+            "middle_width": middle.width,
+            "middle_depth": middle.depth,
+            "middle_num_examples": middle.size,
+        }
+        return described(data, results.DESCRIPTIONS)
+
+    finished, path = fill_folder(
+        config, "hypothesis_class", dataset, jobs, facts, "hypothesis", finish
+    )
+    figures.draw(finished, path, FIGURES)
+    print(results.tables(finished.data))
+    print(f"results, weights and figures: {path}")
+    return finished
+
+
+def curve_settings(config: Config) -> curve_fits.Settings:
+    """Read what decides the fits of curves."""
+    points = whole_numbers(config, "points", 2)
+    return curve_fits.Settings(
+        degrees=whole_numbers(config, "degrees", 1, 12),
+        sizes=tuple(sorted({*points, config.shown_points})),
+        shown=config.shown_points,
+        num_starts=config.curve_starts,
+        num_steps=config.curve_steps,
+        noise=config.noise,
+        data_seed=config.data_seed,
+        init_seed=config.init_seed,
+    )
+
+
+def whole_numbers(config: Config, name: str, low: int, high: int = 1_000_000) -> tuple[int, ...]:
+    """Read a flag that is a list of whole numbers, and sort them.
+
+    Raises:
+      InputError: it is none, or a number is out of range.
+    """
+    text = getattr(config, name)
+    try:
+        found = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        found = ()
+    if not found or found[0] < low or found[-1] > high:
+        raise InputError(
+            f"--{name}={text} is not allowed; give whole numbers from {low} to {high:,}, "
+            "like 4,16,64"
+        )
+    return found
+
+
+main = functools.partial(launcher.main, "experiments.hypothesis_class", Config, run)
+
+if __name__ == "__main__":
+    main()
