@@ -51,6 +51,8 @@ def principal_components(
 def leading(data: Spectrum, count: int) -> PCA:
     """Take the first axes of a spectrum; see `principal_components`."""
     rank = len(data.values)
+    if not rank:
+        raise InputError(f"the {len(data.scores)} training examples are all alike; give others")
     if not 1 <= count <= rank:
         raise InputError(
             f"components={count} is not allowed; {len(data.scores)} training examples of "

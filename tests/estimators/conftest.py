@@ -32,4 +32,4 @@ def photos(shared_data):
 @pytest.fixture(scope="session")
 def drawn():
     """Drawn pictures, as above."""
-    return _floats(load_dataset("procedural:num_train=400:num_test=200", image_size=32))
+    return _floats(load_dataset("procedural:num_train=160:num_test=100", image_size=32))

@@ -53,3 +53,8 @@ def test_more_components_than_directions_are_refused(count):
     images, _ = pictures(num_examples=24)
     with pytest.raises(InputError, match=f"components={count} is not allowed; .* give 1..23"):
         principal_components(images, count)
+
+
+def test_examples_that_are_all_alike_are_refused():
+    with pytest.raises(InputError, match="all alike"):
+        principal_components(np.ones((4, 3), np.float32), 1)
