@@ -54,13 +54,11 @@ def test_gradient_descent_from_a_random_start_ends_there_too():
         cross = jnp.sum(jnp.logaddexp(0.0, found) - labels * found)
         return 0.1 * cross + 0.5 * jnp.sum(params["w"] ** 2)
 
-    @jax.jit
-    def descend(params):
-        step = lambda _, p: jax.tree.map(lambda a, g: a - 0.05 * g, p, jax.grad(loss)(p))  # noqa: E731
-        return jax.lax.fori_loop(0, 4000, step, params)
+    def step(_, params):
+        return jax.tree.map(lambda a, g: a - 0.05 * g, params, jax.grad(loss)(params))
 
     start = {"w": 3 * jax.random.normal(jax.random.key(0), (4,)), "b": jnp.float32(-2.0)}
-    end = descend(start)
+    end = jax.lax.fori_loop(0, 4000, step, start)
     found = np.asarray(rows @ end["w"] + end["b"])
     np.testing.assert_allclose(found, best[:, 1] - best[:, 0], atol=2e-4)
 
