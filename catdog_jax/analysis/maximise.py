@@ -34,14 +34,14 @@ def total_variation(images: Images) -> Float[Array, " B"]:
 
     Returns:
       [B], the sum over pixels and channels of the length of the difference to the pixel on the
-      right and the one below; the last row and column have none.
+      right and the one below; beyond the edge nothing differs.
 
     Source:
       Mahendran, Vedaldi 2015, "Understanding deep image representations by inverting them", eq. 3
       with beta = 1, smoothed by 1e-4 so that it has a gradient everywhere.
     """
-    right = images[:, :-1, 1:] - images[:, :-1, :-1]
-    below = images[:, 1:, :-1] - images[:, :-1, :-1]
+    right = jnp.pad(jnp.diff(images, axis=2), ((0, 0), (0, 0), (0, 1), (0, 0)))
+    below = jnp.pad(jnp.diff(images, axis=1), ((0, 0), (0, 1), (0, 0), (0, 0)))
     return jnp.sum(jnp.sqrt(right**2 + below**2 + 1e-8) - 1e-4, axis=(1, 2, 3))
 
 

@@ -66,7 +66,7 @@ def maximising_inputs(
         axes.set_xlabel("member")
         axes.set_title(style.entry_title(entry, width * TILE), loc="left")
     caption = (
-        f"The input of the largest score for {' and '.join(classes)}, found by gradient ascent on "
+        f"The input of the largest score for {', '.join(classes)}, found by gradient ascent on "
         "the pixels from faint noise, another for each member. The total variation is held down "
         "and the contrast held at that of the pictures. Below each input its score, the logit of "
         "its class against the others. "

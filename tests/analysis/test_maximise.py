@@ -63,6 +63,9 @@ def test_total_variation_by_hand():
     image[0, 1, 1, 0] = 1.0
     # The pixel itself sees −1 right and −1 below; the one above it and the one left of it see 1.
     assert float(total_variation(jnp.asarray(image))[0]) == pytest.approx(2 + 2**0.5, abs=1e-3)
+    corner = np.zeros((1, 3, 3, 1), np.float32)
+    corner[0, 2, 2, 0] = 1.0  # seen by the pixels above and left of it, and by itself no more
+    assert float(total_variation(jnp.asarray(corner))[0]) == pytest.approx(2, abs=1e-3)
     assert float(total_variation(jnp.full((1, 5, 4, 3), 7.0))[0]) == 0.0
     gradient = jax.grad(lambda x: total_variation(x).sum())(jnp.full((1, 4, 4, 3), 7.0))
     assert np.isfinite(gradient).all()

@@ -154,10 +154,10 @@ def test_maximising_inputs_are_pictures_that_score_more_than_noise(asked):
 def test_the_start_is_drawn_again_from_the_key(tmp_path, run_here, run_folder, monkeypatch):
     monkeypatch.setattr(init_convergence, "FIGURES", {})
     flags = ["--num_steps=1", "--eval_every=1", "--optimizer=sgd", "--learning_rate=1e-30"]
-    flags += ["--weight_decay=0", "--init_seed=7", f"--models={','.join(MODELS)}"]
+    flags += ["--weight_decay=0", "--init_seed=7", f"--models={','.join(MODELS[:2])}"]
     assert run_here(tmp_path, *flags) == 0
     run = open_run(run_folder(tmp_path))
-    for label in MODELS:
+    for label in MODELS[:2]:
         model = member_maps.built(run, label)
         for member in range(2):
             start = member_maps.starting_params(run, label, model, member)
@@ -205,13 +205,13 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path, source, monkeypat
         return whole(*arguments)
 
     flags = [f"--run={source}", f"--out_dir={tmp_path}", "--models=linear,mlp:width=8"]
+    monkeypatch.setattr(attribution, "figure_table", lambda run: {})
     with monkeypatch.context() as patch:
         patch.setattr(attribution_results, "ask", cut)
         assert ask(*flags, *QUICK) == 130
     assert "goes on" in capsys.readouterr().err
     (folder,) = (tmp_path / "attribution").iterdir()
     assert not (folder / "results.nc").exists()
-    assert not (folder / "figures").exists()
     assert ask(*flags, *QUICK) == 0
     assert len(open_run(folder).data["model"]) == 2
 

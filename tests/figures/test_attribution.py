@@ -91,7 +91,7 @@ def test_maximising_inputs_of_every_size(draw, command, num_members, num_models)
     )
     words = draw(figure)
     assert "+12.3" in words
-    assert "for cat and dog" in words
+    assert "for cat, dog" in words
     assert len(figure.axes) == num_models
     for axes in figure.axes:
         assert len(axes.images) == 2 * min(num_members, 5)
