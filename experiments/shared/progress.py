@@ -23,8 +23,9 @@ class Progress:
           done: units that need not be done any more.
         """
         self._title, self._total, self._unit = title, total, unit
-        self._done = self._first = done
-        self._begin = self._last_line = time.monotonic()
+        self._done = done
+        self._last_line = time.monotonic()
+        self._start: tuple[int, float] | None = None
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(
@@ -50,17 +51,17 @@ class Progress:
             self._bar.update(done - self._done)
         self._done = done
         now = time.monotonic()
+        if self._start is None:  # what came before was compilation, which says nothing of the rate
+            self._start = done, now
         if self._bar is None and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            rate = (done - self._first) / max(now - self._begin, 1e-9)
-            left = (self._total - done) / max(rate, 1e-9)
             share = 100 * done / max(self._total, 1)
-            print(
-                f"{self._title}: {share:.0f} % of {self._total:,} {self._unit}, "
-                f"{rate:,.1f} a second, {duration(left)} left{', ' + note if note else ''}",
-                file=sys.stderr,
-                flush=True,
-            )
+            words = [f"{self._title}: {share:.0f} % of {self._total:,} {self._unit}"]
+            since, begin = self._start
+            if done > since:
+                rate = (done - since) / max(now - begin, 1e-9)
+                words += [f"{rate:,.1f} a second", f"{duration((self._total - done) / rate)} left"]
+            print(", ".join([*words, *([note] if note else [])]), file=sys.stderr, flush=True)
 
 
 class ReadingProgress:

@@ -207,7 +207,7 @@ def _from_optimum(job: Job, params: Params) -> np.ndarray | None:
         return None
     train = job.dataset.train
     normalise = preprocess(job.dataset)
-    rows = np.asarray(normalise(train.inputs)) if normalise else train.inputs
+    rows = np.asarray(normalise(jnp.asarray(train.inputs))) if normalise else train.inputs
     num_classes = params.weights.shape[2]
     share = 2.0 if num_classes == 2 else 1.0
     found = logistic(

@@ -1,4 +1,4 @@
-"""The ladder: every rung is asked, every number can be recomputed, a rung is written as a program."""
+"""The ladder: every rung is asked, every number is traced, a rung is written as a program."""
 
 import subprocess
 import sys
