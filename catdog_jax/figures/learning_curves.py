@@ -61,7 +61,7 @@ def learning_curves(
     num_frozen = int((frozen_step >= 0).sum())
     caption = (
         f"Accuracy of {style.members(num_members)} of each model while it trains, by step; "
-        + ("each thin line is one member on the test pictures. " if num_members > 1 else "")
+        + ("each thin line is one member on the test examples. " if num_members > 1 else "")
         + f"{num_frozen} frozen (loss no longer finite): drawn to their last step, left out of "
         "the medians. " * (num_frozen > 0) + note
     )

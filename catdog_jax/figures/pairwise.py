@@ -21,10 +21,10 @@ def disagreement(
     command: str,
     note: str = "",
 ) -> Figure:
-    """Draw on how many test pictures every two members disagree.
+    """Draw on how many test examples every two members disagree.
 
     Args:
-      values: [P, M, M], fraction of the test pictures in 0..1; nan for a lost member.
+      values: [P, M, M], fraction of the test examples in 0..1; nan for a lost member.
       models: P entries of `--models`.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
@@ -33,12 +33,12 @@ def disagreement(
       Figure: a heat map per model on one scale, and below them the pairs by model.
     """
     caption = (
-        "Fraction of the test pictures that two members of a model put into different classes: 0 "
+        "Fraction of the test examples that two members of a model put into different classes: 0 "
         "where both always say the same. "
     )
     return _pairwise(
         values, models, "Do two members predict the same?",
-        "disagreement (fraction of pictures)", caption, command, note, None,
+        "disagreement (fraction of examples)", caption, command, note, None,
     )  # fmt: skip
 
 

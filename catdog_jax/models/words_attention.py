@@ -80,6 +80,7 @@ class WordAttention(nn.Module):
         for index in range(1, self.depth + 1):
             attend = Attention(self.heads, draw, name=f"attention{index}")
             x = x + attend(Norm("layer", name=f"norm{index}a")(x), mask)
+            x = record(f"attention{index}", x)
             y = nn.Dense(2 * self.width, kernel_init=draw, name=f"wide{index}")(
                 Norm("layer", name=f"norm{index}b")(x)
             )
@@ -96,7 +97,7 @@ def word_attention(
     *,
     vocabulary: int = 0,
     width: int = 32,
-    depth: int = 2,
+    depth: int = 1,
     heads: int = 4,
     activation: str = "gelu",
     init: str = "lecun",
@@ -140,13 +141,14 @@ def word_attention(
 MODELS = {
     "word_attention": ModelSpec(
         build=word_attention,
-        summary="a vector per word and place; every word looks at every other, twice",
+        summary="a vector per word and place; every word looks at every other",
         recipes={
             "default": Recipe(
-                num_steps=800,
-                batch_size=64,
-                optimizer="adam",
+                num_steps=1000,
+                batch_size=32,
+                optimizer="adamw",
                 learning_rate=0.003,
+                weight_decay=0.1,
             ),
         },
         reads=("tokens",),

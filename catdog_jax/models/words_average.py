@@ -89,9 +89,10 @@ MODELS = {
         recipes={
             "default": Recipe(
                 num_steps=500,
-                batch_size=64,
-                optimizer="adam",
+                batch_size=32,
+                optimizer="adamw",
                 learning_rate=0.003,
+                weight_decay=0.1,
             ),
         },
         reads=("tokens",),

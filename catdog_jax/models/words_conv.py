@@ -118,10 +118,11 @@ MODELS = {
         summary="a vector per word, and patterns of neighbouring words, wherever they stand",
         recipes={
             "default": Recipe(
-                num_steps=600,
-                batch_size=64,
-                optimizer="adam",
+                num_steps=800,
+                batch_size=32,
+                optimizer="adamw",
                 learning_rate=0.003,
+                weight_decay=0.1,
             ),
         },
         reads=("tokens",),

@@ -76,7 +76,7 @@ def final_accuracy(run: Run) -> Figure:
 
 
 def disagreement(run: Run) -> Figure:
-    """On how many test pictures every two members disagree."""
+    """On how many test examples every two members disagree."""
     return pairwise.disagreement(
         _alive_pairs(run, "disagreement"), models(run), command=command(run), note=source(run)
     )
@@ -168,7 +168,9 @@ def command(run: Run) -> str:
 
 def source(run: Run) -> str:
     """One sentence on the data."""
-    return f"Data: {run.data.attrs['dataset']}, {run.data.sizes['example']:,} test pictures."
+    kind = run.manifest.get("inputs", {}).get("kind", "images")
+    noun = {"images": "pictures", "tokens": "sentences"}.get(kind, "examples")
+    return f"Data: {run.data.attrs['dataset']}, {run.data.sizes['example']:,} test {noun}."
 
 
 def _alive_pairs(run: Run, name: str) -> np.ndarray:

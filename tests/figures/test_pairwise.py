@@ -12,7 +12,7 @@ def test_every_size_is_drawn_and_says_what_it_is(name, results, command, draw):
     words = draw(figure)
     assert len(figure.axes) == len(results.models) + 2  # maps, colour bar, strips
     assert "".join(words.split()).count("".join(command.split())) == 1
-    assert {"disagreement": "fraction of pictures", "weight_distance": "relative distance"}[
+    assert {"disagreement": "fraction of examples", "weight_distance": "relative distance"}[
         name
     ] in words
     if results.num_members > 1:

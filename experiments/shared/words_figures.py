@@ -1,0 +1,155 @@
+"""From a finished run on sentences to its figures and tables."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from catdog_jax.analysis.embeddings import word_planes
+from catdog_jax.data import grammar
+from catdog_jax.figures import word_layers, words
+from catdog_jax.store import Run
+from experiments.shared.figures import chance, command, models, source
+from experiments.shared.report import aligned
+
+SHOWN_MEMBERS = 3
+GROUPS = {
+    "cats": (*grammar.CATS, *grammar.CATS_PLURAL),
+    "dogs": (*grammar.DOGS, *grammar.DOGS_PLURAL),
+    "running after": grammar.CHASING,
+    "grammatical words": ("by", "that", "was", "were", "got", "the", "a", "some"),
+}
+SHOWN_WORDS = ("cat", "tabbies", "dog", "puppies", "chased", "slept", "by", "that", "was", "the",
+               "small", "suddenly", "Paris")  # fmt: skip
+MODIFIERS = {
+    "neither animal has a modifier": "some black cats chased the dog",
+    "one has": "some black cats from Rome chased the dog",
+    "both have": "some black cats from Rome chased the dog that slept",
+}
+
+
+def constructions(run: Run) -> Figure:
+    """Accuracy for each kind of sentence."""
+    data = run.data
+    kinds = [*grammar.CONSTRUCTIONS.items(), *MODIFIERS.items()]
+    values = np.concatenate(
+        [data["accuracy_by_construction"].values, data["accuracy_by_modifiers"].values], axis=2
+    )
+    values = np.where(data["frozen_step"].values[:, :, None] < 0, values, np.nan)
+    return word_layers.constructions(
+        values,
+        kinds,
+        models(run),
+        chance=chance(run),
+        command=command(run),
+        note=source(run),
+    )
+
+
+def embeddings(run: Run) -> Figure | None:
+    """The vectors of all words, for a few members of the last model that has any."""
+    model = _last_embedded(run)
+    if model is None:
+        return None
+    alive = _alive(run, model)[:SHOWN_MEMBERS]
+    vectors = run.data["embedding"].sel(embedded=model, when="trained").values[alive]
+    vectors = vectors[..., np.isfinite(vectors).all(axis=(0, 1))]
+    if not len(alive) or vectors.shape[-1] < 2:
+        return None
+    planes = word_planes(vectors)
+    return words.embeddings(
+        planes.coordinates,
+        planes.explained,
+        [str(word) for word in run.data["word"].values],
+        GROUPS,
+        model=model,
+        num_members=run.data.sizes["member"],
+        command=command(run),
+        note=source(run),
+    )
+
+
+def neighbours(run: Run) -> Figure | None:
+    """Nearest words, for a few members of the last model that has vectors."""
+    model = _last_embedded(run)
+    if model is None:
+        return None
+    alive = _alive(run, model)[:SHOWN_MEMBERS]
+    if not len(alive):
+        return None
+    overlap = _overlap(run.data, model, "trained")
+    by_chance = run.data.sizes["rank"] / (run.data.sizes["word"] - 1)
+    note = (
+        f"Two members have {overlap:.2f} of a word's neighbours in common on average "
+        f"({_overlap(run.data, model, 'start'):.2f} at the random start; {by_chance:.2f} by "
+        "chance). "
+        if run.data.sizes["member"] > 1
+        else ""
+    )
+    return words.neighbours(
+        run.data["nearest_word"].sel(embedded=model, when="trained").values[alive],
+        SHOWN_WORDS,
+        [str(word) for word in run.data["word"].values],
+        GROUPS,
+        model=model,
+        num_members=run.data.sizes["member"],
+        command=command(run),
+        note=note + source(run),
+    )
+
+
+def probes(run: Run) -> Figure | None:
+    """What linear probes read off every layer."""
+    data = run.data
+    if "probe_accuracy" not in data:
+        return None
+    layers = zip(data["layer_model"].values, data["layer_name"].values, strict=True)
+    return word_layers.probes(
+        data["probe_accuracy"].values,
+        data["probe_baseline"].values,
+        [(str(model), str(name)) for model, name in layers],
+        [str(name) for name in data["probe"].values],
+        command=command(run),
+        note=source(run),
+    )
+
+
+def tables(data: xr.Dataset) -> str:
+    """Write what probes read off each layer, and which words lie together."""
+    lines: list[str] = []
+    if "probe_accuracy" in data:
+        head = ["a word's vector, probed: start → trained", *map(str, data["probe"].values)]
+        rows = []
+        means = data["probe_accuracy"].mean("probed").values
+        for model, name, both in zip(
+            data["layer_model"].values, data["layer_name"].values, means, strict=True
+        ):
+            rows.append([f"{model} · {name}", *(f"{a:.3f} → {b:.3f}" for a, b in both.T)])
+        base = ["(most frequent answer)", *(f"{x:.3f}" for x in data["probe_baseline"].values)]
+        lines += ["", *aligned([head, *rows, base])]
+    if "nearest_word" in data:
+        head = ["nearest words: start → trained", "of the same animal", "shared by two members"]
+        rows = []
+        for model in data["embedded"].values:
+            same = data["same_animal"].sel(embedded=model).mean("member").values
+            shared = [_overlap(data, model, when) for when in data["when"].values]
+            rows.append([str(model), *(f"{a:.3f} → {b:.3f}" for a, b in (same, shared))])
+        others = data.sizes["word"] - 1
+        chances = ((len(GROUPS["cats"]) - 1) / others, data.sizes["rank"] / others)
+        rows.append(["(by chance)", *(f"{x:.3f}" for x in chances)])
+        lines += ["", *aligned([head, *rows]), ""]
+    return "\n".join(lines)
+
+
+def _last_embedded(run: Run) -> str | None:
+    return str(run.data["embedded"].values[-1]) if "embedded" in run.data else None
+
+
+def _alive(run: Run, model: str) -> np.ndarray:
+    return np.flatnonzero(run.data["frozen_step"].sel(model=model).values < 0)
+
+
+def _overlap(data: xr.Dataset, model: str, when: str) -> float:
+    """Mean over pairs of members; nan where there is one."""
+    values = data["neighbour_overlap"].sel(embedded=model, when=when).values
+    pairs = values[np.triu_indices(len(values), 1)]
+    return float(pairs.mean()) if pairs.size else float("nan")
