@@ -77,11 +77,13 @@ def curve_fits(
     ]  # fmt: skip
     caption = (
         f"{fit.shape[2]} random starts of each formula, trained on the same {point_x.shape[1]} "
-        "points; every start is drawn, and where only one line is seen they all met. "
+        "points; every start is drawn, and where only one line is seen they all met; where "
+        "there is a band, gradient descent had not arrived (degree 9), or there is no one lowest "
+        "point to arrive at (network). "
         f"{min(PALE_STARTS, fit.shape[2])} of them are also drawn before training. What lies "
         "beyond a panel is cut off. A polynomial cannot leave its family: a line stays a line."
     )
-    title = "From every start the same curve: the formula decides which"
+    title = "The formula decides which curve is learned, the start does not"
     return style.finish(figure, title, caption, command, handles)
 
 
@@ -124,7 +126,7 @@ def curve_errors(
     for c in range(rows):
         left, right = panels[c]
         floor = max(noise**2, 1e-6)
-        for part, errors, hue in ((0, train_error, style.GREY), (1, test_error, style.colour(0))):
+        for part, errors, hue in ((0, train_error, style.GREY), (1, test_error, style.INK)):
             low, middle, high = np.maximum(expected[c, part, :, :, at], floor * 1e-4)
             left.fill_between(degree, low, high, color=hue, alpha=0.2, linewidth=0)
             left.plot(degree, middle, color=hue, linewidth=1.6)
@@ -138,10 +140,6 @@ def curve_errors(
                 color=hue, alpha=0.13, linewidth=0,
             )  # fmt: skip
             _dots(right, size, test_error[c, d], hue)
-            x, y = exact_size[-1], expected[c, 1, 1, d, -1]
-            right.annotate(
-                f" {degree[d]}", (x, y), color=hue, va="center", annotation_clip=False, size=8
-            )
         for axes in (left, right):
             style.tidy(axes)
             axes.set_yscale("log")
@@ -153,12 +151,13 @@ def curve_errors(
         right.minorticks_off()
         if c == 0:
             left.set_title(f"{shown} points, every degree", loc="left")
-            right.set_title("test error; number = degree", loc="left")
+            right.set_title("test error, every degree", loc="left")
     panels[-1, 0].set_xlabel("degree of the polynomial")
     panels[-1, 1].set_xlabel("training points")
     handles = [
-        Patch(color=style.colour(0), alpha=0.6, label="test error"),
-        Patch(color=style.GREY, alpha=0.6, label="train error"),
+        Patch(color=style.INK, alpha=0.7, label="test error"),
+        Patch(color=style.GREY, alpha=0.5, label="train error"),
+        *_degree_handles(degree),
         Line2D(
             [], [], linestyle="none", marker="o", color="white", markeredgecolor=style.INK,
             markersize=4.5, label="learned, one training set",
@@ -172,7 +171,7 @@ def curve_errors(
         "on one another. Test errors are those of fresh points, their noise (dotted, "
         f"{noise**2:.3g}) included. What lies above a panel is cut off."
     )
-    title = "Too stiff a formula errs with any number of points, too free a one with few"
+    title = "Too stiff a formula errs with many points too; too free a one errs with few"
     return style.finish(figure, title, caption, command, handles)
 
 
@@ -222,10 +221,6 @@ def starts_meet(
             left.plot(
                 [shown * 1.08], [powers], "^", color="white", markeredgecolor=hue, markersize=6
             )
-            left.annotate(
-                f"  {degree[d]}", (size[-1], worst[-1]), color=hue, size=8, va="center",
-                xytext=(9 * (d % 3), 0), textcoords="offset points",
-            )  # fmt: skip
         left.axhline(met, color=style.INK, linewidth=0.8, linestyle=":")
         left.set_xscale("log")
         left.set_yscale("log")
@@ -239,7 +234,7 @@ def starts_meet(
         right.barh(places, np.log10(values / smallest), color=hues, height=0.6)
         for place, value in zip(places, weight_distance[c], strict=True):
             right.text(
-                np.log10(max(value, smallest) / smallest) + 0.15, place, f"{value:.1g}",
+                np.log10(max(value, smallest) / smallest) + 0.15, place, f"{value:.2g}",
                 va="center", size=8,
             )  # fmt: skip
         right.set_yticks(places, list(families))
@@ -252,11 +247,12 @@ def starts_meet(
         style.tidy(left)
         style.tidy(right)
         if c == 0:
-            left.set_title("the worst start's gap; number = degree", loc="left")
+            left.set_title("gap of the worst start", loc="left")
             right.set_title(f"distance of two starts' weights, {shown} points", loc="left")
     panels[-1, 0].set_xlabel("training points")
     panels[-1, 1].set_xlabel("relative to their length, mean over pairs")
     handles = [
+        *_degree_handles(degree),
         Line2D([], [], marker="o", color=style.INK, markersize=4, label="Legendre polynomials"),
         Line2D(
             [], [], linestyle="none", marker="^", color="white", markeredgecolor=style.INK,
@@ -274,6 +270,14 @@ def starts_meet(
     )
     title = "Do the starts meet? A polynomial's do, a network's do not"
     return style.finish(figure, title, caption, command, handles)
+
+
+def _degree_handles(degree: Int[np.ndarray, " D"]) -> list[Line2D]:
+    """Name the colours of the degrees."""
+    return [
+        Line2D([], [], color=style.colour(d), linewidth=1.6, label=f"degree {k}")
+        for d, k in enumerate(degree)
+    ]
 
 
 def _dots(axes: Axes, x: Num[np.ndarray, " X"], y: Num[np.ndarray, "X S"], hue: str) -> None:

@@ -24,7 +24,7 @@ OPTIMIZER = "sgd:momentum=0.98:nesterov=true"
 NETWORK = "mlp:width=32:depth=1:activation=tanh"
 NETWORK_RATE = 0.03
 GAIN = 4.0  # starts are spread wider than the answers
-EXACT_SETS = 200  # training sets that the closed form is averaged over
+EXACT_SETS = 200  # training sets that the closed form is solved on
 EXACT_SIZES = (6, 8, 10, 12, 15, 20, 28, 40, 57, 80, 113, 160, 226, 320)
 MET = 1e-3  # a fit this near to least squares, relative to its size, has met it
 
@@ -215,9 +215,10 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
             kept[:, c, f] = fit.before, fit.after
         tell(number + 1)
     shown = [settings.points(curve, settings.shown) for curve in CURVES]
+    exact_sizes = sorted({*EXACT_SIZES, *settings.sizes})
     expected = [
         curves.expected_errors(
-            curve, degrees, EXACT_SIZES, settings.noise, settings.data_seed, EXACT_SETS
+            curve, degrees, exact_sizes, settings.noise, settings.data_seed, EXACT_SETS
         )
         for curve in CURVES
     ]
@@ -249,6 +250,6 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
             "grid": GRID,
             "part": np.array(["train", "test"], dtype=object),
             "quantile": np.array(curves.QUANTILES),
-            "exact_size": np.array(EXACT_SIZES),
+            "exact_size": np.array(exact_sizes),
         },
     )
