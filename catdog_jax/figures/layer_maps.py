@@ -105,26 +105,27 @@ def alignment(
     """
     shown = {name: values for name, values in maps.items() if np.isfinite(values).any()}
     counts = [len(names) for names in layers]
-    width = max(6.5, SQUARE * sum(counts) + 0.3 * len(counts) + 1.8)
-    height = len(shown) * (SQUARE * max(counts) + 0.35) + 0.9
+    width = max(6.5, SQUARE * sum(counts) + 0.72 * len(counts) + 1.3)
+    height = len(shown) * (SQUARE * max(counts) + 0.12) + 1.2
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(len(shown), len(counts), squeeze=False, width_ratios=counts)
     for r, (name, values) in enumerate(shown.items()):
         for p, names in enumerate(layers):
             axes, count = grid[r, p], len(names)
             _picture(axes, values[p, :count, :count])
-            axes.set_aspect("equal", anchor="SW")
-            axes.set_yticks(range(count), names if p == 0 else [""] * count, size=7)
+            axes.set_aspect("equal", anchor="NW")
+            axes.set_yticks(range(count), names)
             axes.set_xticks(range(count), names if r == len(shown) - 1 else [""] * count)
-            axes.tick_params(axis="x", rotation=90, labelsize=7)
-            if p > 0:
-                axes.set_yticks(range(count), names, size=7)
+            axes.tick_params(labelsize=7)
+            axes.tick_params(axis="x", rotation=90)
             if r == 0:
                 axes.set_title(
                     style.entry_title(models[p], max(SQUARE * count + 0.3, 0.8), 8.5), size=8.5
                 )
-        grid[r, 0].set_ylabel("\n".join(style.wrap(name, SQUARE * max(counts))), weight="bold")
-    bar = figure.colorbar(grid[0, 0].images[0], ax=grid, aspect=40, shrink=0.6)
+        grid[r, 0].set_ylabel(
+            "\n".join(style.wrap(name, SQUARE * max(counts))), weight="bold", loc="top"
+        )
+    bar = figure.colorbar(grid[0, 0].images[0], ax=grid, aspect=40, shrink=0.6, panchor=False)
     bar.set_label("alignment (debiased linear CKA)")
     bar.outline.set_visible(False)
     style.tidy(bar.ax)

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from catdog_jax.figures import style
 
 BEFORE, AFTER = 0, 1
-PANEL = 2.6  # inches, height
-STEP = 0.33  # inches, width of a layer
+PANEL = 3.2  # inches, height
+STEP = 0.32  # inches, width of a layer
 # Of the networks at their start and when trained: line, marker, its filling.
 LOOKS: Any = (("--", "s", "white"), ("-", "o", None))
 
@@ -134,7 +134,8 @@ def _panels(counts):
     """Lay out panels side by side, each as wide as it has layers; four at most in a line."""
     columns = style.num_columns(len(counts)) if len(counts) > 5 else len(counts)
     rows = -(-len(counts) // columns)
-    width = max(6.5, columns * (STEP * max(counts) + 0.5) + 0.3)
+    widest = sum(counts) if rows == 1 else columns * max(counts)
+    width = max(6.5, STEP * widest + 0.35 * columns + 0.4)
     figure = Figure(figsize=(width, PANEL * rows), layout="constrained")
     ratios = counts if rows == 1 else None
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False, width_ratios=ratios)

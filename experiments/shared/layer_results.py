@@ -90,10 +90,14 @@ def probe_layers(
                         continue
                     seen = reader.mixed(params, train.inputs)
                     asked = reader.mixed(params, test.inputs)
-                    found = [
-                        _probe(*layer, train, test, neighbours, inputs)
-                        for layer in zip(reader.layers, seen, asked, strict=True)
-                    ]
+                    found: list[_Found] = []
+                    for n, layer in enumerate(reader.layers):
+                        if n and np.array_equal(seen[n], seen[n - 1]):  # only laid out anew
+                            found.append(found[-1])
+                            continue
+                        found.append(
+                            _probe(layer, seen[n], asked[n], train, test, neighbours, inputs)
+                        )
                     _keep(columns, (m, w, i), found, asked[-1].argmax(axis=1), test.labels)
                     if i < CKA_MEMBERS:
                         whole = reader.whole(params, test.inputs[:CKA_EXAMPLES])
@@ -160,11 +164,15 @@ def _probe(
     predicted = fit.predict(asked)
     means = centroid.centroid(seen, train.labels, num_classes)
     k = min(neighbours, len(seen))
-    votes = _votes(knn.knn(seen, train.labels, num_classes, k=k).params, jnp.asarray(asked), k, num_classes)
+    votes = _votes(
+        knn.knn(seen, train.labels, num_classes, k=k).params, jnp.asarray(asked), k, num_classes
+    )
     found = _Found(
         predicted[:, :num_classes].argmax(axis=1),
         float(fit.penalty[0]),
-        _share(np.asarray(linear.apply(means.params, jnp.asarray(asked))).argmax(axis=1), test.labels),
+        _share(
+            np.asarray(linear.apply(means.params, jnp.asarray(asked))).argmax(axis=1), test.labels
+        ),
         _share(np.asarray(votes).argmax(axis=1), test.labels),
         probe.r_squared(predicted[:, num_classes:], test.factors),
     )

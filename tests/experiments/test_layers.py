@@ -1,0 +1,309 @@
+"""The probes of a run: of the right weights, the right numbers, the same bits after a kill."""
+
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from sklearn.linear_model import RidgeCV
+
+from catdog_jax import open_run
+from catdog_jax.analysis.probe import PENALTIES
+from catdog_jax.analysis.similarity import linear_cka
+from catdog_jax.data import load_dataset
+from catdog_jax.population import Plan, Program, member_keys, parse_vary
+from experiments import layers
+from experiments.shared import jobs as job_module
+from experiments.shared import launcher, layer_figures, layer_results
+from experiments.shared.layer_features import Reader, one_member, starting_params
+
+DATA = "procedural:num_train=96:num_valid=8:num_test=48"
+MODELS = "mlp:width=8:depth=2,cnn:widths=4-8"
+SMALL = (
+    f"--dataset={DATA}",
+    "--image_size=8",
+    f"--models={MODELS}",
+    "--num_members=2",
+    "--num_steps=12",
+    "--batch_size=16",
+    "--eval_every=6",
+    "--probe_features=100",
+    "--name=x",
+)
+
+
+def _launch(out_dir, *flags):
+    argv = ["layers", *SMALL, f"--out_dir={out_dir}", *flags]
+    return launcher.launch(argv, layers.__name__, layers.Config, layers.run)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For runs whose figures are not the question."""
+    monkeypatch.setattr(layers, "FIGURES", {})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A small run that was never stopped."""
+    out_dir = tmp_path_factory.mktemp("whole")
+    assert _launch(out_dir) == 0
+    return out_dir / "layers" / "x"
+
+
+@pytest.fixture(scope="module")
+def small_job():
+    """Return a function: flags of vary -> (config, job of the mlp)."""
+
+    def make(vary="init", entry="mlp:width=8:depth=2"):
+        config = layers.Config(dataset=DATA, image_size=8, num_members=3, batch_size=16, vary=vary)
+        dataset = load_dataset(DATA, image_size=8)
+        return config, job_module.make_jobs(config, dataset, (entry,))[0]
+
+    return make
+
+
+@pytest.mark.parametrize("vary", ["init", "order"])
+def test_the_starting_weights_are_those_of_the_engine(small_job, vary):
+    config, job = small_job(vary)
+    seeds, streams = job_module.seeds_of(config), parse_vary(config.vary)
+    keys = member_keys(seeds, 0, 3, streams)
+    plan = Plan("vmap", 3, 3, 1, 0, "direct", 0)
+    mesh = Mesh(jax.devices()[:1], ("member",))
+    learner = job_module.job_learner(config, job, plan)
+    program = Program(learner, keys, job.dataset.train.data, {}, plan, mesh)
+    if vary == "init":
+        wanted = program.init(keys).params
+    else:  # the engine gives every member the one start that all share
+        one = learner.init(keys).params
+        wanted = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), one)
+    for member, params in enumerate(starting_params(config, job.model, 3)):
+        jax.tree.map(np.testing.assert_array_equal, params, one_member(wanted, member))
+
+
+def test_a_reader_gives_every_layer_of_the_formula(small_job):
+    config, job = small_job(entry="cnn:widths=4-8")
+    (params,) = starting_params(config, job.model, 1)
+    reader = Reader(job, max_features=100)
+    inputs = job.dataset.test.inputs
+    normal = job_module.preprocess(job.dataset)(jnp.asarray(inputs))
+    wanted = job.model.features(params, normal)
+    assert [layer.name for layer in reader.layers] == [name for name, _ in wanted]
+    assert [layer.size for layer in reader.layers] == [x[0].size for _, x in wanted]
+    for n, (_, x) in enumerate(wanted):
+        flat = np.asarray(x).reshape(len(inputs), -1)
+        np.testing.assert_allclose(reader.whole(params, inputs)[n], flat, atol=1e-5)
+        mixed = reader.mixed(params, inputs)[n]
+        assert mixed.shape == (len(inputs), min(flat.shape[1], 100))
+        if flat.shape[1] <= 100:
+            np.testing.assert_allclose(mixed, flat, atol=1e-5)
+
+
+def test_the_last_features_by_ridge_and_the_networks_own_answer(whole):
+    run = open_run(whole)
+    data = run.data
+    # All 48 test examples are asked, so the head is exactly as right as the engine says.
+    np.testing.assert_allclose(
+        data["head_accuracy"].sel(when="after"), data["test_accuracy"][:, :, -1], atol=1e-6
+    )
+    dataset = load_dataset(DATA, image_size=8)
+    config = layers.Config(dataset=DATA, image_size=8, batch_size=16)
+    for m, entry in enumerate(MODELS.split(",")):
+        (job,) = job_module.make_jobs(config, dataset, (entry,))
+        prepare = job_module.preprocess(dataset)
+        last = int(data["num_layers"][m]) - 2
+        for i in range(2):
+            params = jax.tree.map(jnp.asarray, one_member(run.params[entry], i))
+            parts = [
+                job.model.features(params, prepare(jnp.asarray(split.inputs)))
+                for split in (dataset.train, dataset.test)
+            ]
+            seen, asked = (np.asarray(x[last][1], np.float64).reshape(len(x[0][1]), -1)
+                           for x in parts)  # fmt: skip
+            alphas = np.array(PENALTIES) * len(seen) * seen.var(axis=0).mean()
+            fit = RidgeCV(alphas).fit(seen, np.eye(2)[dataset.train.labels])
+            answers = fit.predict(asked).argmax(axis=1)
+            place = {"model": entry, "when": "after", "member": i}
+            found = data.sel(place).isel(layer=last)
+            assert float(found["probe_accuracy"]) == np.mean(answers == dataset.test.labels)
+            own = np.asarray(parts[1][-1][1]).argmax(axis=1)
+            assert float(found["head_agreement"]) == np.mean(answers == own)
+            muzzle = RidgeCV(alphas).fit(seen, dataset.train.factors["muzzle_length"])
+            wanted = muzzle.score(asked, dataset.test.factors["muzzle_length"])
+            got = float(found["factor_r2"].sel(factor="muzzle_length"))
+            assert got == pytest.approx(wanted, abs=1e-5)
+
+
+def test_results_hold_every_layer_before_and_after(whole):
+    data = open_run(whole).data
+    assert data["when"].values.tolist() == ["before", "after"]
+    names = [[str(x) for x in row] for row in data["layer_name"].values]
+    assert names[0] == ["input", "hidden1", "hidden2", "logits", ""]
+    assert names[1] == ["input", "stage1", "stage2", "average", "logits"]
+    assert data["layer_size"].values.tolist() == [[192, 8, 8, 2, 0], [192, 64, 32, 8, 2]]
+    for name in ("probe_accuracy", "head_agreement", "centroid_accuracy", "neighbour_accuracy"):
+        values = data[name].values
+        assert np.isfinite(values[1]).all()
+        assert np.isfinite(values[0, ..., :4]).all()
+        assert np.isnan(values[0, ..., 4]).all()
+        # Nothing has been learned of the pictures themselves, by anyone.
+        pixels = values[..., 0]
+        assert name == "head_agreement" or (pixels == pixels[0, 0, 0]).all()
+        assert not np.array_equal(values[:, 0, :, 1], values[:, 1, :, 1])
+    assert {"light_angle (cos)", "light_angle (sin)", "tilt"} <= set(data["factor"].values)
+    assert not {"light_angle", "pattern"} & set(data["factor"].values)
+    # Two folds of one layer: of itself it is the same layer, at any time and in any network.
+    cka = data["cka"].values
+    assert cka.shape == (2, 2, 2, 5, 2, 2, 5)
+    np.testing.assert_allclose(cka[:, :, :, 0, :, :, 0], 1.0, atol=1e-5)
+    np.testing.assert_allclose(cka, np.moveaxis(cka, (4, 5, 6), (1, 2, 3)), atol=1e-6)
+    assert abs(cka[0, 1, 0, 1, 1, 1, 1]) < 0.999
+
+
+def test_alignment_is_that_of_the_whole_layers(whole):
+    run = open_run(whole)
+    dataset = load_dataset(DATA, image_size=8)
+    config = layers.Config(dataset=DATA, image_size=8, batch_size=16)
+    (job,) = job_module.make_jobs(config, dataset, ("cnn:widths=4-8",))
+    reader = Reader(job, 8)
+    trained = reader.whole(one_member(run.params[job.label], 1), dataset.test.inputs)
+    start = reader.whole(next(starting_params(config, job.model, 2)), dataset.test.inputs)
+    found = run.data["cka"].values[1, 1, 1, 2, 0, 0, 1]
+    assert found == pytest.approx(linear_cka(trained[2], start[1], debiased=True), abs=1e-5)
+    maps = layer_figures.alignment_maps(run.data["cka"].values)
+    cka = run.data["cka"].values
+    wanted = (cka[0, 1, 0, 1, 1, 1, 2] + cka[0, 1, 1, 1, 1, 0, 2]) / 2
+    assert maps["two networks, trained"][0, 1, 2] == pytest.approx(wanted)
+    wanted = (cka[1, 0, 0, 3, 1, 0, 2] + cka[1, 0, 1, 3, 1, 1, 2]) / 2
+    assert maps["one network, start (down) and trained (across)"][1, 3, 2] == pytest.approx(wanted)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def test_a_run_killed_while_it_probes_ends_with_the_same_bits(
+    tmp_path, whole, no_figures, monkeypatch
+):
+    calls = []
+
+    def kill(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise Killed
+        return real(*arguments)
+
+    real = layer_results._keep
+    monkeypatch.setattr(layer_results, "_keep", kill)
+    with pytest.raises(Killed):
+        _launch(tmp_path)
+    assert not (tmp_path / "layers" / "x" / "results.nc").exists()
+    assert _launch(tmp_path) == 0
+    found = (tmp_path / "layers" / "x" / "results.nc").read_bytes()
+    assert found == (whole / "results.nc").read_bytes()
+
+
+def test_more_members_change_none_of_the_others(tmp_path, whole, no_figures):
+    assert _launch(tmp_path, "--num_members=1") == 0
+    assert np.isnan(layer_figures.alignment_maps(
+        open_run(tmp_path / "layers" / "x").data["cka"].values
+    )["two networks, trained"]).all()  # fmt: skip
+    assert _launch(tmp_path) == 0
+    assert (tmp_path / "layers" / "x" / "results.nc").read_bytes() == (
+        whole / "results.nc"
+    ).read_bytes()
+
+
+def test_it_ends_with_figures_and_a_table(whole, capsys):
+    assert {path.name for path in (whole / "figures").iterdir()} == {
+        f"{name}.png" for name in layers.FIGURES
+    }
+    capsys.readouterr()
+    assert _launch(whole.parents[1]) == 0
+    said = capsys.readouterr().out
+    data = open_run(whole).data
+    for entry in data["model"].values:
+        (row,) = (line for line in said.splitlines() if line.startswith(str(entry)))
+        last = int(data["num_layers"].sel(model=entry)) - 2
+        found = data["probe_accuracy"].sel(model=entry, when="after").isel(layer=last)
+        assert f"{float(found.median()):.3f}" == row.split()[3]
+    assert str(whole) in said
+
+
+MINE = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+from catdog_jax.types import Dataset, Split
+
+
+def load(*, image_size: int = 0):
+    '''Three colours, unequally many, nothing known but the class.'''
+    labels = np.minimum(np.arange(60) % 5, 2).astype(np.int32)
+    images = np.random.default_rng(0).integers(0, 90, (60, 8, 8, 3))
+    images[np.arange(60), ..., labels] += 100
+    part = Split(images.astype(np.uint8), labels, tuple(map(str, range(60))))
+    return Dataset("colours", part, part, part, ("red", "green", "blue"), {"fingerprint": "1"})
+
+
+def fragile(input_shape, num_classes):
+    '''Names no layers; every second start is lost at once.'''
+    size = int(np.prod(input_shape))
+
+    def init(key):
+        lost = jax.random.uniform(jax.random.fold_in(key, 1)) < 0.5
+        w = 0.01 * jax.random.normal(key, (size, num_classes))
+        return {"w": jnp.where(lost, jnp.nan, w)}
+
+    return init, lambda params, x: x.reshape(len(x), -1) @ params["w"]
+"""
+
+
+def test_three_classes_without_factors_and_a_model_that_loses_members(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "mine_layers.py").write_text(textwrap.dedent(MINE))
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ("--dataset=mine_layers.load", "--image_size=0", "--num_members=6")
+    assert _launch(tmp_path, *flags, "--models=mine_layers.fragile", "--probe_examples=40") == 0
+    folder = tmp_path / "layers" / "x"
+    data = open_run(folder).data
+    lost = data["frozen_step"].values[0] >= 0
+    assert 0 < lost.sum() < 6
+    assert data["layer_name"].values.tolist() == [["input", "logits"]]
+    assert data.sizes["factor"] == 0
+    after = data["probe_accuracy"].sel(when="after").values[0]
+    assert np.isnan(after[lost]).all()
+    assert (after[~lost, 0] == 1.0).all()  # a colour is a linear function of the pixels
+    assert data.attrs["probe_train_examples"] == 40
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert drawn == {f"{name}.png" for name in layers.FIGURES if name != "factors_by_layer"}
+    assert "R²" not in capsys.readouterr().out
+
+
+def test_a_class_is_never_left_out_of_the_probes():
+    dataset = load_dataset(DATA, image_size=8)
+    part = layer_results._part(dataset.train, 2, ["tilt", "light_angle (sin)"], 3)
+    assert set(part.labels) == {0, 1}
+    assert len(part.labels) in (3, 4)
+    np.testing.assert_array_equal(part.classes.argmax(axis=1), part.labels)
+    all_of_it = layer_results._part(dataset.train, 2, ["light_angle (sin)"], 10**6)
+    assert len(all_of_it.labels) == 96
+    np.testing.assert_allclose(
+        np.sort(all_of_it.factors[:, 0]),
+        np.sort(np.sin(dataset.train.factors["light_angle"])),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    "flag", ["--probe_examples=2", "--probe_features=0", "--neighbours=0", "--models=mpl"]
+)
+def test_wrong_input_is_one_line_and_touches_nothing(tmp_path, flag, capsys):
+    assert _launch(tmp_path / "runs", flag) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
