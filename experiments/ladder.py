@@ -19,9 +19,10 @@ the logistic regression) as a program with its numbers typed in, which needs num
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import xarray as xr
 from matplotlib.figure import Figure
 
 from catdog_jax.store import Run, RunFolder
@@ -31,7 +32,8 @@ from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig, setting
 from experiments.shared.ladder_program import check_program, save_program
 from experiments.shared.progress import Progress
-from experiments.shared.training import fill_folder, prepare
+from experiments.shared.results import Trained
+from experiments.shared.training import fill_folder, is_finished, prepare
 
 ESTIMATORS = "centroid,diagonal_centroid,lda,ridge,qda,knn:k=1,knn:k=15,knn:k=25,logistic"
 POLYNOMIALS = "polynomial:degree=1,polynomial:degree=2,polynomial:degree=3"
@@ -100,14 +102,13 @@ def run(config: Config) -> Run:
         check_program(config.write_program, config.program_model, rules, jobs)
     facts = job_module.recipe_facts(config, dataset, jobs)
     facts |= {"rules": ",".join(r.name for r in rules), "stretch": _stretch(config, dataset)}
+    # Before the folder is made: only now is an estimator's setting seen to be out of range.
+    done = is_finished(config, "ladder", facts, "ladder")
+    fitted = [] if done else _estimated(estimators, dataset)
 
-    def finish(folder: RunFolder, trained: list) -> ladder_results.xr.Dataset:
+    def finish(folder: RunFolder, trained: list[Trained]) -> xr.Dataset:
         spent = folder.manifest.get("timings", {})
-        built = list(rules)
-        with Progress("computing in one step", len(estimators), "rungs") as progress:
-            for index, entry in enumerate(estimators):
-                progress.to(index, entry)
-                built.append(rungs.estimated(entry, dataset))
+        built = [*rules, *(fitted or _estimated(estimators, dataset))]
         for job, members in zip(jobs, trained, strict=True):
             reduced = pca if job.dataset.kind == "vectors" else None
             seconds = spent.get(job.label, {}).get("seconds", float("nan"))
@@ -141,6 +142,16 @@ def _rules(config: Config, dataset: Dataset) -> list[rungs.Rung]:
     order = ("constant", "template", "photo_rule", "drawn_rule", "generating_rule")
     known = [rung for rung in built.values() if rung is not None]
     return sorted(known, key=lambda r: order.index(r.name) if r.name in order else len(order))
+
+
+def _estimated(entries: Sequence[str], dataset: Dataset) -> list[rungs.Rung]:
+    """Compute the rungs that take one step."""
+    built = []
+    with Progress("computing in one step", len(entries), "rungs") as progress:
+        for index, entry in enumerate(entries):
+            progress.to(index, entry)
+            built.append(rungs.estimated(entry, dataset))
+    return built
 
 
 def _jobs(config: Config, dataset: Dataset) -> tuple[rungs.PCA | None, list[job_module.Job]]:

@@ -11,6 +11,11 @@ from catdog_jax.store import Run
 from experiments.shared.figures import chance, command, source
 
 SHOWN = 5  # linear rungs beside the average animals
+REMARKS = {
+    "generating_rule": "generating_rule is the ceiling: it is told how each picture was drawn, and "
+    "does not look at pixels.",
+    "drawn_rule": "Whoever wrote drawn_rule knew the drawing program.",
+}
 
 
 def ladder(run: Run) -> Figure:
@@ -29,7 +34,7 @@ def ladder(run: Run) -> Figure:
         np.array([seconds.get(name, math.nan) for name in names]),
         chance=chance(run),
         command=command(run),
-        note=source(run),
+        note=" ".join([*(REMARKS[name] for name in names if name in REMARKS), source(run)]),
     )
 
 

@@ -60,7 +60,8 @@ class Progress:
             since, begin = self._start
             if done > since:
                 rate = (done - since) / max(now - begin, 1e-9)
-                words += [f"{rate:,.1f} a second", f"{duration((self._total - done) / rate)} left"]
+                pace = f"{rate:,.1f} a second" if rate >= 0.1 else f"{duration(1 / rate)} each"
+                words += [pace, f"{duration((self._total - done) / rate)} left"]
             print(", ".join([*words, *([note] if note else [])]), file=sys.stderr, flush=True)
 
 

@@ -117,8 +117,7 @@ def fill_folder(
     vary = parse_vary(config.vary)
     plans = [job_module.job_plan(config, job, config.strategy, config.wave) for job in jobs]
     check_disk(config, jobs)
-    stem = f"{parse_entry(config.dataset)[0]}-{stem}"
-    name = config.name or run_name(stem, dict(facts), ignore=tuple(growable))
+    name = _name(config, facts, stem, growable)
     with RunFolder.open(
         config.out_dir, experiment, name, facts, growable=growable, fresh=config.fresh
     ) as folder:
@@ -141,6 +140,25 @@ def fill_folder(
         ]
         folder.write_results(finish(folder, trained))
         return open_run(folder.path), folder.path
+
+
+def is_finished(config: TrainConfig, experiment: str, facts: Mapping[str, Any], stem: str) -> bool:
+    """Tell whether `fill_folder` with these arguments would find its work done.
+
+    An answer of False may be wrong (a folder that cannot be read): then work is done twice.
+    """
+    if config.fresh:
+        return False
+    try:
+        open_run(Path(config.out_dir) / experiment / _name(config, facts, stem, ()))
+    except InputError:
+        return False
+    return True
+
+
+def _name(config: TrainConfig, facts: Mapping[str, Any], stem: str, growable: Sequence[str]) -> str:
+    stem = f"{parse_entry(config.dataset)[0]}-{stem}"
+    return config.name or run_name(stem, dict(facts), ignore=tuple(growable))
 
 
 def read_dataset(config: TrainConfig) -> Dataset:
