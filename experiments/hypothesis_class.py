@@ -6,8 +6,10 @@ the weights, and none leaves its family: a line never bends. Too low a degree er
 points there are; too high a one errs where there are few. A small network's starts do not meet.
 
 Cats and dogs: networks of several widths, depths and numbers of training pictures, each trained
-from the same starts on several training sets. Expected: bias falls with width, and what is left is
-variance: between training sets more than between starts, and less the more pictures there are.
+from the same starts on several training sets. Expected: bias falls with width, and so does the
+variance between starts; the variance between training sets falls with the number of pictures. The
+bare command finds all three, and that the variance between training sets grows with width: these
+networks are all past the width that fits every training picture, or stopped short of it.
 
   python -m experiments.hypothesis_class
   python -m experiments.hypothesis_class --dataset=cifar10 --data_dir=DIR --widths=2,8,32,128,512
@@ -21,6 +23,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import xarray as xr
 from matplotlib.figure import Figure
@@ -82,10 +85,10 @@ def run(config: Config) -> Run:
     grid = training_sets.networks(widths, depths, sizes, middle)
     most = max(network.size for network in grid)
     rows = training_sets.draw_rows(num_examples, config.num_sets, most, config.data_seed)
-    config = replace(config, augment=config.augment or "none", set_size=set_size)
+    settled = replace(config, augment=config.augment or "none", set_size=set_size)
     vectors = training_sets.as_vectors(dataset)
-    jobs = training_sets.make_jobs(config, vectors, grid, rows)
-    facts = job_module.recipe_facts(config, dataset, jobs)
+    jobs = training_sets.make_jobs(settled, vectors, grid, rows)
+    facts = job_module.recipe_facts(settled, dataset, jobs)
 
     def finish(folder: RunFolder, trained: list[Trained]) -> xr.Dataset:
         begin = time.monotonic()
@@ -113,7 +116,23 @@ def run(config: Config) -> Run:
     figures.draw(finished, path, FIGURES)
     print(results.tables(finished.data))
     print(f"results, weights and figures: {path}")
+    refuse_all_lost(finished, path)
     return finished
+
+
+def refuse_all_lost(run: Run, path: Path) -> None:
+    """Raise where a network has no start left that came through on every training set.
+
+    Raises:
+      RuntimeError: as above.
+    """
+    steps = run.data["frozen_step"]
+    for network in steps["network"].values:
+        if (steps.sel(network=network) >= 0).any("training_set").all():
+            raise RuntimeError(
+                f"all starts of {network} were lost on a training set (a loss that was not "
+                f"finite); lower --learning_rate; what there is: {path}"
+            )
 
 
 def curve_settings(config: Config) -> curve_fits.Settings:

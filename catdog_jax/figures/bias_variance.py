@@ -101,6 +101,12 @@ def bias_variance(
     return style.finish(figure, title, caption, command, handles)
 
 
+def _mean(values: Float[np.ndarray, " M"]) -> float:
+    """Average what is a number."""
+    found = values[np.isfinite(values)]
+    return float(found.mean()) if found.size else float("nan")
+
+
 def _accuracies(axes: Axes, sweep: Sweep) -> None:
     """Mark train and test accuracy of every member, and their means."""
     style.tidy(axes)
@@ -108,6 +114,6 @@ def _accuracies(axes: Axes, sweep: Sweep) -> None:
         x = np.repeat(sweep.x, values.shape[1])
         axes.plot(x, values.ravel(), "_", color=hue, markersize=6, alpha=0.35, markeredgewidth=0.8)
         axes.plot(
-            sweep.x, np.nanmean(values, axis=1), "_-", color=hue, markersize=11,
+            sweep.x, [_mean(row) for row in values], "_-", color=hue, markersize=11,
             markeredgewidth=2.2, linewidth=0.9,
         )  # fmt: skip
