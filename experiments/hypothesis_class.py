@@ -6,10 +6,9 @@ the weights, and none leaves its family: a line never bends. Too low a degree er
 points there are; too high a one errs where there are few. A small network's starts do not meet.
 
 Cats and dogs: networks of several widths, depths and numbers of training pictures, each trained
-from the same starts on several training sets. Expected: bias falls with width, and so does the
-variance between starts; the variance between training sets falls with the number of pictures. The
-bare command finds all three, and that the variance between training sets grows with width: these
-networks are all past the width that fits every training picture, or stopped short of it.
+from the same starts on several training sets. Expected: bias falls with width; the variance between
+starts falls, too, beyond the width that fits every training picture, and is largest about there;
+the variance between training sets grows with width and falls with the number of pictures.
 
   python -m experiments.hypothesis_class
   python -m experiments.hypothesis_class --dataset=cifar10 --data_dir=DIR --widths=2,8,32,128,512
