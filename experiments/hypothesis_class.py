@@ -6,9 +6,10 @@ the weights, and none leaves its family: a line never bends. Too low a degree er
 points there are; too high a one errs where there are few. A small network's starts do not meet.
 
 Cats and dogs: networks of several widths, depths and numbers of training pictures, each trained
-from the same starts on several training sets. Expected: bias falls with width; the variance between
-starts falls, too, beyond the width that fits every training picture, and is largest about there;
-the variance between training sets grows with width and falls with the number of pictures.
+from the same starts on several training sets. Expected, after Neal et al. 2018: bias and variance
+both fall with width. Found on the drawn pictures: bias falls; the variance between starts falls
+beyond the width that fits every training picture; the variance between training sets grows with
+width, and falls with the number of pictures.
 
   python -m experiments.hypothesis_class
   python -m experiments.hypothesis_class --dataset=cifar10 --data_dir=DIR --widths=2,8,32,128,512
