@@ -7,7 +7,8 @@ pictures, from many starts; then it is read off their layers what every word has
 the first two stay at exactly one half; a convolution that sees three words at a time solves the
 sentences where those tell enough, and guesses where both animals have a modifier; one that sees
 five, and attention, solve nearly all. The words for cats come to lie together, and those for dogs,
-from every start. Who ran is not in a word's own vector, and can be read off it after attention.
+from every start. Who ran is not in a word's own vector, and can be read off any word after
+attention.
 
   python -m experiments.words
   python -m experiments.words --models=word_conv:window=2,word_conv:window=4 --num_members=4

@@ -48,7 +48,7 @@ def probes(
         names.append((row, layer))
         heights.append(row)
         row += 1
-    figure = Figure(figsize=(9.0, 0.7 + ROW * row), layout="constrained")
+    figure = Figure(figsize=(10.0, 0.7 + ROW * row), layout="constrained")
     panels = figure.subplots(1, len(questions), sharey=True, squeeze=False)[0]
     for p, ax in enumerate(panels):
         style.tidy(ax)
@@ -83,7 +83,8 @@ def probes(
         "sentences and judged on words of test sentences. Word class: of every word. Class of "
         "unseen words: the same for words that the probe has not met, in classes of four words or "
         "more. Number: singular or plural, of nouns and of what agrees with them. Role: whether an "
-        "animal runs after the other or is run after. "
+        "animal runs after the other or is run after, read off that animal's word. Answer: whether "
+        "it is the cat or the dog that runs, read off the same words. "
     )
     handles = [
         Line2D([], [], ls="", marker="o", color="white", markeredgecolor=style.GREY,

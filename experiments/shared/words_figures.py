@@ -132,7 +132,8 @@ def tables(data: xr.Dataset) -> str:
         for model in data["embedded"].values:
             same = data["same_animal"].sel(embedded=model).mean("member").values
             shared = [_overlap(data, model, when) for when in data["when"].values]
-            rows.append([str(model), *(f"{a:.3f} → {b:.3f}" for a, b in (same, shared))])
+            cells = (f"{a:.3f} → {b:.3f}" for a, b in (same, shared))
+            rows.append([str(model), *(cell.replace("nan → nan", "–") for cell in cells)])
         others = data.sizes["word"] - 1
         chances = ((len(GROUPS["cats"]) - 1) / others, data.sizes["rank"] / others)
         rows.append(["(by chance)", *(f"{x:.3f}" for x in chances)])

@@ -19,7 +19,7 @@ from experiments.shared.results import Trained, described
 
 NEIGHBOURS = 3
 FOLDS = 4  # parts of the words of a class that are left out in turn
-PROBES = ("word class", "class of unseen words", "number", "role")
+PROBES = ("word class", "class of unseen words", "number", "role", "answer")
 WHEN = ("start", "trained")
 WORDS = grammar.VOCABULARY[1:]
 
@@ -69,7 +69,7 @@ def word_results(
 def _by_kind(test: Split, trained: Sequence[Trained]) -> xr.Dataset:
     """Accuracy for each construction, and for each number of modified noun phrases."""
     logits = np.stack([found.arrays["test_logits"] for found in trained])
-    right = (logits.argmax(-1) == test.labels).astype(np.float64)
+    right = np.where(np.isfinite(logits).all(-1), logits.argmax(-1) == test.labels, np.nan)
     kinds = {"construction": len(grammar.CONSTRUCTIONS), "modifiers": 3}
     variables: dict[str, Any] = {}
     for name, count in kinds.items():
@@ -244,6 +244,7 @@ def _questions(
                 (np.where(_FOLD_OF[tokens] >= 0, found.word_class, 0), _FOLD_OF[tokens]),
                 (found.number, everywhere),
                 (found.role, everywhere),
+                (np.where(found.role > 0, 1 + found.chaser[:, None], 0), everywhere),
             ]
         )
     return list(zip(*both, strict=True))

@@ -52,7 +52,7 @@ def test_the_results_hold_what_was_learned(finished):
     assert data["layer_name"].values.tolist() == ["embedding", "embedding", "conv1"]
     assert data["layer_model"].values.tolist() == [ENTRIES[1], ENTRIES[2], ENTRIES[2]]
     assert data["probe_accuracy"].dims == ("layer", "probed", "when", "probe")
-    assert data["probe_accuracy"].shape == (3, 2, 2, 4)
+    assert data["probe_accuracy"].shape == (3, 2, 2, 5)
     assert data["embedding"].dims == ("embedded", "when", "member", "word", "number")
     assert data.sizes["number"] == 32
     for name, values in data.variables.items():
@@ -132,6 +132,19 @@ def test_a_model_without_vectors_leaves_their_figures_out(tmp_path, capsys, monk
     assert "probed" not in capsys.readouterr().out
 
 
+def test_lost_members_are_left_out_of_every_figure(tmp_path, capsys):
+    flags = [flag for flag in SMALL if not flag.startswith(("--models", "--num_steps"))]
+    flags += ["--models=word_conv:width=8", "--num_steps=3", "--optimizer=sgd"]
+    assert launch(words, tmp_path, *flags, "--learning_rate=1e30") == 1
+    assert "all 2 members of word_conv:width=8 were lost" in capsys.readouterr().err
+    (folder,) = (tmp_path / "words").iterdir()
+    drawn = {path.stem for path in (folder / "figures").iterdir()}
+    assert drawn == set(words.FIGURES) - {"embeddings", "neighbours"}
+    data = open_run(folder).data
+    for name in ("probe_accuracy", "accuracy_by_construction"):
+        assert np.isnan(data[name].values).all()
+
+
 def test_the_main_experiment_trains_on_words_too(tmp_path, capsys):
     flags = [flag for flag in SMALL if "probe" not in flag]
     assert launch(init_convergence, tmp_path, *flags) == 0
@@ -171,12 +184,16 @@ def test_wrong_input_is_one_line_and_touches_nothing(module, flags, message, tmp
 def test_a_probe_reads_what_is_there_and_nothing_else():
     train, test = (load_dataset(DATASET).train.inputs, load_dataset(DATASET).test.inputs)
     one_hot = np.eye(len(grammar.VOCABULARY), dtype=np.float32)
-    word_class, unseen, _, role = words_results.probe_layer(
+    word_class, unseen, _, role, answer = words_results.probe_layer(
         one_hot[train], one_hot[test], train, test
     )
     baseline = words_results.baselines(train, test)
     assert word_class == 1.0  # a word has one class
     assert abs(unseen - baseline[1]) < 0.02  # and says nothing of another word's
-    assert role == baseline[3] == 0.5  # mirrored sentences: each animal in both roles
+    assert (
+        role == answer == baseline[3] == baseline[4] == 0.5
+    )  # mirrored sentences: each animal in both roles
     told = [np.eye(3, dtype=np.float32)[words_results.annotate(x).role] for x in (train, test)]
-    assert words_results.probe_layer(*told, train, test)[3] == 1.0
+    told_role, told_answer = words_results.probe_layer(*told, train, test)[3:]
+    assert told_role == 1.0
+    assert told_answer == 0.5  # a role says who ran only together with the animal
