@@ -20,7 +20,6 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -94,7 +93,7 @@ def run(config: Config) -> Run:
             use_compilation_cache()
             shown = dataclasses.replace(config, run=f"runs/{facts['run']}")
             folder.update_manifest(
-                command=command_line(cast(Any, shown), "attribution"),
+                command=command_line(shown, "attribution"),
                 source={"run": facts["run"], "command": figures.command(source)},
                 inputs=source.manifest["inputs"],
             )

@@ -56,7 +56,7 @@ class Config(TrainConfig):
         "ones on the embedded pictures",
     )
     probe_examples: int = setting(
-        4000, "training examples that probes are fitted on, and test examples, at most", low=3
+        10000, "training examples that probes are fitted on, and test examples, at most", low=3
     )
     probe_features: int = setting(
         512,

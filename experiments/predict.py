@@ -57,8 +57,11 @@ def run(config: Config) -> None:
         raise InputError("no picture given; name one or more files after the flags")
     finished = open_run(config.run)
     inputs = finished.manifest["inputs"]
-    if len(inputs["shape"]) != 3:
-        raise InputError(f"run {config.run!r} was trained on no pictures; give one that was")
+    if len(inputs["shape"]) != 3 or "model" not in finished.data.dims:
+        raise InputError(
+            f"--run={config.run}: no members trained on pictures in it; give a run folder of "
+            "init_convergence or layers"
+        )
     size = inputs["shape"][0]
     images = np.stack([read_picture(path, size) for path in config.pictures])
     names = inputs["class_names"]

@@ -177,7 +177,7 @@ def check_disk(config: TrainConfig, jobs: Sequence[Job]) -> None:
         )
 
 
-def command_line(config: TrainConfig, experiment: str) -> str:
+def command_line(config: Any, experiment: str) -> str:
     """Write the command that makes the run: every setting that is not a default.
 
     Where things lie on this machine is left out, but for a mark that a folder is needed.

@@ -39,7 +39,7 @@ class TrainConfig:
     dataset: str = setting(
         "procedural",
         "procedural (embedded; procedural:difficulty=0.2 draws easier ones, 0 to 1), folder, "
-        "cats_vs_dogs, cifar10, oxford_iiit_pet, any image set of TFDS, or "
+        "cats_vs_dogs, cifar10, oxford_iiit_pet, any image set of TFDS, words (sentences), or "
         "package.module.function of your own",
     )
     data_dir: str | None = setting(
@@ -51,8 +51,9 @@ class TrainConfig:
     )
     models: str = setting(
         "",
-        "list of linear, mlp, cnn, resnet, each with settings if wanted "
-        "(mlp:width=256:depth=3,cnn:widths=32-64-128), or package.module.builder of your own; "
+        "list of linear, mlp, cnn, resnet (of words: bag_of_words, word_average, word_conv, "
+        "word_attention), each with settings if wanted (mlp:width=256:depth=3,"
+        "cnn:widths=32-64-128), or package.module.builder of your own; "
         "empty: the data set's default",
     )
     num_members: int = setting(32, "random starts of each model", low=1)

@@ -14,6 +14,7 @@ from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job, preprocess, seeds_of
 
 EXAMPLES_AT_ONCE = 250
+LAST_FEATURES = 2048  # of what a head reads, before it is mixed down
 
 
 class Layer(NamedTuple):
@@ -46,12 +47,19 @@ class Reader:
             *layers, logits = raw(params, inputs)
             return [*(reduced(layer, max_features) for layer in layers), logits]
 
-        self._raw, self._mixed = jax.jit(raw), jax.jit(mixed)
+        def last(params: Params, inputs: Any) -> Any:
+            return [reduced(raw(params, inputs)[-2], LAST_FEATURES)]
+
+        self._raw, self._mixed, self._last = jax.jit(raw), jax.jit(mixed), jax.jit(last)
         self.layers = _layers(job)
 
     def mixed(self, params: Params, inputs: np.ndarray) -> list[np.ndarray]:
         """Give every layer of one member as [N, at most max_features] float32."""
         return _in_parts(self._mixed, params, inputs)
+
+    def last(self, params: Params, inputs: np.ndarray) -> np.ndarray:
+        """Give what the head of one member reads, [N, at most LAST_FEATURES] float32."""
+        return _in_parts(self._last, params, inputs)[0]
 
     def whole(self, params: Params, inputs: np.ndarray) -> list[np.ndarray]:
         """Give every layer of one member as [N, its size] float32."""

@@ -33,6 +33,7 @@ def class_by_layer(run: Run) -> Figure:
     return layers.class_by_layer(
         data["probe_accuracy"].values,
         data["head_accuracy"].values,
+        data["ridge_accuracy"].values,
         _layers(data),
         models(run),
         chance=chance(run),
@@ -135,7 +136,7 @@ def table(data: xr.Dataset) -> str:
     Args:
       data: of `results.nc`.
     """
-    head = ["model", "pixels", "last, start", "last, trained", "own answer", "same answer"]
+    head = ["model", "pixels", "ridge, start", "ridge, trained", "own answer", "same answer"]
     head += ["centroid", f"{data.attrs['neighbours']}-NN"]
     shown = [f for f in ("ear_hang", "muzzle_length", "head_x", "tilt") if f in data["factor"]]
     head += [f"{name} R²" for name in shown]
@@ -146,10 +147,10 @@ def table(data: xr.Dataset) -> str:
         before, after = one.sel(when="before"), one.sel(when="after")
         cells = [
             before["probe_accuracy"][:, 0],
-            before["probe_accuracy"][:, last],
-            after["probe_accuracy"][:, last],
+            before["ridge_accuracy"],
+            after["ridge_accuracy"],
             after["head_accuracy"],
-            after["head_agreement"][:, last],
+            after["ridge_agreement"],
             after["centroid_accuracy"][:, last],
             after["neighbour_accuracy"][:, last],
         ]
@@ -162,9 +163,10 @@ def table(data: xr.Dataset) -> str:
     return "\n".join(
         [
             *aligned(rows),
-            f"medians of {data.sizes['member']} members. pixels, last: test accuracy of ridge "
-            "regression on the input and on the last features; own answer: of the trained "
-            "network; same answer: share of test examples on which it and the regression agree",
+            f"medians of {data.sizes['member']} members. pixels, ridge: test accuracy of ridge "
+            "regression on the input and, in the head's place, on the last features; own answer: "
+            "of the trained network; same answer: share of test examples on which the two agree; "
+            "centroid, NN: on the last features",
             *(["R²: of the factor read off the pixels → off the last features"] if shown else []),
         ]
     )

@@ -11,7 +11,7 @@ import xarray as xr
 from catdog_jax.analysis import probe, similarity
 from catdog_jax.estimators import centroid, knn
 from catdog_jax.models import linear
-from catdog_jax.types import Dataset, Split
+from catdog_jax.types import Dataset, Params, Split
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
 from experiments.shared.layer_features import Layer, Reader, one_member, starting_params
@@ -19,6 +19,7 @@ from experiments.shared.progress import Progress
 from experiments.shared.results import Trained, described
 
 WHEN = ("before", "after")
+PER_NETWORK = ("head_accuracy", "ridge_accuracy", "ridge_agreement")
 CKA_EXAMPLES = 500  # similarities of all pairs of these
 CKA_MEMBERS = 4  # members compared with one another, at most
 CIRCULAR = {"light_angle": 2 * np.pi, "background_hue": 1.0}  # their ends meet: no straight line
@@ -76,7 +77,7 @@ def probe_layers(
     num_members = len(trained[0].arrays["frozen_step"])
     depth = max(len(reader.layers) for reader in readers)
     columns = _empty(len(jobs), num_members, depth, len(names))
-    inputs: dict[tuple[int, ...], _Found] = {}  # the pictures themselves are the same for all
+    inputs: dict[Any, Any] = {}  # what was read off the pictures themselves: the same for all
 
     with Progress("probing", 2 * len(jobs) * num_members, "networks") as progress:
         for m, (job, members, reader) in enumerate(zip(jobs, trained, readers, strict=True)):
@@ -98,7 +99,9 @@ def probe_layers(
                         found.append(
                             _probe(layer, seen[n], asked[n], train, test, neighbours, inputs)
                         )
-                    _keep(columns, (m, w, i), found, asked[-1].argmax(axis=1), test.labels)
+                    head = asked[-1].argmax(axis=1)
+                    ridge = _ridge(reader, params, seen[-2], found[-2], train, test, inputs)
+                    _keep(columns, (m, w, i), found, head, ridge, test.labels)
                     if i < CKA_MEMBERS:
                         whole = reader.whole(params, test.inputs[:CKA_EXAMPLES])
                         grams[w, i] = [similarity.centred_gram(x, debiased=True) for x in whole]
@@ -149,7 +152,7 @@ def _probe(
     train: _Part,
     test: _Part,
     neighbours: int,
-    inputs: dict[tuple[int, ...], _Found],
+    inputs: dict[Any, Any],
 ) -> _Found:
     """Read class and factors off one layer: fitted on `seen`, the training examples in it."""
     key = seen.shape
@@ -181,6 +184,32 @@ def _probe(
     return found
 
 
+def _ridge(
+    reader: Reader,
+    params: Params,
+    mixed: np.ndarray,
+    found: _Found,
+    train: _Part,
+    test: _Part,
+    inputs: dict[Any, Any],
+) -> np.ndarray:
+    """Answer in the head's place: by ridge regression on all that it reads, not mixed down."""
+    name, size = reader.layers[-2]
+    if mixed.shape[1] == size or (found.answers < 0).any():
+        return found.answers
+    if name == "input" and name in inputs:
+        return inputs[name]
+    fit = probe.fit_probe(
+        reader.last(params, train.inputs),
+        train.classes,
+        groups=np.zeros(train.classes.shape[1], int),
+    )
+    answers = fit.predict(reader.last(params, test.inputs)).argmax(axis=1)
+    if name == "input":
+        inputs[name] = answers
+    return answers
+
+
 _votes = jax.jit(knn.apply, static_argnums=(2, 3))
 
 
@@ -196,7 +225,7 @@ def _empty(num_models: int, num_members: int, depth: int, num_factors: int) -> d
     return {
         **{name: np.full(shape, np.nan) for name in names},
         "factor_r2": np.full((*shape, num_factors), np.nan),
-        "head_accuracy": np.full(shape[:-1], np.nan),
+        **{name: np.full(shape[:-1], np.nan) for name in PER_NETWORK},
         "cka": np.full((num_models, *pairs, *pairs), np.nan, np.float32),
     }
 
@@ -206,9 +235,12 @@ def _keep(
     place: tuple[int, int, int],
     found: Sequence[_Found],
     head: np.ndarray,
+    ridge: np.ndarray,
     labels: np.ndarray,
 ) -> None:
     columns["head_accuracy"][place] = _share(head, labels)
+    columns["ridge_accuracy"][place] = _share(ridge, labels)
+    columns["ridge_agreement"][place] = _share(ridge, head)
     for n, layer in enumerate(found):
         columns["probe_accuracy"][place][n] = _share(layer.answers, labels)
         columns["probe_penalty"][place][n] = layer.penalty
@@ -242,7 +274,7 @@ def _laid_out(
     dims = {
         **dict.fromkeys(columns, per_layer),
         "factor_r2": (*per_layer, "factor"),
-        "head_accuracy": per_layer[:-1],
+        **dict.fromkeys(PER_NETWORK, per_layer[:-1]),
         "cka": (
             *("model", "when", "cka_member", "layer"),
             *("other_when", "other_cka_member", "other_layer"),
@@ -276,6 +308,8 @@ _DESCRIPTIONS = {
     "probe_penalty": ("1", "chosen by leaving one out, in mean variances of a feature"),
     "head_agreement": ("1", "share of test examples on which probe and network's head agree"),
     "head_accuracy": ("1", "of the network itself on the test examples of the probes"),
+    "ridge_accuracy": ("1", "of a ridge regression on all that the head reads, in its place"),
+    "ridge_agreement": ("1", "share of test examples on which it and the head agree"),
     "centroid_accuracy": ("1", "of the nearest class mean in a layer, on test examples"),
     "neighbour_accuracy": ("1", "of the k nearest neighbours in a layer, on test examples"),
     "factor_r2": ("1", "share of a factor's variance that a ridge regression reads off a layer"),
