@@ -22,6 +22,7 @@ LOOKS: Any = (("--", "s", "white"), ("-", "o", None))
 def class_by_layer(
     probe: Float[np.ndarray, "P 2 M L"],
     head: Float[np.ndarray, "P 2 M"],
+    ridge: Float[np.ndarray, "P 2 M"],
     layers: Sequence[Sequence[str]],
     models: Sequence[str],
     *,
@@ -35,6 +36,7 @@ def class_by_layer(
       probe: [P, 2, M, L] test accuracy in 0..1; nan behind a model's last layer and for lost
         members. Second axis: at the start, trained.
       head: [P, 2, M] test accuracy of the networks' own answers.
+      ridge: [P, 2, M] test accuracy of ridge regression in the head's place.
       layers: P lists of names, input first, logits last.
       models: P entries of `--models`.
       chance: accuracy of guessing, 0..1.
@@ -51,7 +53,7 @@ def class_by_layer(
             _curves(axes, probe[p, when, :, : len(names)], colour, when)
         last = len(names) - 2
         axes.plot(
-            [last], [_median(probe[p, AFTER, :, last])], "s", markersize=10, color="none",
+            [last], [_median(ridge[p, AFTER])], "s", markersize=10, color="none",
             markeredgecolor=style.colour(3), markeredgewidth=1.4, zorder=6,
         )  # fmt: skip
         own = head[p, AFTER]
@@ -69,8 +71,8 @@ def class_by_layer(
         "How often a straight line through the features of one layer tells the class: ridge "
         "regression fitted on training examples, its penalty chosen by leaving one out, scored on "
         f"test examples. Thin lines are {style.members(probe.shape[2])} of each model, bold ones "
-        "their median. The square marks the regression on the features that the trained head "
-        "reads, the diamond the trained network itself. "
+        "their median. The square marks the regression in the place of the trained head, on all "
+        "the features that it reads, the diamond the trained network itself. "
     )
     handles = [
         *_when_handles(style.GREY, style.colour(0)),

@@ -1,20 +1,25 @@
 """Probes every layer of every member, before and after training, and lays the numbers out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from catdog_jax.analysis import probe, similarity
-from catdog_jax.estimators import centroid, knn
-from catdog_jax.models import linear
-from catdog_jax.types import Dataset, Params, Split
+from catdog_jax.types import Dataset
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
 from experiments.shared.layer_features import Layer, Reader, one_member, starting_params
+from experiments.shared.layer_probes import (
+    Found,
+    Part,
+    choose,
+    factor_names,
+    probe_layer,
+    ridge_answers,
+    share,
+)
 from experiments.shared.progress import Progress
 from experiments.shared.results import Trained, described
 
@@ -22,27 +27,6 @@ WHEN = ("before", "after")
 PER_NETWORK = ("head_accuracy", "ridge_accuracy", "ridge_agreement")
 CKA_EXAMPLES = 500  # similarities of all pairs of these
 CKA_MEMBERS = 4  # members compared with one another, at most
-CIRCULAR = {"light_angle": 2 * np.pi, "background_hue": 1.0}  # their ends meet: no straight line
-UNORDERED = ("pattern",)  # numbers that are only names
-
-
-class _Part(NamedTuple):
-    """The examples of one part that probes see: labels [n], a column of 0 and 1 per class."""
-
-    inputs: np.ndarray
-    labels: np.ndarray
-    classes: np.ndarray
-    factors: np.ndarray
-
-
-class _Found(NamedTuple):
-    """What was read off one layer, on the test examples."""
-
-    answers: np.ndarray
-    penalty: float
-    centroid: float
-    neighbours: float
-    factors: np.ndarray
 
 
 def probe_layers(
@@ -71,7 +55,7 @@ def probe_layers(
     names = factor_names(dataset.train)
     num_classes = len(dataset.class_names)
     train, test = (
-        _part(split, num_classes, names, probe_examples) for split in (dataset.train, dataset.test)
+        choose(split, num_classes, names, probe_examples) for split in (dataset.train, dataset.test)
     )
     readers = [Reader(job, probe_features) for job in jobs]
     num_members = len(trained[0].arrays["frozen_step"])
@@ -91,16 +75,20 @@ def probe_layers(
                         continue
                     seen = reader.mixed(params, train.inputs)
                     asked = reader.mixed(params, test.inputs)
-                    found: list[_Found] = []
+                    found: list[Found] = []
                     for n, layer in enumerate(reader.layers):
                         if n and np.array_equal(seen[n], seen[n - 1]):  # only laid out anew
                             found.append(found[-1])
                             continue
                         found.append(
-                            _probe(layer, seen[n], asked[n], train, test, neighbours, inputs)
+                            probe_layer(layer, seen[n], asked[n], train, test, neighbours, inputs)
                         )
-                    head = asked[-1].argmax(axis=1)
-                    ridge = _ridge(reader, params, seen[-2], found[-2], train, test, inputs)
+                    head = (
+                        asked[-1].argmax(axis=1)
+                        if np.isfinite(asked[-1]).all()
+                        else np.full(len(test.labels), -1)
+                    )
+                    ridge = ridge_answers(reader, params, seen[-2], found[-2], train, test, inputs)
                     _keep(columns, (m, w, i), found, head, ridge, test.labels)
                     if i < CKA_MEMBERS:
                         whole = reader.whole(params, test.inputs[:CKA_EXAMPLES])
@@ -109,112 +97,6 @@ def probe_layers(
         progress.to(2 * len(jobs) * num_members)
     data = _laid_out(columns, [r.layers for r in readers], names, train, test)
     return data.assign_attrs(probe_features=probe_features, neighbours=neighbours)
-
-
-def factor_names(split: Split) -> tuple[str, ...]:
-    """Name what is probed for besides the class; an angle becomes its cosine and its sine."""
-    names: list[str] = []
-    for name in split.factors:
-        if name in CIRCULAR:
-            names += [f"{name} (cos)", f"{name} (sin)"]
-        elif name not in UNORDERED:
-            names.append(name)
-    return tuple(sorted(names))
-
-
-def _factor(split: Split, name: str) -> np.ndarray:
-    plain, _, part = name.partition(" (")
-    if not part:
-        return split.factors[name].astype(np.float64)
-    turn = 2 * np.pi * split.factors[plain].astype(np.float64) / CIRCULAR[plain]
-    return np.cos(turn) if part == "cos)" else np.sin(turn)
-
-
-def _part(split: Split, num_classes: int, names: Sequence[str], most: int) -> _Part:
-    """Choose examples by a fixed seed: any number of them is a fair sample, no class is missing."""
-    order = np.random.default_rng(0).permutation(len(split.labels))
-    rows = order[:most]
-    first = order[np.unique(split.labels[order], return_index=True)[1]]
-    rows = np.concatenate([rows, np.setdiff1d(first, rows)])
-    factors = [_factor(split, name)[rows] for name in names]
-    return _Part(
-        split.inputs[rows],
-        split.labels[rows],
-        np.eye(num_classes)[split.labels[rows]],
-        np.stack(factors, axis=1) if factors else np.zeros((len(rows), 0)),
-    )
-
-
-def _probe(
-    layer: Layer,
-    seen: np.ndarray,
-    asked: np.ndarray,
-    train: _Part,
-    test: _Part,
-    neighbours: int,
-    inputs: dict[Any, Any],
-) -> _Found:
-    """Read class and factors off one layer: fitted on `seen`, the training examples in it."""
-    key = seen.shape
-    if layer.name == "input" and key in inputs:
-        return inputs[key]
-    num_classes, num_factors = train.classes.shape[1], train.factors.shape[1]
-    if not (np.isfinite(seen).all() and np.isfinite(asked).all()):
-        nothing = np.full(num_factors, np.nan)
-        return _Found(np.full(len(asked), -1), np.nan, np.nan, np.nan, nothing)
-    groups = np.concatenate([np.zeros(num_classes, int), 1 + np.arange(num_factors)])
-    fit = probe.fit_probe(seen, np.hstack([train.classes, train.factors]), groups=groups)
-    predicted = fit.predict(asked)
-    means = centroid.centroid(seen, train.labels, num_classes)
-    k = min(neighbours, len(seen))
-    votes = _votes(
-        knn.knn(seen, train.labels, num_classes, k=k).params, jnp.asarray(asked), k, num_classes
-    )
-    found = _Found(
-        predicted[:, :num_classes].argmax(axis=1),
-        float(fit.penalty[0]),
-        _share(
-            np.asarray(linear.apply(means.params, jnp.asarray(asked))).argmax(axis=1), test.labels
-        ),
-        _share(np.asarray(votes).argmax(axis=1), test.labels),
-        probe.r_squared(predicted[:, num_classes:], test.factors),
-    )
-    if layer.name == "input":
-        inputs[key] = found
-    return found
-
-
-def _ridge(
-    reader: Reader,
-    params: Params,
-    mixed: np.ndarray,
-    found: _Found,
-    train: _Part,
-    test: _Part,
-    inputs: dict[Any, Any],
-) -> np.ndarray:
-    """Answer in the head's place: by ridge regression on all that it reads, not mixed down."""
-    name, size = reader.layers[-2]
-    if mixed.shape[1] == size or (found.answers < 0).any():
-        return found.answers
-    if name == "input" and name in inputs:
-        return inputs[name]
-    fit = probe.fit_probe(
-        reader.last(params, train.inputs),
-        train.classes,
-        groups=np.zeros(train.classes.shape[1], int),
-    )
-    answers = fit.predict(reader.last(params, test.inputs)).argmax(axis=1)
-    if name == "input":
-        inputs[name] = answers
-    return answers
-
-
-_votes = jax.jit(knn.apply, static_argnums=(2, 3))
-
-
-def _share(answers: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(answers == labels)) if (answers >= 0).all() else float("nan")
 
 
 def _empty(num_models: int, num_members: int, depth: int, num_factors: int) -> dict[str, Any]:
@@ -233,18 +115,18 @@ def _empty(num_models: int, num_members: int, depth: int, num_factors: int) -> d
 def _keep(
     columns: Mapping[str, np.ndarray],
     place: tuple[int, int, int],
-    found: Sequence[_Found],
+    found: Sequence[Found],
     head: np.ndarray,
     ridge: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    columns["head_accuracy"][place] = _share(head, labels)
-    columns["ridge_accuracy"][place] = _share(ridge, labels)
-    columns["ridge_agreement"][place] = _share(ridge, head)
+    columns["head_accuracy"][place] = share(head, labels)
+    columns["ridge_accuracy"][place] = share(ridge, labels)
+    columns["ridge_agreement"][place] = share(ridge, head)
     for n, layer in enumerate(found):
-        columns["probe_accuracy"][place][n] = _share(layer.answers, labels)
+        columns["probe_accuracy"][place][n] = share(layer.answers, labels)
         columns["probe_penalty"][place][n] = layer.penalty
-        columns["head_agreement"][place][n] = _share(layer.answers, head)
+        columns["head_agreement"][place][n] = share(layer.answers, head)
         columns["centroid_accuracy"][place][n] = layer.centroid
         columns["neighbour_accuracy"][place][n] = layer.neighbours
         columns["factor_r2"][place][n] = layer.factors
@@ -266,8 +148,8 @@ def _laid_out(
     columns: Mapping[str, np.ndarray],
     layers: Sequence[Sequence[Layer]],
     names: Sequence[str],
-    train: _Part,
-    test: _Part,
+    train: Part,
+    test: Part,
 ) -> xr.Dataset:
     depth = columns["probe_accuracy"].shape[-1]
     per_layer = ("model", "when", "member", "layer")

@@ -16,8 +16,9 @@ from catdog_jax.data import load_dataset
 from catdog_jax.population import Plan, Program, member_keys, parse_vary
 from experiments import layers
 from experiments.shared import jobs as job_module
-from experiments.shared import launcher, layer_figures, layer_results
+from experiments.shared import launcher, layer_figures, layer_probes, layer_results
 from experiments.shared.layer_features import Reader, one_member, starting_params
+from experiments.shared.results import Trained
 
 DATA = "procedural:num_train=96:num_valid=8:num_test=48"
 MODELS = "mlp:width=8:depth=2,cnn:widths=4-8"
@@ -130,10 +131,36 @@ def test_the_last_features_by_ridge_and_the_networks_own_answer(whole):
             assert float(found["probe_accuracy"]) == np.mean(answers == dataset.test.labels)
             own = np.asarray(parts[1][-1][1]).argmax(axis=1)
             assert float(found["head_agreement"]) == np.mean(answers == own)
+            assert float(found["ridge_accuracy"]) == float(found["probe_accuracy"])
+            assert float(found["ridge_agreement"]) == float(found["head_agreement"])
             muzzle = RidgeCV(alphas).fit(seen, dataset.train.factors["muzzle_length"])
             wanted = muzzle.score(asked, dataset.test.factors["muzzle_length"])
             got = float(found["factor_r2"].sel(factor="muzzle_length"))
             assert got == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_head_that_reads_much_is_replaced_on_all_of_it(small_job):
+    config, job = small_job(entry="cnn:widths=8:head=flatten")
+    (start,) = starting_params(config, job.model, 1)
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], start)
+    trained = Trained(np.array([0]), {"frozen_step": np.array([-1])}, stacked)
+    dataset = job.dataset
+    found = [
+        layer_results.probe_layers(
+            config, dataset, [job], [trained],
+            probe_examples=96, probe_features=size, neighbours=5,
+        )
+        for size in (16, 128)
+    ]  # fmt: skip
+    for replaced, probed in (
+        ("ridge_accuracy", "probe_accuracy"), ("ridge_agreement", "head_agreement")
+    ):  # fmt: skip
+        whole = float(found[1][probed][0, 1, 0, -2])
+        assert [float(x[replaced][0, 1, 0]) for x in found] == [whole, whole]
+    mixed, whole = (float(x["head_agreement"][0, 1, 0, -2]) for x in found)
+    assert mixed != whole
+    # Nothing was trained: both states are the same network.
+    np.testing.assert_array_equal(found[0]["factor_r2"][0, 0], found[0]["factor_r2"][0, 1])
 
 
 def test_results_hold_every_layer_before_and_after(whole):
@@ -227,8 +254,9 @@ def test_it_ends_with_figures_and_a_table(whole, capsys):
     for entry in data["model"].values:
         (row,) = (line for line in said.splitlines() if line.startswith(str(entry)))
         last = int(data["num_layers"].sel(model=entry)) - 2
-        found = data["probe_accuracy"].sel(model=entry, when="after").isel(layer=last)
-        assert f"{float(found.median()):.3f}" == row.split()[3]
+        after = data.sel(model=entry, when="after")
+        assert f"{float(after['ridge_accuracy'].median()):.3f}" == row.split()[3]
+        assert f"{float(after['centroid_accuracy'][:, last].median()):.3f}" == row.split()[6]
     assert str(whole) in said
 
 
@@ -276,6 +304,9 @@ def test_three_classes_without_factors_and_a_model_that_loses_members(
     assert data.sizes["factor"] == 0
     after = data["probe_accuracy"].sel(when="after").values[0]
     assert np.isnan(after[lost]).all()
+    before = data.sel(when="before").isel(model=0)
+    for name in ("head_accuracy", "ridge_accuracy", "ridge_agreement"):
+        np.testing.assert_array_equal(np.isnan(before[name]), lost & (name != "ridge_accuracy"))
     assert (after[~lost, 0] == 1.0).all()  # a colour is a linear function of the pixels
     assert data.attrs["probe_train_examples"] == 40
     drawn = {path.name for path in (folder / "figures").iterdir()}
@@ -285,11 +316,11 @@ def test_three_classes_without_factors_and_a_model_that_loses_members(
 
 def test_a_class_is_never_left_out_of_the_probes():
     dataset = load_dataset(DATA, image_size=8)
-    part = layer_results._part(dataset.train, 2, ["tilt", "light_angle (sin)"], 3)
+    part = layer_probes.choose(dataset.train, 2, ["tilt", "light_angle (sin)"], 3)
     assert set(part.labels) == {0, 1}
     assert len(part.labels) in (3, 4)
     np.testing.assert_array_equal(part.classes.argmax(axis=1), part.labels)
-    all_of_it = layer_results._part(dataset.train, 2, ["light_angle (sin)"], 10**6)
+    all_of_it = layer_probes.choose(dataset.train, 2, ["light_angle (sin)"], 10**6)
     assert len(all_of_it.labels) == 96
     np.testing.assert_allclose(
         np.sort(all_of_it.factors[:, 0]),
