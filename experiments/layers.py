@@ -11,9 +11,10 @@ features is as good as the trained head.
 
 On the drawn pictures the first holds for networks of convolutions; of an MLP the first layer
 already gives all that the others have, and depth only gathers the classes around their means. The
-second does not hold: convolutions make the pose easier to read, up to the last features, and an
-MLP loses it with depth at its random start already; only the logits have forgotten it. The third
-does: the regression is as good to within a point in a hundred, on convolutions a little better.
+second does not hold: convolutions make the pose easier to read (the cnn up to its last features,
+the resnet half way), and an MLP loses it with depth at its random start already; only the logits
+have forgotten it. The third does: the regression is as good to within a point in a hundred, on
+convolutions a little better.
 
   python -m experiments.layers
   python -m experiments.layers --dataset=cifar10 --data_dir=DIR --models=cnn,resnet
