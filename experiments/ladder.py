@@ -112,7 +112,7 @@ def run(config: Config) -> Run:
         for job, members in zip(jobs, trained, strict=True):
             reduced = pca if job.dataset.kind == "vectors" else None
             seconds = spent.get(job.label, {}).get("seconds", float("nan"))
-            built.append(rungs.learned(job, members, seconds, reduced))
+            built.append(rungs.learned(job, members, seconds, reduced, config.label_smoothing))
         built.sort(key=lambda r: ("programmed", "estimated", "learned").index(r.origin))
         folder.update_manifest(rung_seconds={rung.name: rung.seconds for rung in built})
         return ladder_results.assemble_ladder(dataset, built, facts)
@@ -162,11 +162,11 @@ def _jobs(config: Config, dataset: Dataset) -> tuple[rungs.PCA | None, list[job_
     entries = job_module.split_models(config.models or f"linear,{POLYNOMIALS},{small}")
     reading = {entry: job_module.model_spec(entry).reads for entry in entries}
     pca, vectors = None, dataset
-    if any(reads[0] != "images" for reads in reading.values()):
+    if any(reads[0] == "vectors" for reads in reading.values()):
         pca, vectors = rungs.scores(dataset, config.components)
     jobs = []
     for index, entry in enumerate(entries):
-        on_pixels = reading[entry][0] == "images"
+        on_pixels = reading[entry][0] != "vectors"
         data = dataset if on_pixels else vectors
         own = config if on_pixels else dataclasses.replace(config, augment="none")
         (job,) = job_module.make_jobs(

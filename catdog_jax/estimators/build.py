@@ -3,6 +3,8 @@
 import inspect
 from collections.abc import Mapping
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -62,9 +64,33 @@ def fit_estimator(
       The classifier; its `apply` takes inputs shaped like `images`.
 
     Raises:
-      InputError: an unknown estimator, a setting out of range, or too few examples.
+      InputError: an unknown estimator, a setting out of range, too few examples, or an estimator
+        of one's own that fails or gives no classifier.
     """
     spec = estimator_spec(entry)
-    _, settings = registry.parse_entry(entry)
+    name, settings = registry.parse_entry(entry)
     values = registry.typed_settings(entry, spec.fit, settings)
-    return spec.fit(images, labels, num_classes, **values)
+    if name in estimator_table():
+        return spec.fit(images, labels, num_classes, **values)
+    try:
+        found: object = spec.fit(images, labels, num_classes, **values)
+        if not isinstance(found, Classifier):
+            raise InputError(
+                f"estimator {name!r} returned {type(found).__name__}; return a "
+                "catdog_jax.types.Classifier(params, apply)"
+            )
+        logits = jax.eval_shape(found.apply, found.params, jnp.asarray(images[:2], jnp.float32))
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # an estimator of one's own may raise anything
+        why = " ".join(str(error).split())
+        raise InputError(
+            f"estimator {name!r} fails ({type(error).__name__}: {why}); mend its fit or apply"
+        ) from error
+    shape = (min(2, len(images)), num_classes)
+    if getattr(logits, "shape", None) != shape:
+        raise InputError(
+            f"estimator {name!r} makes {getattr(logits, 'shape', type(logits).__name__)} of "
+            f"{shape[0]} examples; its apply must return logits {list(shape)}, one per class"
+        )
+    return found

@@ -22,6 +22,7 @@ def embeddings(
     groups: Mapping[str, Sequence[str]],
     *,
     model: str,
+    members: Sequence[int],
     num_members: int,
     command: str,
     note: str = "",
@@ -34,6 +35,7 @@ def embeddings(
       words: V words.
       groups: what a colour and a mark mean -> its words; all other words are small and grey.
       model: entry of `--models`.
+      members: M numbers of those that are drawn.
       num_members: members in the population.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
@@ -43,8 +45,8 @@ def embeddings(
     """
     figure, axes = style.panels(len(coordinates), width=3.7, height=3.6)
     place = {word: index for index, word in enumerate(words)}
-    for member, ax in enumerate(axes):
-        points = coordinates[member]
+    for m, (member, ax) in enumerate(zip(members, axes, strict=True)):
+        points = coordinates[m]
         reach = 1.15 * max(float(np.abs(points).max()), 1e-9)
         ax.set_xlim(-reach, reach)
         ax.set_ylim(-reach, reach)
@@ -66,12 +68,12 @@ def embeddings(
                         where[0], where[1], words[row], size=LETTER, color=style.colour(number),
                         ha="center", va="center",
                     )  # fmt: skip
-        shares = " and ".join(f"{100 * share:.0f} %" for share in explained[member])
+        shares = " and ".join(f"{100 * share:.0f} %" for share in explained[m])
         ax.set_title(f"member {member}: {shares} of the variance", loc="left", size=style.SIZE)
         ax.set_xlabel("first component")
-        ax.set_ylabel("second component" if member == 0 else "")
+        ax.set_ylabel("second component" if m == 0 else "")
     caption = (
-        f"The vectors of all {len(words)} words that {_which(len(coordinates), num_members)} of "
+        f"The vectors of all {len(words)} words that {_which(members, num_members)} of "
         f"{model} learned, each member in the plane of its own two principal components, turned "
         "so that the planes match. Every member began with random vectors. Labels that would "
         "cover others are left out. "
@@ -92,6 +94,7 @@ def neighbours(
     groups: Mapping[str, Sequence[str]],
     *,
     model: str,
+    members: Sequence[int],
     num_members: int,
     command: str,
     note: str = "",
@@ -104,6 +107,7 @@ def neighbours(
       words: V words.
       groups: what a colour means -> its words; all other words are grey.
       model: entry of `--models`.
+      members: M numbers of those that are drawn.
       num_members: members in the population.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
@@ -125,7 +129,7 @@ def neighbours(
     axes.set_xlim(0, max(6.0, width))
     axes.set_ylim(len(shown) + 0.2, -1.0)
     for m in range(num_columns):
-        axes.text(first + m * column, -0.6, f"member {m}", weight="bold", va="center")
+        axes.text(first + m * column, -0.6, f"member {members[m]}", weight="bold", va="center")
     axes.text(0, -0.6, "word", weight="bold", va="center")
     for row, word in enumerate(shown):
         axes.axhline(row - 0.1, color=style.PALE, linewidth=0.5)
@@ -138,7 +142,7 @@ def neighbours(
                 x += style.text_width(written) * 0.96
     caption = (
         f"The words whose vectors point most nearly the same way (cosine), the nearest first, in "
-        f"{_which(num_columns, num_members)} of {model}, after training. "
+        f"{_which(members, num_members)} of {model}, after training. "
     )
     handles = [
         Line2D([], [], marker="s", color=style.colour(n), ls="", label=name)
@@ -148,10 +152,11 @@ def neighbours(
     return style.finish(figure, "Which words lie together", caption + note, command, handles)
 
 
-def _which(shown, num_members):
-    if shown == num_members:
+def _which(members, num_members):
+    if len(members) == num_members:
         return style.members(num_members)
-    return f"the first {shown} of {style.members(num_members)}"
+    first = "the first " if list(members) == list(range(len(members))) else ""
+    return f"{first}{len(members)} of {style.members(num_members)}"
 
 
 class _Labels:

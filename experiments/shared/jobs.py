@@ -20,7 +20,7 @@ from catdog_jax.train import (
     steps_per_epoch,
 )
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
-from experiments.shared.config import TrainConfig, check_ranges, deciding
+from experiments.shared.config import STEP_MAX, TrainConfig, check_ranges, deciding
 
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
 EVAL_SHARE = 0.2  # of the training's work that evaluations may take, as long as they are few
@@ -104,7 +104,7 @@ def make_jobs(
 
     Raises:
       InputError: a model that does not read such examples, does not fit them or does not give one
-        logit per class, or a batch larger than the data.
+        logit per class, a batch larger than the data, or too many steps.
     """
     jobs = []
     for index, entry in enumerate(entries, start=first):
@@ -112,6 +112,11 @@ def make_jobs(
         proposed = recipe_for(entry, dataset.name)
         proposed = proposed._replace(num_steps=max(1, round(stretch * proposed.num_steps)))
         recipe = _filled(config, proposed, num_examples)
+        if recipe.num_steps > STEP_MAX:
+            raise InputError(
+                f"--stretch={stretch:g} gives {entry} {recipe.num_steps:,} steps; at most "
+                f"{STEP_MAX:,} are allowed, give a smaller one"
+            )
         steps_per_epoch(num_examples, recipe.batch_size)
         _check_reads(entry, recipe, dataset)
         model = _model(entry, dataset, "direct")

@@ -156,7 +156,9 @@ def estimated(entry: str, dataset: Dataset) -> Rung:
     return Rung(entry, origin, found.params, found.apply, 0, np.zeros(1, bool), seconds)
 
 
-def learned(job: Job, trained: Trained, seconds: float, pca: PCA | None) -> Rung:
+def learned(
+    job: Job, trained: Trained, seconds: float, pca: PCA | None, smoothing: float = 0.0
+) -> Rung:
     """Take a trained population as a rung that reads pixels in 0..1.
 
     Args:
@@ -164,6 +166,7 @@ def learned(job: Job, trained: Trained, seconds: float, pca: PCA | None) -> Rung
       trained: its members.
       seconds: that training took.
       pca: the principal components whose scores the model reads, None where it reads pixels.
+      smoothing: of the labels it was trained on.
     """
     params, apply = trained.params, job.model.apply
     if pca is not None:
@@ -184,7 +187,7 @@ def learned(job: Job, trained: Trained, seconds: float, pca: PCA | None) -> Rung
             return model(params, normalise(255.0 * images))
 
     frozen = trained.arrays["frozen_step"] >= 0
-    apart = _from_optimum(job, trained.params)
+    apart = _from_optimum(job, trained.params) if smoothing == 0 else None
     return Rung(
         job.label, "learned", params, apply, len(frozen), frozen, seconds, from_optimum=apart
     )

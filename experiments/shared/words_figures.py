@@ -50,7 +50,7 @@ def embeddings(run: Run) -> Figure | None:
     model = _last_embedded(run)
     if model is None:
         return None
-    alive = _alive(run, model)[:SHOWN_MEMBERS]
+    alive = _alive(run.data, model)[:SHOWN_MEMBERS]
     vectors = run.data["embedding"].sel(embedded=model, when="trained").values[alive]
     vectors = vectors[..., np.isfinite(vectors).all(axis=(0, 1))]
     if not len(alive) or vectors.shape[-1] < 2:
@@ -62,6 +62,7 @@ def embeddings(run: Run) -> Figure | None:
         [str(word) for word in run.data["word"].values],
         GROUPS,
         model=model,
+        members=alive.tolist(),
         num_members=run.data.sizes["member"],
         command=command(run),
         note=source(run),
@@ -73,16 +74,15 @@ def neighbours(run: Run) -> Figure | None:
     model = _last_embedded(run)
     if model is None:
         return None
-    alive = _alive(run, model)[:SHOWN_MEMBERS]
+    alive = _alive(run.data, model)[:SHOWN_MEMBERS]
     if not len(alive):
         return None
-    overlap = _overlap(run.data, model, "trained")
+    shared = {when: _overlap(run.data, model, when) for when in ("start", "trained")}
     by_chance = run.data.sizes["rank"] / (run.data.sizes["word"] - 1)
     note = (
-        f"Two members have {overlap:.2f} of a word's neighbours in common on average "
-        f"({_overlap(run.data, model, 'start'):.2f} at the random start; {by_chance:.2f} by "
-        "chance). "
-        if run.data.sizes["member"] > 1
+        f"Two members have {shared['trained']:.2f} of a word's neighbours in common on average "
+        f"({shared['start']:.2f} at the random start; {by_chance:.2f} by chance). "
+        if np.isfinite(shared["trained"])
         else ""
     )
     return words.neighbours(
@@ -91,6 +91,7 @@ def neighbours(run: Run) -> Figure | None:
         [str(word) for word in run.data["word"].values],
         GROUPS,
         model=model,
+        members=alive.tolist(),
         num_members=run.data.sizes["member"],
         command=command(run),
         note=note + source(run),
@@ -130,7 +131,8 @@ def tables(data: xr.Dataset) -> str:
         head = ["nearest words: start → trained", "of the same animal", "shared by two members"]
         rows = []
         for model in data["embedded"].values:
-            same = data["same_animal"].sel(embedded=model).mean("member").values
+            same = data["same_animal"].sel(embedded=model)[:, _alive(data, str(model))].values
+            same = same.mean(axis=1) if same.size else np.full(2, np.nan)
             shared = [_overlap(data, model, when) for when in data["when"].values]
             cells = (f"{a:.3f} → {b:.3f}" for a, b in (same, shared))
             rows.append([str(model), *(cell.replace("nan → nan", "–") for cell in cells)])
@@ -145,12 +147,14 @@ def _last_embedded(run: Run) -> str | None:
     return str(run.data["embedded"].values[-1]) if "embedded" in run.data else None
 
 
-def _alive(run: Run, model: str) -> np.ndarray:
-    return np.flatnonzero(run.data["frozen_step"].sel(model=model).values < 0)
+def _alive(data: xr.Dataset, model: str) -> np.ndarray:
+    return np.flatnonzero(data["frozen_step"].sel(model=model).values < 0)
 
 
 def _overlap(data: xr.Dataset, model: str, when: str) -> float:
-    """Mean over pairs of members; nan where there is one."""
+    """Mean over pairs of members that were not lost; nan where there is no pair."""
+    alive = _alive(data, model)
     values = data["neighbour_overlap"].sel(embedded=model, when=when).values
+    values = values[np.ix_(alive, alive)]
     pairs = values[np.triu_indices(len(values), 1)]
     return float(pairs.mean()) if pairs.size else float("nan")

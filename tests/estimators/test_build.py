@@ -22,6 +22,9 @@ def always(images, labels, num_classes, *, answer: int = 0):
 def own(monkeypatch):
     module = types.ModuleType("own_estimators")
     module.always, module.number = always, 3
+    module.none = lambda images, labels, num_classes: None
+    module.breaks = lambda images, labels, num_classes: {}["no such key"]
+    module.narrow = lambda images, labels, num_classes: always(images, labels, 2)
     module.spec = EstimatorSpec(always, "a spec", "learned")
     monkeypatch.setitem(sys.modules, "own_estimators", module)
 
@@ -43,6 +46,9 @@ def test_a_function_of_ones_own_is_an_estimator():
         ("own_estimators.nothing", "has no 'nothing'"),
         ("no_such_module.fit", "cannot import 'no_such_module'"),
         ("own_estimators.always:answr=1", "did you mean 'answer'"),
+        ("own_estimators.none", "returned NoneType; return a"),
+        ("own_estimators.breaks", "fails .KeyError: 'no such key'.; mend"),
+        ("own_estimators.narrow", r"makes .2, 2. of 2 examples; its apply must return .* .2, 3."),
     ],
 )
 def test_what_is_no_estimator_is_refused(entry, words):

@@ -19,6 +19,7 @@ def test_the_plane_has_every_word_and_its_colour(num_shown, command, draw):
         WORDS,
         GROUPS,
         model="word_attention",
+        members=range(num_shown),
         num_members=16,
         command=command,
         note="Data: words.",
@@ -52,11 +53,13 @@ def test_the_table_of_neighbours_has_the_nearest_first(command, draw):
     nearest = np.tile(np.array([[1, 2], [0, 2], [3, 0], [2, 0], [5, 0]] + [[0, 1]] * 4), (2, 1, 1))
     figure = words.neighbours(
         nearest, ("cat", "by"), WORDS, GROUPS,
-        model="word_conv", num_members=2, command=command, note="",
+        model="word_conv", members=[1, 3], num_members=4, command=command, note="",
     )  # fmt: skip
     said = draw(figure)
     assert "cat cats, dog cats, dog by cat, cats cat, cats" in said
-    assert "in 2 members of word_conv" in said
+    assert "in 2 of 4 members of word_conv" in said
+    assert "member 1" in said
+    assert "member 3" in said
     (cats,) = {t.get_color() for t in figure.axes[0].texts if t.get_text() == "cats, "}
     assert cats == style.colour(0)
 
