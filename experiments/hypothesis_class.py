@@ -43,6 +43,7 @@ from experiments.shared.training import fill_folder, prepare
 class Config(TrainConfig):
     """Settings of hypothesis_class."""
 
+    models: str = setting("", "none can be given: MLPs are trained, see --widths and --depths")
     num_members: int = setting(8, "random starts of each network on each training set", low=2)
     widths: str = setting("4,16,64,256", "units of each hidden layer, at --depth layers")
     depths: str = setting("1,2,3", "hidden layers, of --width units each")
@@ -75,7 +76,7 @@ def run(config: Config) -> Run:
             f"--models={config.models}: this experiment trains MLPs; give --widths and --depths"
         )
     fits = curve_settings(config)
-    widths, depths = whole_numbers(config, "widths", 1), whole_numbers(config, "depths", 1)
+    widths, depths = whole_numbers(config, "widths", 1), whole_numbers(config, "depths", 1, 16)
     dataset = prepare(config)
     num_examples = len(dataset.train.labels)
     set_size = config.set_size or max(2, min(num_examples // config.num_sets, 2500))

@@ -94,9 +94,11 @@ def bias_variance(
         f"{apart}. Error = bias² + variance from training sets + variance from starts (on a given "
         "set), unbiased estimates, averaged over the test examples; noise in the labels counts as "
         "bias. Above, of class probabilities (Brier score); in the middle, of votes (Kohavi and "
-        "Wolpert 1996). Bars: one standard error over training sets (jackknife). Below, thick "
-        "dashes are means."
+        "Wolpert 1996). "
     )
+    if any(np.isfinite(sweep.errors).any() for sweep in sweeps.values()):
+        caption += "Bars: one standard error over training sets (jackknife). "
+    caption += "Below, thick dashes are means."
     title = "What an error is made of: the formula, the examples, the start"
     return style.finish(figure, title, caption, command, handles)
 

@@ -78,8 +78,8 @@ def curve_fits(
     caption = (
         f"{fit.shape[2]} random starts of each formula, trained on the same {point_x.shape[1]} "
         "points; every start is drawn, and where only one line is seen they all met; where "
-        "there is a band, gradient descent had not arrived (degree 9), or there is no one lowest "
-        "point to arrive at (network). "
+        "there is a band, gradient descent had not arrived, or there is no one lowest point to "
+        "arrive at (network). "
         f"{min(PALE_STARTS, fit.shape[2])} of them are also drawn before training. What lies "
         "beyond a panel is cut off. A polynomial cannot leave its family: a line stays a line."
     )
@@ -268,7 +268,7 @@ def starts_meet(
         "two curves, over that of least squares. A network's starts reach low errors, too, with "
         "weights that have nothing in common (two random vectors of one length are 1.4 apart)."
     )
-    title = "Do the starts meet? A polynomial's do, a network's do not"
+    title = "Do the starts of one formula meet?"
     return style.finish(figure, title, caption, command, handles)
 
 

@@ -193,8 +193,9 @@ def table(data: xr.Dataset, seconds: Mapping[str, float]) -> str:
     )
     if same is not None:
         count = data.sizes["example"]
+        weights = "the weights μ₁ − μ₀" if data.sizes["class"] == 2 else "one linear formula"
         lines.append(
-            f"nearest average by distances, and by the weights μ₁ − μ₀: the same answer to "
+            f"nearest average by distances, and by {weights}: the same answer to "
             f"{same:,} of {count:,} test pictures"
         )
     for name in data["rung"].values:
