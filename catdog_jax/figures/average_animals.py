@@ -159,7 +159,7 @@ def _caption(first, second, right, num_rungs):
         f"{first}|²) / 2. The line at 0 is that hyperplane. "
     )
     if np.isfinite(right):
-        text += f"{100 * right:.1f} % of the test pictures lie on the side of their class. "
+        text += f"A share of {right:.3f} of the test pictures lies on the side of its class. "
     if num_rungs:
         text += (
             "Below: the weights of other linear classifiers, the same formula with numbers from "

@@ -58,7 +58,7 @@ def test_the_accuracy_is_that_of_the_first_two_classes_at_zero(draw):
     )
     words = draw(figure)
     assert "right: 0.500 of 6" in words
-    assert "50.0 % of the test pictures lie on the side of their class" in words
+    assert "A share of 0.500 of the test pictures lies on the side of its class" in words
     (axes,) = (axes for axes in figure.axes if axes.get_xlabel())
     for k, patch in enumerate(axes.patches):
         # Twice the area under the outline: a bin's width for each example.
