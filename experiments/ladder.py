@@ -121,6 +121,16 @@ def run(config: Config) -> Run:
     figures.draw(finished, folder, FIGURES)
     print(ladder_results.table(finished.data, finished.manifest["rung_seconds"]))
     print(f"results, weights and figures: {folder}")
+    lost = [
+        str(name)
+        for name in finished.data["rung"].values
+        if finished.data["test_accuracy"].sel(rung=name).isnull().all()
+    ]
+    if lost:
+        raise RuntimeError(
+            f"all members of {', '.join(lost)} were lost (a loss that was not finite); lower "
+            f"--learning_rate; what there is: {folder}"
+        )
     if config.write_program:
         print(save_program(config.write_program, config.program_model, finished, dataset))
     return finished

@@ -12,6 +12,7 @@ from catdog_jax.models.build import build_model, model_spec, model_table, recipe
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Plan, Schedule, Seeds, local_plan
 from catdog_jax.population.plan import STRATEGIES, tree_bytes
+from catdog_jax.store.manifest import check_name
 from catdog_jax.train import (
     PRECISIONS,
     Learner,
@@ -69,6 +70,8 @@ def split_models(text: str) -> tuple[str, ...]:
 def check_config(config: TrainConfig) -> None:
     """Refuse what can be refused before any data is read."""
     check_ranges(config)
+    if config.name:
+        check_name(config.name)
     if 0 < config.image_size < 8:
         raise InputError(f"--image_size={config.image_size} is out of range; give 8 to 1024")
     if config.strategy not in STRATEGIES:

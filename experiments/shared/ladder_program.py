@@ -15,7 +15,7 @@ from catdog_jax.models.linear import LinearParams
 from catdog_jax.registry import parse_entry
 from catdog_jax.store import Run
 from catdog_jax.train import normaliser
-from catdog_jax.types import Dataset
+from catdog_jax.types import Dataset, InputError
 from experiments.shared.jobs import Job
 from experiments.shared.program import (
     check_program_path,
@@ -54,7 +54,7 @@ def save_program(path: str, name: str, run: Run, dataset: Dataset) -> str:
 
     Args:
       path: of the program.
-      name: the rung; of a population, its first member is written.
+      name: the rung; of a population, its first living member is written.
       run: a finished ladder.
       dataset: of the run.
 
@@ -100,10 +100,13 @@ def _found(name: str, run: Run, images: np.ndarray) -> tuple[Any, Any, Any, np.n
         return params, None, None, np.asarray(linear.apply(params, jnp.asarray(pixels)))
     inputs = run.manifest["inputs"]
     entry = next((p["entry"] for p in run.manifest["parts"] if p["model"] == name), "")
+    if entry and np.isnan(run.data["test_accuracy"].sel(rung=name).values).all():
+        raise InputError(f"--program_model={name}: all its members were lost; choose another rung")
     if parse_entry(entry or name)[0] != "mlp":  # `program_text` says what can be written
         return {}, None, None, np.zeros((len(images), 0))
     model = build_model(entry, tuple(inputs["shape"]), len(inputs["class_names"]))
     like = jax.eval_shape(model.init, jax.random.key(0))
-    params = jax.tree.map(lambda x: x[0], run.params_like(name, like))
+    member = int(np.argmin(np.isnan(run.data["test_accuracy"].sel(rung=name).values)))
+    params = jax.tree.map(lambda x: x[member], run.params_like(name, like))
     normalised = normaliser(tuple(inputs["mean"]), tuple(inputs["std"]))(jnp.asarray(images))
     return params, inputs["mean"], inputs["std"], np.asarray(model.apply(params, normalised))

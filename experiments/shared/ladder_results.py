@@ -91,7 +91,7 @@ def _from_optimum(rungs: Sequence[Rung], most: int) -> np.ndarray:
 
 def linear_rungs(rungs: Sequence[Rung]) -> list[Rung]:
     """Pick the rungs that are one set of weights on the pixels, or a population of such."""
-    return [rung for rung in rungs if rung.is_linear and not rung.frozen[0]]
+    return [rung for rung in rungs if rung.is_linear and not rung.frozen.all()]
 
 
 def _accuracies(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ def _weights(rungs: Sequence[Rung], dataset: Dataset) -> dict[str, Any]:
     found = linear_rungs(rungs)
     if not found:
         return {}
-    chosen = [rung.member(0) for rung in found]
+    chosen = [rung.member(rung.first_alive) for rung in found]
     shape = dataset.train.inputs.shape[1:]
     logits = [
         np.concatenate(
@@ -176,8 +176,8 @@ def table(data: xr.Dataset, seconds: Mapping[str, float]) -> str:
                 str(name),
                 str(one["origin"].values),
                 f"{int(one['num_parameters']):,}",
-                _number(np.nanmean(one["train_accuracy"].values)),
-                _number(np.nanmean(one["test_accuracy"].values)),
+                _number(_mean(one["train_accuracy"])),
+                _number(_mean(one["test_accuracy"])),
                 _interval(one["test_low"], one["test_high"]),
                 _interval(one["members_low"], one["members_high"]),
                 f"{spent:,.1f}" if spent >= 0.05 else f"{spent:,.3f}",
@@ -216,12 +216,20 @@ def _centroid_answers(data: xr.Dataset) -> np.ndarray:
     return data["prediction"].sel(rung="centroid").values[0]
 
 
+def _mean(values: xr.DataArray) -> float:
+    there = values.values[np.isfinite(values.values)]
+    return float(there.mean()) if there.size else math.nan
+
+
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def _interval(low: Any, high: Any) -> str:
-    return "–" if math.isnan(float(low)) else f"{float(low):.3f} to {float(high):.3f}"
+    """Write an interval of accuracies; Student's may reach beyond what an accuracy can be."""
+    if math.isnan(float(low)):
+        return "–"
+    return f"{max(float(low), 0.0):.3f} to {min(float(high), 1.0):.3f}"
 
 
 _DESCRIPTIONS = {
@@ -242,7 +250,10 @@ _DESCRIPTIONS = {
     "class_mean": ("1", "average of the training pictures of each class, pixels in 0..1"),
     "nearest_mean": ("1", "class whose average picture is nearest by distance"),
     "projection": ("1", "w·x + b of each test picture, w the second average less the first"),
-    "weights": ("1", "of linear rungs, on pixels in 0..1; of a population, its first member"),
+    "weights": (
+        "1",
+        "of linear rungs, on pixels in 0..1; of a population, its first living member",
+    ),
     "bias": ("1", "of linear rungs"),
     "linear_logits": ("nats", "of linear rungs on the test examples"),
     "picture": ("grey level", "test pictures kept for a sheet"),

@@ -63,6 +63,11 @@ class Rung(NamedTuple):
         return jax.tree.map(lambda x: x[index], self.params)
 
     @property
+    def first_alive(self) -> int:
+        """The first member that was not lost; 0 where all were."""
+        return int(np.argmin(self.frozen))
+
+    @property
     def is_linear(self) -> bool:
         """Whether it is the linear formula on the pixels, with one set of weights or many."""
         return isinstance(self.params, LinearParams) and self.apply is linear.apply
@@ -187,7 +192,11 @@ def learned(
             return model(params, normalise(255.0 * images))
 
     frozen = trained.arrays["frozen_step"] >= 0
-    apart = _from_optimum(job, trained.params) if smoothing == 0 else None
+    apart = None
+    if smoothing == 0 and not frozen.all():
+        apart = _from_optimum(job, jax.tree.map(lambda x: x[~frozen], trained.params))
+    if apart is not None:
+        apart = np.where(frozen, np.nan, apart[np.cumsum(~frozen).clip(1) - 1])
     return Rung(
         job.label, "learned", params, apply, len(frozen), frozen, seconds, from_optimum=apart
     )
@@ -234,7 +243,8 @@ def on_pixels(params: LinearParams, dataset: Dataset) -> LinearParams:
     size = params.weights.shape[1] // len(mean)
     weights = params.weights.astype(np.float64) / np.tile(std, size)[None, :, None]
     bias = params.bias - np.einsum("mdk,d->mk", weights, np.tile(mean, size))
-    return LinearParams(weights.astype(np.float32), bias.astype(np.float32))
+    with np.errstate(over="ignore"):  # of members that were lost
+        return LinearParams(weights.astype(np.float32), bias.astype(np.float32))
 
 
 def scores(dataset: Dataset, components: int) -> tuple[PCA, Dataset]:

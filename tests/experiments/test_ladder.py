@@ -181,3 +181,25 @@ def test_rules_of_cats_and_dogs_are_left_out_for_others(capsys):
     np.testing.assert_array_equal(
         first.apply(first.params, images), second.apply(second.params, images)[:, ::-1]
     )
+
+
+def test_a_rung_whose_members_are_all_lost_is_told_and_the_rest_is_kept(tmp_path, capsys):
+    flags = ("--models=linear", "--estimators=centroid", "--rules=constant,template")
+    program = ("--program_model=linear", f"--write_program={tmp_path / 'p.py'}")
+    assert run_ladder(tmp_path, *flags, *program, "--learning_rate=1e38") == 1
+    said = capsys.readouterr()
+    assert "all members of linear were lost" in said.err
+    assert "centroid" in said.out
+    (folder,) = (tmp_path / "ladder").iterdir()
+    data = open_run(folder).data
+    assert np.isnan(data["test_accuracy"].sel(rung="linear")).all()
+    assert np.isfinite(data["test_accuracy"].sel(rung="centroid").values[0])
+    assert not (tmp_path / "p.py").exists()
+
+
+def test_a_name_that_is_no_folder_is_refused_before_any_work(tmp_path, capsys):
+    assert run_ladder(tmp_path, "--name=a/b") == 2
+    said = capsys.readouterr()
+    assert "a/b" in said.err
+    assert said.out == ""
+    assert not (tmp_path / "ladder").exists()
