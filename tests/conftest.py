@@ -32,8 +32,3 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} does not exist (set CATDOG_SHARED)")
     return folder
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the notebooks, the longest tests, so that no process ends alone with them."""
-    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
