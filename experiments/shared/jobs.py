@@ -58,12 +58,21 @@ def split_models(text: str) -> tuple[str, ...]:
     Raises:
       InputError: an empty entry, or one given twice.
     """
+    return split_list("models", text)
+
+
+def split_list(flag: str, text: str) -> tuple[str, ...]:
+    """Split a flag's list of entries at its commas.
+
+    Raises:
+      InputError: an empty entry, or one given twice.
+    """
     entries = tuple(part.strip() for part in text.split(","))
     for index, entry in enumerate(entries):
         if not entry:
-            raise InputError(f"--models={text!r}: an entry is empty; write linear,mlp,cnn")
+            raise InputError(f"--{flag}={text!r}: an entry is empty; write them like a,b,c")
         if entry in entries[:index]:
-            raise InputError(f"--models={text}: {entry!r} is given twice; give it once")
+            raise InputError(f"--{flag}={text}: {entry!r} is given twice; give it once")
     return entries
 
 

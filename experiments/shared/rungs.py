@@ -17,8 +17,8 @@ from catdog_jax.estimators.pca import PCA, principal_components, project
 from catdog_jax.models import linear
 from catdog_jax.models.linear import LinearParams
 from catdog_jax.rules.generating import factors_matrix
-from catdog_jax.types import Classifier, Dataset, InputError, Params, RuleSpec, Split
-from experiments.shared.jobs import Job, channel_statistics, preprocess
+from catdog_jax.types import Classifier, Dataset, Params, RuleSpec, Split
+from experiments.shared.jobs import Job, channel_statistics, preprocess, split_list
 from experiments.shared.results import Trained
 
 JUDGED_TOGETHER = 250  # examples of one call
@@ -79,20 +79,12 @@ def rule_table() -> Any:
 
 
 def split_entries(flag: str, text: str) -> tuple[str, ...]:
-    """Split a list at its commas; empty for an empty text or 'none'.
+    """Split a list of rungs; empty for an empty text or 'none'.
 
     Raises:
       InputError: an empty entry, or one given twice.
     """
-    if text.strip() in ("", "none"):
-        return ()
-    entries = tuple(part.strip() for part in text.split(","))
-    for index, entry in enumerate(entries):
-        if not entry:
-            raise InputError(f"--{flag}={text!r}: an entry is empty; write a,b,c")
-        if entry in entries[:index]:
-            raise InputError(f"--{flag}={text}: {entry!r} is given twice; give it once")
-    return entries
+    return () if text.strip() in ("", "none") else split_list(flag, text)
 
 
 def check_rules(entries: Sequence[str]) -> None:
