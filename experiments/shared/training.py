@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,25 +14,24 @@ from catdog_jax.analysis.sketch import sketch
 from catdog_jax.data import dataset_spec, load_dataset
 from catdog_jax.population import (
     Plan,
-    Snapshot,
     parse_vary,
     train_population,
     use_all_cores,
     use_compilation_cache,
 )
-from catdog_jax.population.waves import Segment, Wave
+from catdog_jax.population.waves import Segment
 from catdog_jax.registry import parse_entry
 from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
 from experiments.shared.announce import announcement, check_disk, manifest_facts
 from experiments.shared.config import TrainConfig
-from experiments.shared.interrupt import Interrupted, deferred, pending
+from experiments.shared.interrupt import deferred
 from experiments.shared.jobs import Job
+from experiments.shared.keeper import Keeper
 from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
 
-CHECKPOINT_SECONDS = 30.0
 GROWABLE = ("num_members",)
 
 
@@ -224,7 +221,7 @@ def _train_job(
     done = [w for w in range(num_waves) if folder.load_wave(job.part, w) is not None]
     if len(done) == num_waves:
         return
-    keeper = _Keeper(folder, job)
+    keeper = Keeper(folder, job)
     total = num_waves * plan.wave * job.schedule.num_steps
     per_wave = plan.wave * job.schedule.num_steps
     title = f"{job.label} × {config.num_members}"
@@ -252,70 +249,6 @@ def _train_job(
             on_segment=on_segment,
         ):
             keeper.keep_wave(wave)
-
-
-class _Keeper:
-    """Keeps one model's checkpoints, waves and times in the run folder."""
-
-    def __init__(self, folder: RunFolder, job: Job):
-        self._folder, self._job = folder, job
-        self._saved_at = time.monotonic()
-        self._begin = self._saved_at
-        self._first_call = True
-        self._timed_steps = 0
-        self._timed_seconds = 0.0
-
-    def restore(self, wave: int, like: Snapshot) -> Snapshot | None:
-        tree = {"state": like.state, "history": like.history}
-        found = self._folder.load_checkpoint(self._job.part, wave, tree)
-        if found is None:
-            return None
-        step, tree = found
-        return Snapshot(step, tree["state"], tree["history"])
-
-    def after_segment(self, segment: Segment, wave_size: int) -> None:
-        # The first call compiles: it says nothing of the rate.
-        if not self._first_call:
-            self._timed_steps += segment.steps * wave_size
-            self._timed_seconds += segment.seconds
-        self._first_call = False
-        stop = pending()
-        last = segment.step == self._job.schedule.num_steps
-        late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
-        if stop is not None or (late and not last):
-            snapshot = segment.snapshot()
-            tree = {"state": snapshot.state, "history": snapshot.history}
-            self._folder.save_checkpoint(self._job.part, segment.wave, snapshot.step, tree)
-            self._saved_at = time.monotonic()
-            self._keep_times()
-        if stop is not None:
-            raise Interrupted(
-                stop,
-                f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
-                f"{self._job.label}; saved in {self._folder.path}; the same command goes on",
-            )
-
-    def keep_wave(self, wave: Wave) -> None:
-        arrays = {
-            "steps": wave.steps,
-            "frozen_step": wave.frozen_step,
-            "test_logits": wave.logits["test"],
-            **wave.history,
-        }
-        self._folder.save_wave(self._job.part, wave.number, arrays, wave.params)
-        self._keep_times()
-
-    def _keep_times(self) -> None:
-        """Add what was spent since the last call, so that a continued run counts all sessions."""
-        timings = dict(self._folder.manifest.get("timings", {}))
-        spent = dict(timings.get(self._job.label, {"seconds": 0.0, "rate": math.nan}))
-        now = time.monotonic()
-        spent["seconds"] += now - self._begin
-        self._begin = now
-        if self._timed_seconds > 0:
-            spent["rate"] = self._timed_steps / self._timed_seconds
-        timings[self._job.label] = spent
-        self._folder.update_manifest(timings=timings)
 
 
 def _trained(folder: RunFolder, job: Job, plan: Plan, num_members: int) -> Trained:

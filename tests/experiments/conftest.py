@@ -27,8 +27,8 @@ SMALL = (
 SLOWED = """
 import time
 from catdog_jax.population import Program, waves
-from experiments.shared import training
-waves.SEGMENT_SECONDS = training.CHECKPOINT_SECONDS = 0
+from experiments.shared import keeper
+waves.SEGMENT_SECONDS = keeper.CHECKPOINT_SECONDS = 0
 quick = Program.segment
 def segment(*arguments):
     time.sleep({pause})

@@ -14,7 +14,7 @@ import pytest
 from catdog_jax.population import waves
 from catdog_jax.store import open_run
 from experiments import init_convergence
-from experiments.shared import training
+from experiments.shared import keeper, training
 
 # Two models of two waves each, so that a fault can come between any two of them.
 FLAGS = ("--models=linear,mlp:width=4", "--num_members=5", "--wave=4", "--num_steps=4")
@@ -42,7 +42,7 @@ def whole(tmp_path_factory, run_here, run_folder, machine, two_figures):
 @pytest.fixture
 def eager(monkeypatch):
     """A checkpoint after every step."""
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(keeper, "CHECKPOINT_SECONDS", 0)
     monkeypatch.setattr(waves, "SEGMENT_SECONDS", 0)
 
 
@@ -94,7 +94,7 @@ def writes(tmp_path_factory, run_here, machine, two_figures):
     """What an uninterrupted run puts in place, in order."""
     out_dir = tmp_path_factory.mktemp("counted")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "CHECKPOINT_SECONDS", 0)
+        patch.setattr(keeper, "CHECKPOINT_SECONDS", 0)
         patch.setattr(waves, "SEGMENT_SECONDS", 0)
         fault = Fault(patch, 0, None)
         assert run_here(out_dir, *FLAGS) == 0
