@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path, PurePosixPath
 
 import jax
 import numpy as np
@@ -51,8 +52,45 @@ def total_memory() -> int:
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
-        total = psutil.virtual_memory().total // jax.local_device_count()
+        total = host_memory() // jax.local_device_count()
     else:
         stats = device.memory_stats() or {}
         total = int(stats.get("bytes_limit", 8 * 2**30))
     return 1 << (total.bit_length() - 1)
+
+
+def host_memory(root: Path = Path("/")) -> int:
+    """Tell the memory that the processes of this host may use, in bytes.
+
+    That of the machine, or what its control group (of a container or a batch job) is held to,
+    whichever is less.
+
+    Args:
+      root: where /proc and /sys lie.
+    """
+    return min([psutil.virtual_memory().total, *_group_limits(root)])
+
+
+def _group_limits(root: Path) -> list[int]:
+    """Read the memory limits of this process's control groups, versions 1 and 2, and above."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    limits = []
+    for line in lines:
+        number, controllers, group = [*line.split(":", 2), "", ""][:3]
+        if number == "0":
+            place, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            place, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # A container may see its group at the top, under a path that only the host knows.
+        path = PurePosixPath(group.lstrip("/"))
+        for part in (path, *path.parents):
+            try:
+                limits.append(int((place / part / name).read_text(encoding="ascii")))
+            except (OSError, ValueError):  # not there, or 'max'
+                continue
+    return [limit for limit in limits if limit > 0]
