@@ -73,20 +73,39 @@ class Metrics(NamedTuple):
     logits: Float[Array, "*M N K"]
 
 
+class Sharing(NamedTuple):
+    """How several devices work on the examples of one member.
+
+    Attributes:
+      devices: how many share them.
+      part: tree of [B, ...] -> tree of [B / devices, ...], this device's examples.
+      total: tree -> tree, its sum over the devices.
+    """
+
+    devices: int = 1
+    part: Callable[[PyTree], PyTree] = lambda tree: tree
+    total: Callable[[PyTree], PyTree] = lambda tree: tree
+
+
+ALONE = Sharing()
+
+
 class Learner(NamedTuple):
     """How weights start, change and are judged.
 
     Attributes:
       init: keys -> state at step 0.
-      step: (state, keys, batch) -> (state after the batch, what was observed).
-      evaluate: (params, data) -> metrics over all of data.
+      step: (state, keys, batch, sharing=ALONE) -> (state after the batch, what was observed). Each
+        device gets the whole batch, changes it at random as a whole, and learns from its part.
+      evaluate: (params, data, sharing=ALONE) -> metrics; loss and accuracy over the data of all
+        devices, logits of the data at hand.
       batch_size: examples per step.
       model: the formula that is trained.
     """
 
     init: Callable[[MemberKeys], TrainState]
-    step: Callable[[TrainState, MemberKeys, Data], tuple[TrainState, Info]]
-    evaluate: Callable[[Params, Data], Metrics]
+    step: Callable[..., tuple[TrainState, Info]]
+    evaluate: Callable[..., Metrics]
     batch_size: int
     model: Model
 
@@ -159,12 +178,20 @@ def make_learner(
         params = model.init(keys.init)
         return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(-1))
 
-    def step(state: TrainState, keys: MemberKeys, batch: Data) -> tuple[TrainState, Info]:
-        inputs = preprocess(jnp.asarray(batch.inputs))
-        if augment is not None:
-            inputs = augment(jax.random.fold_in(keys.augment, state.step), inputs)
-        labels, num = jnp.asarray(batch.labels), inputs.shape[0]
-        loss, grads = _value_and_grad(loss_sum, state.params, inputs, labels, microbatch)
+    def step(
+        state: TrainState, keys: MemberKeys, batch: Data, sharing: Sharing = ALONE
+    ) -> tuple[TrainState, Info]:
+        inputs, labels = jnp.asarray(batch.inputs), jnp.asarray(batch.labels)
+        num = inputs.shape[0]
+        if augment is None:  # before the work, where nothing needs the whole batch
+            inputs = preprocess(sharing.part(inputs))
+        else:
+            key = jax.random.fold_in(keys.augment, state.step)
+            inputs = sharing.part(augment(key, preprocess(inputs)))
+        labels = sharing.part(labels)
+        loss, grads = sharing.total(
+            _value_and_grad(loss_sum, state.params, inputs, labels, microbatch)
+        )
         loss, grads = loss / num, jax.tree.map(lambda g: g / num, grads)
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -178,16 +205,18 @@ def make_learner(
         frozen_step = jnp.where(running & ~finite, state.step, state.frozen_step)
         return TrainState(state.step + 1, params, opt_state, frozen_step), Info(loss, grad_norm)
 
-    def evaluate(params: Params, data: Data) -> Metrics:
+    def evaluate(params: Params, data: Data, sharing: Sharing = ALONE) -> Metrics:
         labels = jnp.asarray(data.labels)
         logits = _in_parts(
             lambda inputs: logits_of(params, preprocess(inputs)),
             jnp.asarray(data.inputs),
             eval_batch,
         )
-        loss = jnp.mean(objective.loss(logits, labels, 0.0))
-        accuracy = jnp.mean(objective.right(logits, labels).astype(jnp.float32))
-        return Metrics(loss, accuracy, logits)
+        loss = jnp.sum(objective.loss(logits, labels, 0.0))
+        right = jnp.sum(objective.right(logits, labels).astype(jnp.float32))
+        loss, right = sharing.total((loss, right))
+        num = labels.shape[0] * sharing.devices
+        return Metrics(loss / num, right / num, logits)
 
     return Learner(init, step, evaluate, batch_size, model)
 

@@ -2,14 +2,21 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import jax
 import numpy as np
 import psutil
+from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh
+from jaxtyping import Array, PyTree
+
+from catdog_jax.train import ALONE, Sharing
 
 AXIS = "member"
+SHARED_AXIS = "batch"  # of devices that share a member's examples
 
 
 def use_all_cores() -> None:
@@ -37,11 +44,41 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def member_mesh(num_devices: int | None = None) -> Mesh:
-    """Lay the local devices, or the first few of them, along the member axis."""
-    devices = jax.local_devices()[:num_devices]
+def member_mesh(
+    num_devices: int | None = None, share: int = 1, devices: Sequence[Any] | None = None
+) -> Mesh:
+    """Lay devices out: members along one axis, the devices that share a member along the other.
+
+    Args:
+      num_devices: how many; all by default.
+      share: devices that share each member's examples; divides `num_devices`.
+      devices: the local ones by default; those of a machine that is not here, to compile for it.
+    """
+    chosen = np.array((devices or jax.local_devices())[:num_devices]).reshape(-1, share)
     # Auto axes: with the Explicit default a vmapped nn.Conv inside jit raises.
-    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    return Mesh(chosen, (AXIS, SHARED_AXIS), axis_types=(AxisType.Auto,) * 2)
+
+
+def sharing(devices: int) -> Sharing:
+    """Share the examples of a member over the second axis of a mesh: one all-reduce a step."""
+    if devices == 1:
+        return ALONE
+
+    def part(tree: PyTree) -> PyTree:
+        rank = jax.lax.axis_index(SHARED_AXIS)
+
+        def own(x: Array) -> Array:
+            size = x.shape[0] // devices
+            return jax.lax.dynamic_slice_in_dim(x, rank * size, size)
+
+        return jax.tree.map(own, tree)
+
+    def total(tree: PyTree) -> PyTree:
+        # One vector, so that the devices meet once a step and not once an array.
+        flat, restore = ravel_pytree(tree)
+        return restore(jax.lax.psum(flat, SHARED_AXIS))
+
+    return Sharing(devices, part, total)
 
 
 def total_memory() -> int:

@@ -26,6 +26,9 @@ class Plan(NamedTuple):
       microbatch: examples per gradient part, 0 for the whole batch.
       conv: form of the convolution, 'direct' or 'patches'.
       bytes_per_member: what one member adds to a wave, estimated.
+      share: devices that share the examples of each member, 1 where each has members of its own.
+      layout: of matrices that multiply the examples, inside the loop over steps: 'leading' (members
+        along the first axis, as everywhere else) or 'inner' ([D, members, H]).
     """
 
     strategy: str
@@ -35,6 +38,8 @@ class Plan(NamedTuple):
     microbatch: int
     conv: str
     bytes_per_member: int
+    share: int = 1
+    layout: str = "leading"
 
 
 def make_plan(

@@ -1,5 +1,6 @@
 """The compiled programs of a wave: start, train a segment, evaluate."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,9 +11,18 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from catdog_jax.population.devices import AXIS
+from catdog_jax.population.devices import AXIS, SHARED_AXIS, sharing
 from catdog_jax.population.plan import Plan
-from catdog_jax.train import Info, Learner, MemberKeys, TrainState, batch_at, epoch_order
+from catdog_jax.train import (
+    ALONE,
+    Info,
+    Learner,
+    MemberKeys,
+    Metrics,
+    TrainState,
+    batch_at,
+    epoch_order,
+)
 from catdog_jax.train import steps_per_epoch as count_steps_per_epoch
 from catdog_jax.types import Data, Params
 
@@ -23,11 +33,15 @@ class Program:
     """One model's population as compiled programs over the devices of a mesh.
 
     Every program maps one member's function over the members of a device (`plan.strategy`), and
-    that over the devices (`shard_map`, no communication). Members lie along the leading axis of
-    every array; `TrainState.step` alone is shared.
+    that over the devices (`shard_map`, no communication between members). Members lie along the
+    leading axis of every array; `TrainState.step` alone is shared. Where a member has several
+    devices (`plan.share`), each learns from its part of the batch, and gradients are summed.
 
     The number of steps of a segment is an argument: any cutting of a run into segments runs the
     same program, step for step, so a resumed run has the bits of one that never stopped.
+
+    With the shapes of data instead of data, and a mesh of devices that need not be here, nothing
+    is placed: such a program can be lowered and compiled, not run.
     """
 
     def __init__(
@@ -48,16 +62,24 @@ class Program:
           train: the training examples.
           evaluations: name -> examples to judge the weights on.
           plan: see `make_plan`.
-          mesh: devices along the axis 'member'.
+          mesh: see `member_mesh`.
           observe: params -> what is kept of them at every evaluation.
         """
         self._learner = learner
         self._plan = plan
         self._mesh = mesh
         self._observe = observe or (lambda params: ())
-        replicated = NamedSharding(mesh, P())
-        self.train = jax.device_put(train, replicated)
-        self.evaluations = jax.device_put(dict(evaluations), replicated)
+        self._sharing = sharing(plan.share)
+        self.train = self._place(train, P())
+        # Examples that the devices cannot share evenly, each device judges all by itself.
+        self._shared = {
+            name: len(data.labels) % plan.share == 0 for name, data in evaluations.items()
+        }
+        self.evaluations = {
+            name: self._place(data, P(SHARED_AXIS) if self._shared[name] else P())
+            for name, data in evaluations.items()
+        }
+        self._num_inputs = math.prod(train.inputs.shape[1:])
         self.steps_per_epoch = count_steps_per_epoch(train.labels.shape[0], learner.batch_size)
         # The types of these NamedTuples speak of arrays; here each field is an array's spec.
         key_specs: list[Any] = [P() if key.ndim == 0 else P(AXIS) for key in keys]
@@ -71,7 +93,12 @@ class Program:
             (self._state_spec, P(AXIS)),
             donate=(0,),
         )
-        self._evaluate = self._jit(self._evaluate_local, (P(AXIS), P()), P(AXIS))
+        examples = {n: P(SHARED_AXIS) if shared else P() for n, shared in self._shared.items()}
+        self._evaluate = self._jit(
+            self._evaluate_local,
+            (P(AXIS), examples),
+            ({name: self._metrics_spec(name) for name in evaluations}, P(AXIS)),
+        )
 
     def init(self, keys: MemberKeys) -> TrainState:
         """Draw the starting weights of a wave."""
@@ -98,17 +125,20 @@ class Program:
     def lower_segment(self, keys: MemberKeys) -> jax.stages.Lowered:
         """Lower the segment program without running it, to read or compile it."""
         keys = self._placed(keys)
-        state = jax.eval_shape(self._init, keys)
-        state = jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-            state,
-            self._shardings(state),
-        )
-        return self._segment.lower(state, keys, self.train, np.int32(1))
+        return self._segment.lower(self._state_shapes(keys), keys, self.train, np.int32(1))
+
+    def lower_evaluate(self, keys: MemberKeys) -> jax.stages.Lowered:
+        """Lower the program that judges weights, likewise."""
+        params = self._state_shapes(self._placed(keys)).params
+        return self._evaluate.lower(params, self.evaluations)
 
     def place(self, state: TrainState) -> TrainState:
         """Put a state from the host (a checkpoint) on the devices."""
         return jax.device_put(state, self._shardings(state))
+
+    def _state_shapes(self, keys: MemberKeys) -> TrainState:
+        state = jax.eval_shape(self._init, keys)
+        return jax.tree.map(_shape, state, self._shardings(state))
 
     def _shardings(self, state: TrainState) -> TrainState:
         def over(tree: PyTree, spec: P) -> PyTree:
@@ -120,11 +150,22 @@ class Program:
 
     def _placed(self, keys: MemberKeys) -> MemberKeys:
         return MemberKeys(
-            *(
-                jax.device_put(key, NamedSharding(self._mesh, spec))
-                for key, spec in zip(keys, self._keys_spec, strict=True)
-            )
+            *(self._place(key, spec) for key, spec in zip(keys, self._keys_spec, strict=True))
         )
+
+    def _place(self, tree: PyTree, spec: P) -> PyTree:
+        sharding = NamedSharding(self._mesh, spec)
+
+        def place(x: Any) -> Any:
+            shape_only = isinstance(x, jax.ShapeDtypeStruct)
+            return _shape(x, sharding) if shape_only else jax.device_put(x, sharding)
+
+        return jax.tree.map(place, tree)
+
+    def _metrics_spec(self, name: str) -> Metrics:
+        per_example = P(AXIS, SHARED_AXIS) if self._shared[name] else P(AXIS)
+        specs: list[Any] = [P(AXIS), P(AXIS), per_example]
+        return Metrics(*specs)
 
     def _jit(self, function: Callable, in_specs: Any, out_specs: Any, donate: Any = ()) -> Any:
         # check_vma=False: the default sums gradients of what starts equal on all devices (biases),
@@ -134,46 +175,50 @@ class Program:
         )
         return jax.jit(sharded, donate_argnums=donate)
 
-    def _over_members(self, function: Callable, axes: PyTree, *args: Any) -> Any:
-        """Apply a function of one member to the members of this device, as the plan says.
+    def _over_chunks(self, function: Callable, varied: PyTree, *args: Any) -> Any:
+        """Apply a function of one chunk to the chunks of this device, one after another.
 
         Args:
-          axes: like `args`, 0 where members lie along the leading axis, None where they share.
+          function: of `args` with the members of a chunk along the leading axis, or of one member's
+            where a chunk is one member.
+          varied: like `args` or a prefix of it: whether members lie along the leading axis.
         """
         leaves, treedef = jax.tree.flatten(args)
-        varied = jax.tree.leaves(
-            jax.tree.map(
-                lambda a, x: jax.tree.map(lambda _: a is not None, x),
-                axes,
-                args,
-                is_leaf=lambda a: a is None or a == 0,
-            )
-        )
-        own = [x for x, v in zip(leaves, varied, strict=True) if v]
+        flags = _spread(varied, args)
+        own = [x for x, v in zip(leaves, flags, strict=True) if v]
 
-        def member(*xs: Any) -> Any:
+        def chunk(xs: Any) -> Any:
             it = iter(xs)
             return function(
                 *jax.tree.unflatten(
-                    treedef, [next(it) if v else x for x, v in zip(leaves, varied, strict=True)]
+                    treedef, [next(it) if v else x for x, v in zip(leaves, flags, strict=True)]
                 )
             )
 
-        count, chunk = own[0].shape[0], self._plan.chunk
-        if chunk == count and count > 1:
-            return jax.vmap(member)(*own)
-        if chunk == 1:
-            return jax.lax.map(lambda xs: member(*xs), tuple(own))
-        parts = tuple(x.reshape(count // chunk, chunk, *x.shape[1:]) for x in own)
-        out = jax.lax.map(lambda xs: jax.vmap(member)(*xs), parts)
+        count, size = own[0].shape[0], self._plan.chunk
+        if size == 1:
+            return jax.lax.map(chunk, tuple(own))
+        if size == count:
+            return chunk(own)
+        parts = tuple(x.reshape(count // size, size, *x.shape[1:]) for x in own)
+        out = jax.lax.map(chunk, parts)
         return jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), out)
+
+    def _each(self, function: Callable, in_axes: Any, out_axes: Any = 0) -> Callable:
+        """Turn a function of one member into one of a chunk."""
+        return function if self._plan.chunk == 1 else jax.vmap(function, in_axes, out_axes)
 
     def _key_axes(self) -> MemberKeys:
         axes: list[Any] = [None if spec == P() else 0 for spec in self._keys_spec]
         return MemberKeys(*axes)
 
+    def _keys_varied(self) -> MemberKeys:
+        varied: list[Any] = [spec != P() for spec in self._keys_spec]
+        return MemberKeys(*varied)
+
     def _init_local(self, keys: MemberKeys) -> TrainState:
-        state = self._over_members(self._learner.init, (self._key_axes(),), keys)
+        init = self._each(self._learner.init, (self._key_axes(),))
+        state = self._over_chunks(init, (self._keys_varied(),), keys)
         return state._replace(step=jnp.int32(0))
 
     def _segment_local(
@@ -181,34 +226,60 @@ class Program:
     ) -> tuple[TrainState, Info]:
         first = state.step
         num_examples = train.labels.shape[0]
+        key_axes = self._key_axes()
+        order_axis = key_axes.order  # None where all members see the same examples at a step
 
-        def draw(keys: MemberKeys, step: Any) -> Any:
-            return epoch_order(keys.order, step // self.steps_per_epoch, num_examples)
+        def draw(order_key: Any, step: Any) -> Any:
+            return epoch_order(order_key, step // self.steps_per_epoch, num_examples)
 
-        def train_member(params: Any, opt_state: Any, frozen: Any, keys: MemberKeys) -> Any:
+        def gather(order: Any, step: Any) -> Data:
+            return batch_at(order, step, train, self._learner.batch_size)
+
+        if order_axis is not None:
+            draw = self._each(draw, (0, None))
+            gather = self._each(gather, (0, None))
+
+        def train_chunk(params: Any, opt_state: Any, frozen: Any, keys: MemberKeys) -> Any:
+            # What is carried from step to step may lie otherwise in memory than outside the loop.
+            layout: list[Any] = [None, self._layout(params), self._layout(opt_state), 0]
+            axes = TrainState(*layout)
+            update = self._each(
+                lambda state, keys, batch: self._learner.step(state, keys, batch, self._sharing),
+                (axes, key_axes, order_axis),
+                (axes, 0),
+            )
+
             def body(index: Any, carry: Any) -> Any:
                 state, order, total = carry
                 step = first + index
-                # `step` and not `state.step`: it is the same for all members, so that under vmap
-                # this stays a branch, and a shared batch is gathered once.
+                # `step` is the same for all members, so this stays a branch under vmap.
                 order = jax.lax.cond(
-                    step % self.steps_per_epoch == 0, lambda: draw(keys, step), lambda: order
+                    step % self.steps_per_epoch == 0, lambda: draw(keys.order, step), lambda: order
                 )
-                batch = batch_at(order, step, train, self._learner.batch_size)
-                state, info = self._learner.step(state._replace(step=step), keys, batch)
+                state, info = update(state._replace(step=step), keys, gather(order, step))
                 return state, order, jax.tree.map(jnp.add, total, info)
 
-            start = TrainState(first, params, opt_state, frozen)
-            zero = Info(jnp.float32(0), jnp.float32(0))
+            zero = jnp.zeros(frozen.shape, jnp.float32)
+            start = TrainState(
+                first,
+                _moved(params, 0, axes.params),
+                _moved(opt_state, 0, axes.opt_state),
+                frozen,
+            )
             state, _, total = jax.lax.fori_loop(
-                0, num_steps, body, (start, draw(keys, first), zero)
+                0, num_steps, body, (start, draw(keys.order, first), Info(zero, zero))
             )
             mean = jax.tree.map(lambda x: x / num_steps, total)
-            return state.params, state.opt_state, state.frozen_step, mean
+            return (
+                _moved(state.params, axes.params, 0),
+                _moved(state.opt_state, axes.opt_state, 0),
+                state.frozen_step,
+                mean,
+            )
 
-        *parts, info = self._over_members(
-            train_member,
-            (0, 0, 0, self._key_axes()),
+        *parts, info = self._over_chunks(
+            train_chunk,
+            (True, True, True, self._keys_varied()),
             state.params,
             state.opt_state,
             state.frozen_step,
@@ -216,9 +287,50 @@ class Program:
         )
         return TrainState(first + num_steps, *parts), info
 
+    def _layout(self, tree: PyTree) -> PyTree:
+        """Tell along which axis the members of a chunk lie inside the loop, for each array.
+
+        Matrices that multiply the examples lie as [D, M, H] where all members see the same
+        examples: then one product of [B, D] and [D, M·H] serves all of them.
+        """
+        inner = self._plan.layout == "inner" and self._plan.chunk > 1
+        shared = self._keys_spec.order == P()
+
+        def axis(x: Any) -> int:
+            return int(inner and shared and x.ndim == 3 and x.shape[1] == self._num_inputs)
+
+        return jax.tree.map(axis, tree)
+
     def _evaluate_local(self, params: Params, evaluations: Mapping[str, Data]) -> Any:
         def judge(params: Params) -> Any:
-            metrics = {name: self._learner.evaluate(params, d) for name, d in evaluations.items()}
+            metrics = {
+                name: self._learner.evaluate(
+                    params, data, self._sharing if self._shared[name] else ALONE
+                )
+                for name, data in evaluations.items()
+            }
             return metrics, self._observe(params)
 
-        return self._over_members(judge, (0,), params)
+        return self._over_chunks(self._each(judge, (0,)), (True,), params)
+
+
+def _shape(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+
+def _spread(prefix: PyTree, tree: PyTree) -> list[Any]:
+    """Repeat each leaf of a prefix for every leaf below it."""
+    below = jax.tree.map(lambda p, x: jax.tree.map(lambda _: p, x), prefix, tree)
+    return jax.tree.leaves(below)
+
+
+def _moved(tree: PyTree, source: Any, destination: Any) -> PyTree:
+    """Move the axis of the members of every array; one of the two places is a tree of axes."""
+    places = destination if source == 0 else source
+
+    def move(x: Any, place: int) -> Any:
+        if place == 0:
+            return x
+        return jnp.moveaxis(x, 0, place) if source == 0 else jnp.moveaxis(x, place, 0)
+
+    return jax.tree.map(move, tree, places)

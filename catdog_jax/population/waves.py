@@ -141,7 +141,7 @@ def train_population(
     """
     if plan is None:
         plan = local_plan(learner.model, train.inputs, learner.batch_size, num_members)
-    mesh = member_mesh(plan.num_devices) if mesh is None else mesh
+    mesh = member_mesh(plan.num_devices, plan.share) if mesh is None else mesh
     num_waves = math.ceil(num_members / plan.wave)
     keys = member_keys(seeds, 0, plan.wave, vary)
     program = Program(learner, keys, train, evaluations, plan, mesh, observe)

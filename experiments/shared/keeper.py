@@ -1,28 +1,52 @@
-"""Keeps what a model in training has reached: checkpoints, finished waves, times."""
+"""Keeps what a model in training has reached: checkpoints, finished waves, times.
+
+The disk is written to by a thread of its own, in order, so that training goes on meanwhile.
+"""
 
 import math
 import signal
 import time
+from types import TracebackType
+from typing import Any, Self
 
 from catdog_jax.population import Snapshot
 from catdog_jax.population.waves import Segment, Wave
 from catdog_jax.store import RunFolder
+from catdog_jax.store.background import Background
 from experiments.shared.interrupt import Interrupted, pending
 from experiments.shared.jobs import Job
 
 CHECKPOINT_SECONDS = 30.0
+PATIENCE_SECONDS = 0.0  # how long a checkpoint that is due waits for older writes; then it is left
 
 
 class Keeper:
-    """Keeps one model's checkpoints, waves and times in the run folder."""
+    """Keeps one model's checkpoints, waves and times in the run folder; a context manager.
+
+    What fails in its thread is raised by its next call, at the latest at the end of the block;
+    after the block nothing is left to be written.
+    """
 
     def __init__(self, folder: RunFolder, job: Job):
         self._folder, self._job = folder, job
+        self._background = Background()
         self._saved_at = time.monotonic()
         self._begin = self._saved_at
         self._first_call = True
         self._timed_steps = 0
         self._timed_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._background.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._background.__exit__(kind, error, trace)
 
     def restore(self, wave: int, like: Snapshot) -> Snapshot | None:
         tree = {"state": like.state, "history": like.history}
@@ -38,16 +62,20 @@ class Keeper:
             self._timed_steps += segment.steps * wave_size
             self._timed_seconds += segment.seconds
         self._first_call = False
+        self._background.check()
         stop = pending()
         last = segment.step == self._job.schedule.num_steps
         late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
-        if stop is not None or (late and not last):
+        due = late and not last and self._background.idle(PATIENCE_SECONDS)
+        if stop is not None or due:
             snapshot = segment.snapshot()
             tree = {"state": snapshot.state, "history": snapshot.history}
-            self._folder.save_checkpoint(self._job.part, segment.wave, snapshot.step, tree)
+            self._write(
+                self._folder.save_checkpoint, self._job.part, segment.wave, snapshot.step, tree
+            )
             self._saved_at = time.monotonic()
-            self._keep_times()
         if stop is not None:
+            self._background.finish()
             raise Interrupted(
                 stop,
                 f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
@@ -61,17 +89,26 @@ class Keeper:
             "test_logits": wave.logits["test"],
             **wave.history,
         }
-        self._folder.save_wave(self._job.part, wave.number, arrays, wave.params)
-        self._keep_times()
+        self._write(self._folder.save_wave, self._job.part, wave.number, arrays, wave.params)
 
-    def _keep_times(self) -> None:
-        """Add what was spent since the last call, so that a continued run counts all sessions."""
+    def _write(self, save: Any, *args: Any) -> None:
+        """Let the thread save something, then what was spent until now."""
+        now = time.monotonic()
+        spent, self._begin = now - self._begin, now
+        rate = self._timed_steps / self._timed_seconds if self._timed_seconds > 0 else None
+
+        def write() -> None:
+            save(*args)
+            self._keep_times(spent, rate)
+
+        self._background.submit(write)
+
+    def _keep_times(self, seconds: float, rate: float | None) -> None:
+        """Add what was spent, so that a continued run counts all sessions."""
         timings = dict(self._folder.manifest.get("timings", {}))
         spent = dict(timings.get(self._job.label, {"seconds": 0.0, "rate": math.nan}))
-        now = time.monotonic()
-        spent["seconds"] += now - self._begin
-        self._begin = now
-        if self._timed_seconds > 0:
-            spent["rate"] = self._timed_steps / self._timed_seconds
+        spent["seconds"] += seconds
+        if rate is not None:
+            spent["rate"] = rate
         timings[self._job.label] = spent
         self._folder.update_manifest(timings=timings)

@@ -221,13 +221,13 @@ def _train_job(
     done = [w for w in range(num_waves) if folder.load_wave(job.part, w) is not None]
     if len(done) == num_waves:
         return
-    keeper = Keeper(folder, job)
     total = num_waves * plan.wave * job.schedule.num_steps
     per_wave = plan.wave * job.schedule.num_steps
     title = f"{job.label} × {config.num_members}"
     with (
         deferred(f"{job.label} is trained and saved in {folder.path}"),
         Progress(title, total, "member-steps", len(done) * per_wave) as progress,
+        Keeper(folder, job) as keeper,
     ):
 
         def on_segment(segment: Segment) -> None:

@@ -23,12 +23,14 @@ SMALL = (
     "--eval_every=4",
 )
 
-# Segments of one step with a checkpoint after each; slowed, so that there is time for a kill.
+# Segments of one step with a checkpoint after each (where it waits for the one before); slowed, so
+# that there is time for a kill.
 SLOWED = """
 import time
 from catdog_jax.population import Program, waves
 from experiments.shared import keeper
 waves.SEGMENT_SECONDS = keeper.CHECKPOINT_SECONDS = 0
+keeper.PATIENCE_SECONDS = {patience}
 quick = Program.segment
 def segment(*arguments):
     time.sleep({pause})
@@ -87,11 +89,11 @@ def one_figure(monkeypatch):
 
 @pytest.fixture
 def start_slowed():
-    """A function (out_dir, *flags, pause) -> a process that has just begun to train."""
+    """A function (out_dir, *flags, pause, patience) -> a process that has just begun to train."""
     processes = []
 
-    def start(out_dir, *flags, pause=0.1):
-        command = [sys.executable, "-c", SLOWED.format(pause=pause)]
+    def start(out_dir, *flags, pause=0.1, patience=600):
+        command = [sys.executable, "-c", SLOWED.format(pause=pause, patience=patience)]
         process = subprocess.Popen(
             [*command, *SMALL, f"--out_dir={out_dir}", *flags],
             cwd=ROOT,
