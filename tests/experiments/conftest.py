@@ -92,7 +92,7 @@ def start_slowed():
     """A function (out_dir, *flags, pause, patience) -> a process that has just begun to train."""
     processes = []
 
-    def start(out_dir, *flags, pause=0.1, patience=600):
+    def start(out_dir, *flags, pause=0.1, patience=600.0):
         command = [sys.executable, "-c", SLOWED.format(pause=pause, patience=patience)]
         process = subprocess.Popen(
             [*command, *SMALL, f"--out_dir={out_dir}", *flags],

@@ -43,7 +43,7 @@ def whole(tmp_path_factory, run_here, run_folder, machine, two_figures):
 def eager(monkeypatch):
     """A checkpoint after every step, none left out because the one before is still written."""
     monkeypatch.setattr(keeper, "CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr(keeper, "PATIENCE_SECONDS", 600)
+    monkeypatch.setattr(keeper, "PATIENCE_SECONDS", 600.0)
     monkeypatch.setattr(waves, "SEGMENT_SECONDS", 0)
 
 
@@ -96,7 +96,7 @@ def writes(tmp_path_factory, run_here, machine, two_figures):
     out_dir = tmp_path_factory.mktemp("counted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keeper, "CHECKPOINT_SECONDS", 0)
-        patch.setattr(keeper, "PATIENCE_SECONDS", 600)
+        patch.setattr(keeper, "PATIENCE_SECONDS", 600.0)
         patch.setattr(waves, "SEGMENT_SECONDS", 0)
         fault = Fault(patch, 0, None)
         assert run_here(out_dir, *FLAGS) == 0
@@ -195,7 +195,7 @@ def test_twenty_kills_at_random_moments(tmp_path, start_slowed, run_here, run_fo
         rounds += 1
         out_dir, finished = tmp_path / f"round_{rounds}", False
         while not finished:
-            process = start_slowed(out_dir, *flags, pause=0.02, patience=0)
+            process = start_slowed(out_dir, *flags, pause=0.02, patience=0.0)
             try:
                 # After twenty kills the last round comes to its end.
                 process.communicate(timeout=moments.uniform(0, 4) if kills < 20 else None)
