@@ -1,27 +1,67 @@
 """A cache of compiled programs on the disk, so that a second run starts at once."""
 
 import hashlib
+import logging
 import os
 import platform
+import tempfile
+import warnings
 from pathlib import Path
 
 import jax
 import platformdirs
+from jax.experimental.compilation_cache import compilation_cache
+
+from catdog_jax.types import InputError
+
+OFF = "none"
+_log = logging.getLogger(__name__)
 
 
-def use_compilation_cache() -> None:
-    """Keep compiled programs in the user's cache folder; call before the first compilation.
+def use_compilation_cache(folder: str = "") -> None:
+    """Keep compiled programs on the disk; call before the first compilation.
 
-    Without effect where JAX_COMPILATION_CACHE_DIR or its setting names another place. A program
-    for one processor may not run on another, so each kind of processor has a folder of its own.
-    CATDOG_CACHE_DIR moves the cache.
+    A program for one processor may not run on another, so each kind of processor has a folder of
+    its own. Several processes may share a cache: what one cannot read it compiles again.
+
+    Args:
+      folder: where; 'none' for no cache; empty: where JAX_COMPILATION_CACHE_DIR or its setting
+        says, else the user's cache folder, which CATDOG_CACHE_DIR moves.
+
+    Raises:
+      InputError: the folder cannot be written to.
     """
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
+    jax.config.update("jax_enable_compilation_cache", folder != OFF)
+    if folder == OFF:
+        compilation_cache.reset_cache()  # what was looked up before is not looked up again
         return
-    root = os.environ.get("CATDOG_CACHE_DIR") or platformdirs.user_cache_dir("catdog_jax")
-    jax.config.update("jax_compilation_cache_dir", str(Path(root) / "xla" / _processor()))
+    if not folder and jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    root = Path(folder).expanduser().absolute() if folder else _user_folder()
+    path = root / _processor()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        why = f"{path} cannot be written to ({error.strerror or error})"
+        if folder:
+            raise InputError(
+                f"--compile_cache={folder}: {why}; give another folder, or {OFF}"
+            ) from error
+        _log.warning("going on without a cache of compiled programs: %s", why)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    compilation_cache.reset_cache()
+    # Of an entry that another process is writing, or was killed over: it is compiled again.
+    warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache")
+
+
+def _user_folder() -> Path:
+    chosen = os.environ.get("CATDOG_CACHE_DIR")
+    return Path(chosen or platformdirs.user_cache_dir("catdog_jax")).absolute() / "xla"
 
 
 def _processor() -> str:
