@@ -93,6 +93,11 @@ class TrainConfig:
     wave: int = setting(0, "members that train together; 0: as many as fit in memory", low=0)
     strategy: str = setting("auto", "auto, map, chunk or vmap: how members share a device")
     precision: str = setting("float32", "float32, tf32 or bfloat16")
+    compile_cache: str = setting(
+        "",
+        "folder that keeps compiled programs; empty: the user's cache folder; none: no cache",
+        operational=True,
+    )
     fresh: bool = setting(
         False, "start another run beside one of the same settings", operational=True
     )

@@ -78,7 +78,7 @@ def prepare(config: TrainConfig) -> Dataset:
     parse_vary(config.vary)
     job_module.check_config(config)
     use_all_cores()
-    use_compilation_cache()
+    use_compilation_cache(config.compile_cache)
     return read_dataset(config)
 
 
