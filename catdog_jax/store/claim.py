@@ -4,15 +4,19 @@ import datetime
 import itertools
 import logging
 import os
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from catdog_jax.store import atomic, manifest
+from catdog_jax.store.lock import FolderInUse, FolderLock
 from catdog_jax.types import InputError
 
 logger = logging.getLogger("catdog_jax.store")
 LOCK = "lock"
+WORKER_SECONDS = 30.0
+VISIBLE_SECONDS = 30.0
 _OWN = {LOCK, f".{manifest.FILE}.tmp"}  # what a kill before the first manifest leaves
 
 
@@ -107,6 +111,44 @@ def session(
     largest = {key: max(made[key], asked[key]) for key in growable if key in made}
     this = {"started": now(), "versions": now_running}
     return {"recipe": asked | largest, "sessions": [*earlier, this]}
+
+
+def worker_lock(index: int) -> str:
+    """Name the lock file of the process `index` of a run, beside that of the first one."""
+    return f"{LOCK}-{index}"
+
+
+def refuse_workers(path: Path) -> None:
+    """Wait for the processes of a run whose first one is gone: they may still write waves.
+
+    Raises:
+      FolderInUse: one does not end within WORKER_SECONDS.
+    """
+    end = time.monotonic() + WORKER_SECONDS
+    for place in sorted(path.glob(f"{LOCK}-*")):
+        while True:
+            try:
+                FolderLock(place).release()
+                break
+            except FolderInUse:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+
+def awaited_session(path: Path, session: Mapping[str, Any]) -> bool:
+    """Tell whether a folder is the one whose manifest has this last session; NFS may be late."""
+    end = time.monotonic() + VISIBLE_SECONDS
+    while True:
+        try:
+            found = manifest.read(path)
+        except (OSError, InputError):
+            found = None
+        if found and found.get("sessions") and found["sessions"][-1] == session:
+            return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
 
 
 def now() -> str:

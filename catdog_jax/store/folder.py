@@ -3,26 +3,23 @@
 import csv
 import hashlib
 import io
-import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from catdog_jax.store import atomic, checkpoint, claim, leaves, manifest, waves
-from catdog_jax.store.atomic import StoreError, is_disk_full, writing
+from catdog_jax.store import atomic, claim, manifest
+from catdog_jax.store.atomic import is_disk_full, writing
 from catdog_jax.store.lock import FolderLock
-from catdog_jax.store.results import RESULTS, intact_record, wave_paths
+from catdog_jax.store.results import RESULTS, intact_record
+from catdog_jax.store.wave_folder import WaveFolder
 from catdog_jax.types import FileNote, InputError
 
-logger = logging.getLogger("catdog_jax.store")
 
-
-class RunFolder:
+class RunFolder(WaveFolder):
     """One run on the disk, held by this process; a context manager.
 
     Attributes:
@@ -41,7 +38,7 @@ class RunFolder:
         recipe: Mapping[str, Any],
         growable: Collection[str],
     ) -> None:
-        self.path = path
+        super().__init__(path)
         self.manifest = facts
         self.recipe = dict(recipe)
         self._lock = lock
@@ -89,6 +86,7 @@ class RunFolder:
         try:
             path = claim.folder(root, name, fresh)
             lock = FolderLock(path / claim.LOCK)
+            claim.refuse_workers(path)
             facts = claim.facts(path, asked, growable, free, experiment)
             folder = cls(path, lock, facts, asked, growable)
             if not folder.finished:
@@ -130,104 +128,6 @@ class RunFolder:
         if not facts.keys().isdisjoint({"recipe", "results"}):
             raise ValueError("the manifest's recipe and results are set by the store")
         self._set(**facts)
-
-    def save_checkpoint(self, part: str, wave: int, step: int, tree: Any) -> None:
-        """Save the state of a wave in training; the last two are kept.
-
-        Args:
-          part: the model's part of the run, for instance '00_mlp'.
-          wave: number of the wave, from 0.
-          step: training steps done.
-          tree: a pytree of numpy arrays; random keys as their key data.
-
-        Raises:
-          StoreError: the disk is full, or refuses the write.
-        """
-        with writing(f"the checkpoint of {part} at step {step}", self.path):
-            checkpoint.save(self._checkpoints(part, wave), step, tree)
-
-    def load_checkpoint(self, part: str, wave: int, like: Any) -> tuple[int, Any] | None:
-        """Load the last usable checkpoint of a wave; a damaged one is named in a warning.
-
-        Args:
-          part: the model's part of the run.
-          wave: number of the wave, from 0.
-          like: a pytree of the structure, shapes and dtypes that were saved.
-
-        Returns:
-          (step, pytree of numpy arrays), or None where the wave has to start anew.
-
-        Raises:
-          StoreError: a whole checkpoint has another structure than `like`.
-        """
-        with writing(f"beside the checkpoints of {part}", self.path):
-            return checkpoint.load(self._checkpoints(part, wave), like)
-
-    def save_wave(
-        self, part: str, wave: int, arrays: Mapping[str, np.ndarray], params: Any
-    ) -> None:
-        """Keep a finished wave, then remove its checkpoints.
-
-        Args:
-          part: the model's part of the run.
-          wave: number of the wave, from 0.
-          arrays: what was observed; axis of members first where it has one.
-          params: the final params, a pytree of arrays [M, ...] of the wave's real members.
-
-        Raises:
-          StoreError: the disk is full, or refuses the write.
-        """
-        observed, weights = wave_paths(self.path, part, wave)
-        with writing(f"wave {wave} of {part}", self.path):
-            waves.write(weights, leaves.flatten(params))
-            # Its existence means done, so it comes second.
-            waves.write(observed, [((name,), np.asarray(a)) for name, a in arrays.items()])
-            atomic.remove_folder(self._checkpoints(part, wave))
-
-    def load_wave(self, part: str, wave: int) -> dict[str, np.ndarray] | None:
-        """Load what a finished wave observed; a damaged file is named in a warning.
-
-        Returns:
-          The arrays given to `save_wave`, or None where the wave has to be trained: not finished,
-          or its arrays or params are damaged.
-        """
-        observed, weights = wave_paths(self.path, part, wave)
-        if not observed.exists():
-            return None
-        file = weights
-        try:
-            waves.read(weights)
-            file = observed
-            return {path[0]: array for path, array in waves.read(observed)}
-        except (leaves.Damaged, OSError) as error:
-            why = leaves.reason(error)
-            logger.warning("%s is damaged (%s); this wave is trained again", file, why)
-            return None
-
-    def load_params(self, part: str, wave: int, like: Any = None) -> Any:
-        """Load the final params of a finished wave.
-
-        Args:
-          part: the model's part of the run.
-          wave: number of the wave, from 0.
-          like: a pytree of the wanted structure; None gives nested dicts.
-
-        Returns:
-          A pytree of numpy arrays [M, ...].
-
-        Raises:
-          StoreError: the file is missing or damaged, or has another structure than `like`.
-        """
-        weights = wave_paths(self.path, part, wave)[1]
-        try:
-            found = waves.read(weights)
-        except (leaves.Damaged, OSError) as error:
-            raise StoreError(
-                f"{weights} is damaged ({leaves.reason(error)}); run the command again"
-            ) from error
-        if like is None:
-            return leaves.nested(found)
-        return leaves.restructured(found, like, str(weights), shapes=False)
 
     def write_results(self, dataset: xr.Dataset) -> None:
         """Write `results.nc`, last of all, and remove the checkpoints.
@@ -276,6 +176,3 @@ class RunFolder:
         with writing(manifest.FILE, self.path):
             manifest.write(self.path, updated)
         self.manifest = updated
-
-    def _checkpoints(self, part: str, wave: int) -> Path:
-        return self.path / "checkpoints" / manifest.part_folder(part) / f"wave_{wave:05d}"

@@ -30,7 +30,12 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "xarr
 
 
 def announcement(
-    config: TrainConfig, dataset: Dataset, jobs: Sequence[Job], plans: Sequence[Plan], path: Path
+    config: TrainConfig,
+    dataset: Dataset,
+    jobs: Sequence[Job],
+    plans: Sequence[Plan],
+    path: Path,
+    num_processes: int = 1,
 ) -> str:
     """Write what a run is about to do: one line per model, then what it takes.
 
@@ -39,6 +44,7 @@ def announcement(
       dataset: the run's.
       jobs, plans: the models to train, and how.
       path: the run folder.
+      num_processes: how many share the waves.
     """
     head = ["model", "parameters", "steps", "batch", "optimizer", "rate", "decay", "augment"]
     rows = [[*head, "waves", "strategy"]]
@@ -65,8 +71,10 @@ def announcement(
         dataset.kind, f"{side} numbers"
     )
     devices = f"{jax.local_device_count()} {jax.default_backend()} device(s)"
+    if num_processes > 1:
+        devices = f"{num_processes} processes of {devices} each"
     memory = max((plan.wave * plan.bytes_per_member for plan in plans), default=0)
-    seconds = training_seconds(config, jobs, plans)
+    seconds = training_seconds(config, jobs, plans) / num_processes
     return "\n".join(
         [
             f"{config.num_members} members of each model on {dataset.name} ({counts}, "
@@ -74,11 +82,20 @@ def announcement(
             f"varied between members: {config.vary}",
             *aligned(rows),
             *_twins(config, jobs),
+            *_idle(config, plans, num_processes),
             f"on {devices}; memory about {size(memory)}, disk about "
             f"{size(disk_bytes(config, jobs))}, time roughly {duration(seconds)}",
             f"run folder: {path}",
         ]
     )
+
+
+def _idle(config: TrainConfig, plans: Sequence[Plan], num_processes: int) -> list[str]:
+    """Say where there are fewer waves than processes."""
+    waves = sum(math.ceil(config.num_members / plan.wave) for plan in plans)
+    if waves >= num_processes:
+        return []
+    return [f"note: {waves} waves for {num_processes} processes: the others only wait"]
 
 
 def _twins(config: TrainConfig, jobs: Sequence[Job]) -> list[str]:

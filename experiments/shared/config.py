@@ -104,6 +104,18 @@ class TrainConfig:
     download: bool = setting(
         False, "let TFDS fetch and prepare the data set in data_dir", operational=True
     )
+    coordinator: str = setting(
+        "",
+        "host:port of process 0, where several share the run; empty: as SLURM, Open MPI, "
+        "Kubernetes or Cloud TPU say, if they have started this one; none: always alone",
+        operational=True,
+    )
+    num_processes: int | None = setting(
+        None, "with --coordinator: processes that share the run", low=1, operational=True
+    )
+    process_id: int | None = setting(
+        None, "with --coordinator: the number of this process, from 0", low=0, operational=True
+    )
 
     @staticmethod
     def epilogue() -> str:

@@ -16,9 +16,11 @@ from typing import Any
 
 from absl import flags
 
+from catdog_jax.population import processes
 from catdog_jax.types import InputError
 from experiments.shared.config import check_value
 from experiments.shared.interrupt import Interrupted, interruptible
+from experiments.shared.together import Helped
 
 HELP_FLAGS = ("--help", "-help", "--helpshort", "-helpshort", "--helpfull", "-h")
 
@@ -69,19 +71,25 @@ def launch(
     if any(argument in HELP_FLAGS for argument in argv[1:]):
         print(help_text(module_name, config_class))
         return 0
+    status, message = 1, "a fault of the program"
     try:
         config = parse_flags(argv, config_class)
         with interruptible():
             run(config)
+        status = 0
+    except Helped:
+        status = 0
     except InputError as error:
-        return _fail(error, 2)
+        status, message = 2, _told(error)
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return 128 + stop.signal
+        status, message = 128 + stop.signal, str(stop)
+        print(message, file=sys.stderr)
     except (RuntimeError, OSError, MemoryError) as error:
         # Ours are one clear line; XLA's and the system's are shortened to their first.
-        return _fail(error, 1)
-    return 0
+        status, message = 1, _told(error)
+    finally:
+        processes.leave(status, message)
+    return status
 
 
 def parse_flags(argv: Sequence[str], config_class: type) -> Any:
@@ -153,8 +161,9 @@ def _plain_type(hint: Any) -> type:
     return typing.get_origin(hint) or hint
 
 
-def _fail(error: BaseException, status: int) -> int:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    print(f"error: {lines[0]}", file=sys.stderr)
+def _told(error: BaseException) -> str:
+    """Print the first line of an error, and return it."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    print(f"error: {line}", file=sys.stderr)
     logging.getLogger("catdog_jax").debug("traceback", exc_info=error)
-    return status
+    return line

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -15,15 +15,18 @@ from catdog_jax.data import dataset_spec, load_dataset
 from catdog_jax.population import (
     Plan,
     parse_vary,
+    processes,
     train_population,
     use_all_cores,
     use_compilation_cache,
 )
+from catdog_jax.population.processes import Group
 from catdog_jax.population.waves import Segment
 from catdog_jax.registry import parse_entry
-from catdog_jax.store import Run, RunFolder, open_run, run_name
+from catdog_jax.store import Run, RunFolder, WorkerFolder, open_run, run_name
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
+from experiments.shared import together
 from experiments.shared.announce import announcement, check_disk, manifest_facts
 from experiments.shared.config import TrainConfig
 from experiments.shared.interrupt import deferred
@@ -70,16 +73,26 @@ def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
 
 
 def prepare(config: TrainConfig) -> Dataset:
-    """Check a config, take the machine's cores, and read the data.
+    """Check a config, meet the other processes of the run, take the devices, and read the data.
 
     Raises:
       InputError: wrong input; nothing is touched.
+      RuntimeError: the other processes did not come, or have ended.
     """
     parse_vary(config.vary)
     job_module.check_config(config)
     use_all_cores()
+    group = processes.join(config.coordinator, config.num_processes, config.process_id)
     use_compilation_cache(config.compile_cache)
-    return read_dataset(config)
+    if not group.first:
+        # JAX writes its cache without care for others that write the same: reading is enough.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
+    if config.download and not group.first:
+        group.broadcast()  # what the first one has fetched is there for all
+    dataset = read_dataset(config)
+    if config.download and group.first:
+        group.broadcast()
+    return dataset
 
 
 def fill_folder(
@@ -111,8 +124,11 @@ def fill_folder(
     Returns:
       The finished run and its folder.
     """
-    vary = parse_vary(config.vary)
-    plans = [job_module.job_plan(config, job, config.strategy, config.wave) for job in jobs]
+    group = processes.current()
+    together.check_same(group, experiment, facts)
+    if not group.first:
+        _help(group, config, experiment, jobs)
+    plans = together.begin_plans(config, jobs, group.count)
     check_disk(config, jobs)
     name = _name(config, facts, stem, growable)
     with RunFolder.open(
@@ -120,17 +136,26 @@ def fill_folder(
     ) as folder:
         if folder.finished:
             print(f"already done: {folder.path} holds these results; nothing is computed")
+            group.broadcast(None)
+            group.release()
             return open_run(folder.path), folder.path
         if "num_members" in growable:
             # What is asked for, or what finished results hold already, where that is more.
             config = dataclasses.replace(config, num_members=folder.recipe["num_members"])
         plans = _recorded_plans(folder, config, jobs, plans)
+        before = dict(folder.manifest.get("timings", {}))
         folder.update_manifest(**manifest_facts(config, experiment, dataset, jobs, plans))
         if dataset.name == "folder":
             folder.write_files(dataset.files)
-        print(announcement(config, dataset, jobs, plans, folder.path), flush=True)
-        for job, plan in zip(jobs, plans, strict=True):
-            _train_job(folder, config, job, plan, vary)
+        print(announcement(config, dataset, jobs, plans, folder.path, group.count), flush=True)
+        shares = together.share_out(folder, jobs, plans, config.num_members, group.count)
+        together.send_task(group, folder, plans, config.num_members, shares)
+        _train_jobs(folder, config, jobs, plans, shares[0])
+        _, *others = group.gather(None) or [None]
+        group.release()
+        if others:
+            spent = folder.manifest.get("timings", {})
+            folder.update_manifest(timings=together.joined_timings(before, spent, others))
         trained = [
             _trained(folder, job, plan, config.num_members)
             for job, plan in zip(jobs, plans, strict=True)
@@ -139,11 +164,33 @@ def fill_folder(
         return open_run(folder.path), folder.path
 
 
+def _help(group: Group, config: TrainConfig, experiment: str, jobs: Sequence[Job]) -> NoReturn:
+    """Train the waves that the first process deals to this one.
+
+    Raises:
+      Helped: the first process has ended well.
+      ProcessLost: another process has ended otherwise.
+    """
+    task = group.broadcast()
+    if task is not None:
+        config = dataclasses.replace(config, num_members=task["num_members"])
+        plans = [Plan(**plan) for plan in task["plans"]]
+        with together.open_task(group, config, experiment, task) as folder:
+            _train_jobs(folder, config, jobs, plans, task["shares"][group.index])
+            group.gather(folder.manifest.get("timings", {}))
+    group.wait_for_first()
+    print(f"{group.name}: done", flush=True)
+    raise together.Helped
+
+
 def is_finished(config: TrainConfig, experiment: str, facts: Mapping[str, Any], stem: str) -> bool:
     """Tell whether `fill_folder` with these arguments would find its work done.
 
     An answer of False may be wrong (a folder that cannot be read): then work is done twice.
+    True in a process that is not the first of its run, for it makes no results.
     """
+    if not processes.current().first:
+        return True
     if config.fresh:
         return False
     try:
@@ -209,30 +256,46 @@ def _recorded_plans(
     return repeated
 
 
+def _train_jobs(
+    folder: RunFolder | WorkerFolder,
+    config: TrainConfig,
+    jobs: Sequence[Job],
+    plans: Sequence[Plan],
+    waves: Mapping[str, Sequence[int]],
+) -> None:
+    """Train waves of every model: part of the run -> numbers of waves."""
+    for job, plan in zip(jobs, plans, strict=True):
+        if waves[job.part]:
+            _train_job(folder, config, job, plan, waves[job.part])
+
+
 def _train_job(
-    folder: RunFolder,
+    folder: RunFolder | WorkerFolder,
     config: TrainConfig,
     job: Job,
     plan: Plan,
-    vary: tuple[str, ...],
+    waves: Sequence[int],
 ) -> None:
-    """Train the waves of one model that are not in the folder yet."""
+    """Train some waves of one model."""
+    group = processes.current()
     num_waves = math.ceil(config.num_members / plan.wave)
-    done = [w for w in range(num_waves) if folder.load_wave(job.part, w) is not None]
-    if len(done) == num_waves:
-        return
-    total = num_waves * plan.wave * job.schedule.num_steps
     per_wave = plan.wave * job.schedule.num_steps
+    # Alone, what was done before counts; among others, one's own part.
+    before = (num_waves - len(waves)) * per_wave if group.count == 1 else 0
+    total = before + len(waves) * per_wave
     title = f"{job.label} × {config.num_members}"
+    title = f"{group.name}: {title}" if group.count > 1 else title
     with (
         deferred(f"{job.label} is trained and saved in {folder.path}"),
-        Progress(title, total, "member-steps", len(done) * per_wave) as progress,
+        Progress(title, total, "member-steps", before) as progress,
         Keeper(folder, job) as keeper,
     ):
 
         def on_segment(segment: Segment) -> None:
-            progress.to(segment.done, f"loss {segment.loss:.3f}")
+            done = before + waves.index(segment.wave) * per_wave + segment.step * plan.wave
+            progress.to(done, f"loss {segment.loss:.3f}")
             keeper.after_segment(segment, plan.wave)
+            group.check()
 
         for wave in train_population(
             job_module.job_learner(config, job, plan),
@@ -242,9 +305,9 @@ def _train_job(
             plan=plan,
             evaluations=job_module.evaluation_sets(job.dataset),
             seeds=job_module.seeds_of(config),
-            vary=vary,
+            vary=parse_vary(config.vary),
             observe=sketch,
-            skip=done,
+            skip=set(range(num_waves)) - set(waves),
             restore=keeper.restore,
             on_segment=on_segment,
         ):

@@ -49,6 +49,9 @@ TYPED = {
     "precision": ("bfloat16", "bfloat16"),
     "fresh": ("true", True),
     "download": ("true", True),
+    "coordinator": ("host:1234", "host:1234"),
+    "num_processes": ("2", 2),
+    "process_id": ("1", 1),
 }
 
 
