@@ -1,0 +1,1 @@
+"""The competitors of the benchmark, one file each; `registry` names them."""

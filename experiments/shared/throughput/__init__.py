@@ -1,0 +1,1 @@
+"""The benchmark behind `python -m experiments.throughput`: cells, workers, checks, tables."""
