@@ -11,6 +11,7 @@ JAX a process of its own, and they are joined by a TCP connection of each with t
 the moment its process does.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -162,7 +163,8 @@ class _Peers(Group):
             self._left = True
         for peer, link in self._links.items():
             self._send(peer, {"end": status, "message": message})
-            link.close()
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)  # what was sent still arrives
 
     def _receive(self, peer: int) -> Any:
         while True:
@@ -173,16 +175,14 @@ class _Peers(Group):
                 continue
 
     def _send(self, peer: int, message: Any) -> None:
-        try:
-            with self._sending:
-                self._links[peer].sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            pass  # the listener meets the same end, and says it
+        # The listener meets the same end as a failed sending, and says it.
+        with contextlib.suppress(OSError), self._sending:
+            self._links[peer].sendall(json.dumps(message).encode() + b"\n")
 
     def _listen(self, peer: int, link: socket.socket) -> None:
         """Read what a process says until its connection ends."""
         try:
-            with link.makefile("rb") as lines:
+            with link, link.makefile("rb") as lines:
                 for line in lines:
                     said = json.loads(line)
                     if "value" in said:

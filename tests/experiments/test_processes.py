@@ -1,0 +1,258 @@
+"""Several processes of one run: the bits of one, whoever dies, however many go on."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catdog_jax.store import open_run
+from experiments import init_convergence
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "--dataset=procedural:num_train=64:num_valid=8:num_test=32",
+    "--image_size=8",
+    "--models=linear,mlp:width=4",
+    "--num_members=7",
+    "--wave=4",
+    "--num_steps=6",
+    "--batch_size=16",
+    "--eval_every=2",
+    "--name=x",
+)
+# As main, without the figures. Where there is a pause, a segment is one step and takes that long.
+SCRIPT = """
+import time
+from catdog_jax.population import Program, processes, waves
+from experiments import init_convergence
+from experiments.shared import keeper
+init_convergence.FIGURES = {{}}
+processes.MEETING_SECONDS = {meeting}
+if {pause}:
+    waves.SEGMENT_SECONDS = keeper.CHECKPOINT_SECONDS = 0
+    quick = Program.segment
+    def segment(*arguments):
+        time.sleep({pause})
+        return quick(*arguments)
+    Program.segment = segment
+init_convergence.main()
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A function (index, count, port, *flags, pause) -> one of several processes of a run."""
+    started = []
+
+    def start(index, count, port, *flags, pause=0.0, meeting=60):
+        where = (f"--coordinator=127.0.0.1:{port}", f"--num_processes={count}")
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", SCRIPT.format(pause=pause, meeting=meeting)),
+                *(*SMALL, *where, f"--process_id={index}", f"--out_dir={tmp_path}", *flags),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def start_all(start):
+    """A function (count, *flags, **options) -> all processes of a run."""
+
+    def start_all(count, *flags, **options):
+        port = free_port()
+        return [start(index, count, port, *flags, **options) for index in range(count)]
+
+    return start_all
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, run_here, machine):
+    """The same run by one process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(init_convergence, "FIGURES", {})
+        out_dir = tmp_path_factory.mktemp("whole")
+        assert run_here(out_dir, *SMALL) == 0
+    return out_dir / "init_convergence" / "x"
+
+
+def free_port():
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+def ended(processes, seconds=120):
+    """(exit status, standard output, standard error) of each, when all have ended."""
+    said = [process.communicate(timeout=seconds) for process in processes]
+    return [(process.returncode, *words) for process, words in zip(processes, said, strict=True)]
+
+
+def assert_same_end(folder, whole):
+    assert (folder / "results.nc").read_bytes() == (whole / "results.nc").read_bytes()
+    names = [
+        {str(p.relative_to(f)) for p in f.rglob("*") if p.is_file() and "lock" not in p.name}
+        for f in (folder, whole)
+    ]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if name.startswith("waves/"):
+            assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def until(condition, processes):
+    while not condition():
+        for process in processes:
+            assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_two_processes_end_with_the_bytes_of_one(tmp_path, start_all, whole, run_here, capsys):
+    first, other = ended(start_all(2))
+    folder = tmp_path / "init_convergence" / "x"
+    assert (first[0], first[2]) == (0, "")
+    assert "\non 2 processes of 4 cpu device(s) each; " in first[1]
+    assert f"results, weights and figures: {folder}\n" in first[1]
+    assert (other[0], other[2]) == (0, "")
+    begin, end = other[1].splitlines()
+    assert begin.startswith("process 1 of 2 on ")
+    assert begin.endswith(f": trains 2 of 4 waves on 4 cpu device(s); run folder: {folder}")
+    assert end == "process 1 of 2: done"
+    assert_same_end(folder, whole)
+    assert set(open_run(folder).manifest["timings"]) == {"linear", "mlp:width=4"}
+    # And alone it is found to be done.
+    capsys.readouterr()
+    assert run_here(tmp_path, *SMALL) == 0
+    assert capsys.readouterr().out.startswith(f"already done: {folder} ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--process_id=0",), "--num_processes and --process_id need --coordinator=host:port"),
+        (("--coordinator=a:1", "--process_id=0"), "--coordinator=a:1 needs --num_processes too"),
+        (("--coordinator=a:1", "--num_processes=2"), "--coordinator=a:1 needs --process_id too"),
+        (
+            ("--coordinator=a:1", "--num_processes=2", "--process_id=2"),
+            "--process_id=2 is out of range; with --num_processes=2 give a number from 0 to 1",
+        ),
+        (("--coordinator=a",), "--coordinator=a is no address; give host:port"),
+        (("--coordinator=a:1", "--process_id=-1"), "--process_id=-1 is out of range"),
+    ],
+)
+def test_wrong_flags_are_one_line(flags, words, tmp_path, run_here, capsys):
+    assert run_here(tmp_path, *SMALL, *flags) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert words in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow  # four starts of four processes
+def test_four_processes_and_waves_of_their_own_choice(tmp_path, start_all, whole, run_here):
+    for status, _, said in ended(start_all(4)):
+        assert (status, said) == (0, "")
+    assert_same_end(tmp_path / "init_convergence" / "x", whole)
+    # Without --wave each process gets members; on one device each, so that two are a wave.
+    chosen = ("--wave=0", "--name=chosen", "--num_members=16")
+    for status, _, said in ended(start_all(4, *chosen)):
+        assert (status, said) == (0, "")
+    run = open_run(tmp_path / "init_convergence" / "chosen")
+    assert {plan["wave"] for plan in run.manifest["plans"].values()} == {4}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(init_convergence, "FIGURES", {})
+        assert run_here(tmp_path, *SMALL, *chosen, "--wave=4", "--name=one") == 0
+    one = open_run(tmp_path / "init_convergence" / "one")
+    for name, values in one.data.data_vars.items():
+        assert np.array_equal(
+            run.data[name].values, values.values, equal_nan=values.dtype.kind == "f"
+        )
+
+
+@pytest.mark.slow  # two kills, then runs of one, two and four processes
+@pytest.mark.parametrize(("count", "killed", "then"), [(2, 1, 1), (2, 0, 4), (4, 2, 2)])
+def test_a_killed_process_ends_the_others_and_any_number_goes_on(
+    count, killed, then, tmp_path, start_all, whole
+):
+    folder = tmp_path / "init_convergence" / "x"
+    running = start_all(count, pause=0.5)
+    until(lambda: len(list(folder.glob("checkpoints/*/wave_*/[12]"))) >= count, running)
+    running[killed].kill()
+    begin = time.monotonic()
+    for index, (status, _, said) in enumerate(ended(running, 60)):
+        if index == killed:
+            assert status == -signal.SIGKILL
+        else:
+            assert status == 1
+            assert said == (
+                f"error: process {killed} of {count} was killed, or its machine is gone; the same "
+                "command goes on, also with another number of processes\n"
+            )
+    assert time.monotonic() - begin < 30
+    assert list(folder.glob("checkpoints/*/wave_*/[1-6]"))
+    assert not (folder / "results.nc").exists()
+    for status, _, said in ended(start_all(then)):
+        assert (status, said) == (0, "")
+    assert_same_end(folder, whole)
+
+
+@pytest.mark.slow  # SIGTERM to one, then to all, then to the end
+def test_sigterm_to_one_or_all_saves_and_goes_on(tmp_path, start_all, whole):
+    folder = tmp_path / "init_convergence" / "x"
+    for asked, step in (((1,), 2), ((0, 1), 4)):
+        running = start_all(2, pause=0.5)
+        until(
+            lambda step=step: len(list(folder.glob(f"checkpoints/00*/wave_*/{step}"))) == 2, running
+        )
+        for index in asked:
+            running[index].terminate()
+        for index, (status, _, said) in enumerate(ended(running, 60)):
+            assert said.count("\n") == 1
+            if index in asked:
+                assert status == 128 + signal.SIGTERM
+                assert said.startswith("interrupted by SIGTERM at step ")
+            else:
+                assert status == 1
+                assert said.startswith("error: process 1 of 2 has ended (interrupted by SIGTERM at")
+    for status, _, said in ended(start_all(2)):
+        assert (status, said) == (0, "")
+    assert_same_end(folder, whole)
+
+
+@pytest.mark.slow  # six starts of processes that refuse to run
+def test_processes_that_do_not_belong_together(tmp_path, start):
+    def both(*others, **options):
+        port = free_port()
+        return ended([start(0, 2, port, **options), start(1, 2, port, *others, **options)])
+
+    for status, _, said in both("--num_steps=5"):
+        assert status == 2
+        assert said == (
+            "error: process 0 was started with num_steps=6, process 1 with 5; give all processes "
+            "of a run the same flags, data and libraries\n"
+        )
+    assert not (tmp_path / "init_convergence").exists()
+    first, other = both("--dataset=nothing")
+    assert (first[0], other[0]) == (1, 2)
+    assert other[2].startswith("error: unknown data set 'nothing'")
+    assert first[2].startswith("error: process 1 of 2 has ended (unknown data set 'nothing'")
+    lonely = start(0, 2, free_port(), meeting=3)
+    ((status, _, said),) = ended([lonely], 60)
+    assert status == 1
+    assert said.startswith("error: after 3 s not all of 2 processes have met at 127.0.0.1:")
+    assert said.count("\n") == 1
