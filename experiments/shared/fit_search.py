@@ -67,8 +67,9 @@ def _next(trials: list[Trial], memory: int, most: int, multiple: int) -> int | N
     measured = sorted((t.members, t.needed) for t in trials if t.needed is not None)
     if len(measured) < 2:
         # A second point, well away from the first, tells the slope.
-        members = measured[0][0] // 4 if measured else ceiling // 2
-        members = members if 0 < members != good else min(2 * max(good, 1), ceiling)
+        members = (measured[0][0] // 4 if measured else ceiling // 2) // multiple * multiple
+        if members == 0 or members == good:
+            members = max(2 * good, multiple)
     else:
         (low, low_bytes), (high, high_bytes) = measured[-2:]
         slope = max((high_bytes - low_bytes) / (high - low), 1.0)
