@@ -134,10 +134,10 @@ def _draw_comparison(ax, panel, members):
             )  # fmt: skip
     ax.axvline(1, color=style.INK, linewidth=0.9)
     places = [r * (count + 1) + (count - 1) / 2 for r in range(len(panel.names))]
-    ax.set_yticks(places, ["\n".join(style.wrap(name, 1.25, 8)) for name in panel.names])
+    ax.set_yticks(places, ["\n".join(style.wrap(name, 1.25, 8.0)) for name in panel.names])
     ax.tick_params(axis="y", length=0)
     known = panel.share[~np.isnan(panel.share)]
-    ends = sorted({f"{100 * share:.0f}" for share in (known.min(), known.max())}, key=float)
+    ends = list(dict.fromkeys(f"{100 * s:.2g}" for s in (known.min(), known.max())))
     ax.set_title(
         f"{style.entry_title(panel.model, 4.0)}\n{' to '.join(ends)} % of a matrix product's speed",
         loc="left",

@@ -70,14 +70,22 @@ def write_reference(problem: Problem, path: Path, members: Sequence[int]) -> Non
     shape = make(job.recipe.num_steps, **typed_settings(config.schedule, make, settings))
     arrays: dict[str, Any] = {"images": images, "labels": labels}
     starts = {m: stock.flat(job.model.init(keys.init[m])) for m in members}
-    for kind, factor in (("constant", None), ("scheduled", shape)):
-        tx = stock.stock_optimizer(problem, factor)
-        step = jax.jit(stock.stock_step(problem, tx))
+
+    def optimizer(factors: Any) -> Any:
+        return stock.stock_optimizer(problem, lambda step: factors[step])
+
+    @jax.jit
+    def step(factors: Any, *args: Any) -> Any:
+        return stock.stock_step(problem, optimizer(factors))(*args)
+
+    scheduled = np.array([shape(s) for s in steps[:CHECK_STEPS]], np.float32)
+    for kind, factors in (("constant", np.ones(CHECK_STEPS, np.float32)), ("scheduled", scheduled)):
         for member, start in starts.items():
             params, losses = stock.nested(start), []
-            opt_state = tx.init(params)
+            opt_state = optimizer(factors).init(params)
             for index in range(CHECK_STEPS):
-                params, opt_state, loss = step(params, opt_state, images[index], labels[index])
+                batch = images[index], labels[index]
+                params, opt_state, loss = step(factors, params, opt_state, *batch)
                 losses.append(float(loss))
             arrays[f"loss|{kind}|{member}"] = np.mean(losses)
             for place, tree in (("start", start), (kind, stock.flat(params))):

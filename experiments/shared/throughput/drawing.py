@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from catdog_jax.figures import throughput as figures
 from catdog_jax.store import atomic
+from experiments.shared.peers.registry import PEERS
 from experiments.shared.throughput.summary import beyond
 
 TITLES = {
@@ -41,7 +42,10 @@ def comparison(
     panels = []
     for model in dict.fromkeys(cell["model"] for cell in cells):
         own = [cell for cell in cells if cell["model"] == model]
-        names = list(dict.fromkeys(row["title"] for cell in own for row in cell["rows"][1:]))
+        rows = [row for cell in own for row in cell["rows"][1:]]
+        known = list(PEERS)  # one that needs several members is not in the first cell
+        rows.sort(key=lambda row: known.index(row["competitor"]))
+        names = list(dict.fromkeys(row["title"] for row in rows))
         share = np.full(len(members), np.nan)
         ratio = np.full((len(names), len(members), 3), np.nan)
         hopeless = np.zeros((len(names), len(members)), bool)

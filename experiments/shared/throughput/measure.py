@@ -20,16 +20,17 @@ class Group:
     def __init__(self, entrant: Entrant, reference: str, where: dict[str, Any]):
         peer = entrant.peer
         count = where["cores"] if peer.one_each else 1
-        cores = 1 if peer.one_each else entrant.cores
         options = dict(peer.options)
         if peer.hopeless:
             options["hopeless"] = entrant.hopeless
         self.workers: list[Worker] = []
         try:
-            settings = environment(module=peer.module, cores=cores, backend=where["backend"])
+            settings = environment(
+                module=peer.module, cores=entrant.cores, backend=where["backend"]
+            )
+            confined = entrant.cores if where["backend"] == "cpu" else 0
             for _ in range(count):
-                self.workers.append(Worker(settings))
-            pinned = entrant.cores if where["backend"] == "cpu" else 0
+                self.workers.append(Worker(settings, confined))
             for worker in self.workers:
                 worker.tell(
                     "prepare",
@@ -37,7 +38,6 @@ class Group:
                     options=options,
                     problem=entrant.problem._asdict(),
                     reference=reference,
-                    cores=pinned,
                 )
             self.facts = [worker.answer() for worker in self.workers]
         except BaseException:

@@ -1,5 +1,6 @@
 """The parent's end of a competitor's process, or of several that work at the same time."""
 
+import contextlib
 import json
 import os
 import queue
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -28,24 +30,26 @@ class WorkerError(RuntimeError):
 class Worker:
     """One process of `worker`; a context manager that ends it."""
 
-    def __init__(self, environment: dict[str, str]):
+    def __init__(self, environment: dict[str, str], cores: int = 0):
         """Start the process.
 
         Args:
           environment: variables to set beside those of this process.
+          cores: it may use the first few only; 0 for all.
         """
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.shared.throughput.worker"],
-            env={**os.environ, **SILENT, "PYTHONPATH": path, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is for the parent alone, which then ends this one
-        )
+        with _confined(cores):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "experiments.shared.throughput.worker"],
+                env={**os.environ, **SILENT, "PYTHONPATH": path, **environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,  # Ctrl-C is for the parent alone, which then ends this one
+            )
         self._answers: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -119,18 +123,30 @@ class Worker:
         return lines[-1][:300] if lines else "no word"
 
 
+@contextlib.contextmanager
+def _confined(cores: int) -> Iterator[None]:
+    """Keep this thread, and so what it starts, on the first few cores."""
+    if not cores or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(every)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
+
+
 def environment(*, module: str, cores: int, backend: str) -> dict[str, str]:
-    """Set how many devices or threads a competitor finds.
+    """Set which devices a competitor finds.
 
     Args:
       module: of `experiments.shared.peers`.
-      cores: or devices, that it may use; 0 for all.
-      backend: 'cpu', or another where it is the number of accelerators.
+      cores: accelerators that it may use; 0 for all.
+      backend: 'cpu' or another.
     """
     if backend != "cpu":
         return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(cores)))} if cores else {}
     if module.startswith("flax"):
         return {"JAX_NUM_CPU_DEVICES": "1"}  # as it is where nobody says otherwise
-    if module.startswith("torch"):
-        return {"OMP_NUM_THREADS": str(cores)} if cores else {}
-    return {"JAX_NUM_CPU_DEVICES": str(cores)} if cores else {}
+    return {}

@@ -4,6 +4,7 @@ Reads one JSON request a line on standard input and answers each with one JSON l
 output; what libraries print goes to standard error. It ends when its input does.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -42,7 +43,6 @@ class Worker:
         options: dict[str, Any],
         problem: dict[str, Any],
         reference: str,
-        cores: int,
     ) -> dict[str, Any]:
         """Build, compile, warm up, and find out how many steps make a sample.
 
@@ -51,12 +51,7 @@ class Worker:
           options: further arguments of its `prepare`.
           problem: fields of `Problem`.
           reference: file of starting weights and batches; '' for none.
-          cores: that this process may use; 0 for all.
         """
-        if cores and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-        import importlib
-
         peer = importlib.import_module(f"experiments.shared.peers.{module}")
         base = resident_bytes()
         known = None
