@@ -1,4 +1,4 @@
-"""Decoded arrays kept between runs, so that a picture is decoded once.
+"""Decoded and drawn arrays kept between runs, so that a picture is decoded or drawn once.
 
 An entry is one file, named by a digest of the source's content and of every setting. It is written
 beside its name and then moved there, so a reader sees all of it or nothing; of two processes that
@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +27,7 @@ from catdog_jax.types import Dataset, FileNote, Split
 
 _log = logging.getLogger(__name__)
 _PARTS = ("train", "valid", "test")
-_LAYOUT = 1
+_LAYOUT = 2
 _WHOLE = 4 * 2**30  # bytes; larger sources are not read whole for their digest
 _ENDS = 2**20
 _DAY = 86_400.0
@@ -90,17 +91,32 @@ def digest_files(paths: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def processor_digest() -> str:
+    """Tell this kind of processor by its feature flags, as far as the system says them."""
+    words = [platform.machine(), platform.processor()]
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    words += sorted(
+        {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+    )
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
+
+
 def _write(path: Path, dataset: Dataset) -> None:
     arrays: dict[str, np.ndarray] = {}
     for name in _PARTS:
         split: Split = getattr(dataset, name)
         arrays[f"{name}_images"], arrays[f"{name}_labels"] = split.inputs, split.labels
+        arrays |= {f"{name}_factor_{factor}": x for factor, x in split.factors.items()}
     meta = {
         "name": dataset.name,
         "class_names": dataset.class_names,
         "provenance": dict(dataset.provenance),
         "files": [list(note) for note in dataset.files],
         "ids": {name: getattr(dataset, name).ids for name in _PARTS},
+        "factors": {name: list(getattr(dataset, name).factors) for name in _PARTS},
     }
     # Names may hold bytes that are no UTF-8; ASCII escapes carry them through.
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
@@ -125,7 +141,10 @@ def _read(path: Path) -> Dataset | None:
         meta = json.loads(arrays["meta"].tobytes())
         splits = {
             name: Split(
-                arrays[f"{name}_images"], arrays[f"{name}_labels"], tuple(meta["ids"][name])
+                arrays[f"{name}_images"],
+                arrays[f"{name}_labels"],
+                tuple(meta["ids"][name]),
+                {factor: arrays[f"{name}_factor_{factor}"] for factor in meta["factors"][name]},
             )
             for name in _PARTS
         }

@@ -1,9 +1,7 @@
 """A cache of compiled programs on the disk, so that a second run starts at once."""
 
-import hashlib
 import logging
 import os
-import platform
 import tempfile
 import warnings
 from pathlib import Path
@@ -12,6 +10,7 @@ import jax
 import platformdirs
 from jax.experimental.compilation_cache import compilation_cache
 
+from catdog_jax.data.cache import processor_digest
 from catdog_jax.types import InputError
 
 OFF = "none"
@@ -38,7 +37,7 @@ def use_compilation_cache(folder: str = "") -> None:
     if not folder and jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     root = Path(folder).expanduser().absolute() if folder else _user_folder()
-    path = root / _processor()
+    path = root / processor_digest()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -62,16 +61,3 @@ def use_compilation_cache(folder: str = "") -> None:
 def _user_folder() -> Path:
     chosen = os.environ.get("CATDOG_CACHE_DIR")
     return Path(chosen or platformdirs.user_cache_dir("catdog_jax")).absolute() / "xla"
-
-
-def _processor() -> str:
-    """Tell this kind of processor by its feature flags, as far as the system says them."""
-    words = [platform.machine(), platform.processor()]
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    words += sorted(
-        {line for line in lines if line.startswith(("flags", "Features", "model name"))}
-    )
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from catdog_jax.data import procedural
 from catdog_jax.data.drawing import draw, render
 from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, PATTERNS, sample_factors
 from catdog_jax.data.fingerprint import fingerprint
@@ -124,6 +125,34 @@ def test_load_is_repeatable_balanced_and_disjoint(drawn):
     assert len(set(pictures)) == 6500
     assert len({name for part in parts for name in part.ids}) == 6500
     assert drawn.provenance["fingerprint"] == fingerprint(*parts)
+
+
+def test_drawn_pictures_are_kept_with_all_that_is_known_of_them(monkeypatch, tmp_path):
+    settings = {"num_train": 40, "num_valid": 4, "num_test": 8, "image_size": 8}
+    monkeypatch.setenv("CATDOG_CACHE_DIR", str(tmp_path))
+    drawn = load(**settings)
+    assert list(tmp_path.iterdir()) == []  # so few are drawn faster than looked up
+    monkeypatch.setattr(procedural, "KEPT", (0, 2**20))
+    load(**settings)
+    assert len(list(tmp_path.iterdir())) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(procedural, "generate", None)  # nothing is drawn any more
+        kept = load(**settings)
+    assert kept.provenance == drawn.provenance
+    for part in ("train", "valid", "test"):
+        old, new = getattr(drawn, part), getattr(kept, part)
+        np.testing.assert_array_equal(new.inputs, old.inputs)
+        np.testing.assert_array_equal(new.labels, old.labels)
+        assert new.ids == old.ids
+        assert list(new.factors) == list(old.factors)
+        for name, values in old.factors.items():
+            np.testing.assert_array_equal(new.factors[name], values)
+    for other in ({"seed": 1}, {"difficulty": 0.25}, {"num_test": 9}):
+        load(**{**settings, **other})
+    assert len(list(tmp_path.iterdir())) == 4
+    monkeypatch.setenv("XLA_FLAGS", "--xla_another=1")  # other bits, perhaps
+    load(**settings)
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_fingerprint_follows_seed_counts_and_difficulty():
