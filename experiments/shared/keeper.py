@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from catdog_jax.population import Snapshot
 from catdog_jax.population.waves import Segment, Wave
-from catdog_jax.store import RunFolder
+from catdog_jax.store import RunFolder, WorkerFolder
 from catdog_jax.store.background import Background
 from experiments.shared.interrupt import Interrupted, pending
 from experiments.shared.jobs import Job
@@ -27,7 +27,7 @@ class Keeper:
     after the block nothing is left to be written.
     """
 
-    def __init__(self, folder: RunFolder, job: Job):
+    def __init__(self, folder: RunFolder | WorkerFolder, job: Job):
         self._folder, self._job = folder, job
         self._background = Background()
         self._saved_at = time.monotonic()
