@@ -49,7 +49,7 @@ def _model(problem: Problem, seed: int) -> Any:
     return MLPClassifier(
         hidden_layer_sizes=(settings["width"],) * settings["depth"],
         alpha=0.0,
-        batch_size=problem.batch_size,
+        batch_size="auto",  # up to 200: the whole of what it is given
         learning_rate_init=recipe.learning_rate,
         random_state=seed,
     )
