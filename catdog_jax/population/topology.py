@@ -90,6 +90,7 @@ def find_machine(name: str) -> Machine:
 
     Raises:
       InputError: an unknown name, or the compiler for it is not installed.
+      RuntimeError: the compiler does not start.
     """
     if name == LOCAL:
         devices = tuple(jax.local_devices())
@@ -113,6 +114,8 @@ def _tpu_machine(name: str) -> Machine:
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    # Compiling takes no chip: several processes may.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     options: dict[str, Any] = {"platform": "tpu", "topology_name": name}
     if set(name.partition(":")[2].split("x")) == {"1"}:
         options["chips_per_host_bounds"] = (1, 1, 1)
@@ -124,6 +127,10 @@ def _tpu_machine(name: str) -> Machine:
                 f"--topology={name} needs the TPU compiler, which is not installed; "
                 "install the extra: pip install -e '.[tpu]' (on Linux)"
             ) from None
+        if "INVALID_ARGUMENT" not in str(error):
+            raise RuntimeError(
+                f"--topology={name}: the TPU compiler does not start ({_first_line(error)})"
+            ) from error
         raise InputError(
             f"--topology={name}: the TPU compiler knows no such slice ({_first_line(error)}); "
             f"names that work: {', '.join(TPUS)}"

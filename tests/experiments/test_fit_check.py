@@ -21,11 +21,11 @@ from experiments.shared.fit_peaks import PEAKS, bound, peak_of
 from experiments.shared.fit_search import CLOSE, Trial, best, largest_fit
 
 SMALL = ("--models=mlp:width=8:depth=1", "--num_members=8", "--image_size=8", "--num_train=64")
-SMALL += ("--num_test=32", "--optimizer=sgd", "--batch_size=16", "--num_steps=12", "--eval_every=4")
+MORE = ("--num_test=32", "--optimizer=sgd", "--batch_size=16", "--num_steps=12", "--eval_every=4")
 
 
 def launch(out_dir, *flags):
-    argv = ["fit_check", f"--out_dir={out_dir}", *SMALL, *flags]
+    argv = ["fit_check", f"--out_dir={out_dir}", *SMALL, *MORE, *flags]
     return launcher.launch(argv, fit_check.__name__, fit_check.Config, fit_check.run)
 
 
