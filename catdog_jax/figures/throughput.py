@@ -182,7 +182,7 @@ def scaling(costs: Sequence[Cost], *, command: str, note: str = "") -> Figure:
             textcoords="offset points", color=style.colour(index), size=7.5, va="center",
         )  # fmt: skip
         memory.plot(cost.members, cost.beyond / 2**20, linewidth=1.4, **look)
-        memory.plot(cost.members, cost.state / 2**20, linewidth=1.0, linestyle=":", **look)
+        memory.plot(cost.members, cost.state / 2**20, ":", linewidth=1.0, color=look["color"])
     most = max(int(cost.members[-1]) for cost in costs)
     for ax in (time, memory):
         ax.set_xscale("log", base=2)
@@ -196,7 +196,7 @@ def scaling(costs: Sequence[Cost], *, command: str, note: str = "") -> Figure:
     memory.set_yscale("log")
     memory.set_ylabel("peak memory (MiB)")
     time.set_title("time per member", loc="left")
-    memory.set_title("memory", loc="left")
+    memory.set_title("memory beyond weights and optimiser", loc="left")
     handles = [
         Line2D([], [], color=style.colour(i), marker=marks[i % 6], markersize=4, label=cost.model)
         for i, cost in enumerate(costs)
