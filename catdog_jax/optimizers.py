@@ -87,6 +87,9 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "muon": muon,
 }
 
+# Those that treat a matrix and its transpose alike; muon's step depends on which side is longer.
+NUMBERWISE = frozenset(OPTIMIZERS) - {"muon"}
+
 
 def constant(num_steps: int, *, warmup: float = 0.0) -> optax.Schedule:
     """Rise over the first `warmup` share of the steps, then stay."""

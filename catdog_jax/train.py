@@ -95,8 +95,9 @@ class Learner(NamedTuple):
 
     Attributes:
       init: keys -> state at step 0.
-      step: (state, keys, batch, sharing=ALONE) -> (state after the batch, what was observed). Each
-        device gets the whole batch, changes it at random as a whole, and learns from its part.
+      step: (state, keys, batch, sharing=ALONE, view=identity) -> (state after the batch, what was
+        observed). Each device gets the whole batch, changes it at random as a whole, and learns
+        from its part. `view` gives the formula's params from what `state` carries in their place.
       evaluate: (params, data, sharing=ALONE) -> metrics; loss and accuracy over the data of all
         devices, logits of the data at hand.
       batch_size: examples per step.
@@ -166,10 +167,9 @@ def make_learner(
     matmul = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}[precision]
 
     def logits_of(params: Params, inputs: Array) -> Array:
-        with jax.default_matmul_precision(matmul):
-            if precision == "bfloat16":
-                params, inputs = jax.tree.map(_to_bfloat16, (params, inputs))
-            return model.apply(params, inputs).astype(jnp.float32)
+        if precision == "bfloat16":
+            params, inputs = jax.tree.map(_to_bfloat16, (params, inputs))
+        return model.apply(params, inputs).astype(jnp.float32)
 
     def loss_sum(params: Params, inputs: Array, labels: Array) -> Array:
         return jnp.sum(objective.loss(logits_of(params, inputs), labels, smoothing))
@@ -178,8 +178,14 @@ def make_learner(
         params = model.init(keys.init)
         return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(-1))
 
+    # Around gradients as well: those that are written by hand are traced after the forward pass.
+    @jax.default_matmul_precision(matmul)
     def step(
-        state: TrainState, keys: MemberKeys, batch: Data, sharing: Sharing = ALONE
+        state: TrainState,
+        keys: MemberKeys,
+        batch: Data,
+        sharing: Sharing = ALONE,
+        view: Callable[[PyTree], Params] = lambda carried: carried,
     ) -> tuple[TrainState, Info]:
         inputs, labels = jnp.asarray(batch.inputs), jnp.asarray(batch.labels)
         num = inputs.shape[0]
@@ -190,7 +196,13 @@ def make_learner(
             inputs = sharing.part(augment(key, preprocess(inputs)))
         labels = sharing.part(labels)
         loss, grads = sharing.total(
-            _value_and_grad(loss_sum, state.params, inputs, labels, microbatch)
+            _value_and_grad(
+                lambda carried, *examples: loss_sum(view(carried), *examples),
+                state.params,
+                inputs,
+                labels,
+                microbatch,
+            )
         )
         loss, grads = loss / num, jax.tree.map(lambda g: g / num, grads)
         grad_norm = optax.tree.norm(grads)
@@ -205,6 +217,7 @@ def make_learner(
         frozen_step = jnp.where(running & ~finite, state.step, state.frozen_step)
         return TrainState(state.step + 1, params, opt_state, frozen_step), Info(loss, grad_norm)
 
+    @jax.default_matmul_precision(matmul)
     def evaluate(params: Params, data: Data, sharing: Sharing = ALONE) -> Metrics:
         labels = jnp.asarray(data.labels)
         logits = _in_parts(

@@ -1,16 +1,14 @@
 """A cache of compiled programs on the disk, so that a second run starts at once."""
 
 import logging
-import os
 import tempfile
 import warnings
 from pathlib import Path
 
 import jax
-import platformdirs
 from jax.experimental.compilation_cache import compilation_cache
 
-from catdog_jax.data.cache import processor_digest
+from catdog_jax.data.cache import cache_dir, processor_digest
 from catdog_jax.types import InputError
 
 OFF = "none"
@@ -36,7 +34,7 @@ def use_compilation_cache(folder: str = "") -> None:
         return
     if not folder and jax.config.values["jax_compilation_cache_dir"] is not None:
         return
-    root = Path(folder).expanduser().absolute() if folder else _user_folder()
+    root = Path(folder).expanduser().absolute() if folder else cache_dir().absolute() / "xla"
     path = root / processor_digest()
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -56,8 +54,3 @@ def use_compilation_cache(folder: str = "") -> None:
     compilation_cache.reset_cache()
     # Of an entry that another process is writing, or was killed over: it is compiled again.
     warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache")
-
-
-def _user_folder() -> Path:
-    chosen = os.environ.get("CATDOG_CACHE_DIR")
-    return Path(chosen or platformdirs.user_cache_dir("catdog_jax")).absolute() / "xla"

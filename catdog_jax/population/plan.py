@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from catdog_jax.population import rule
 from catdog_jax.population.devices import total_memory
 from catdog_jax.types import InputError, Model
 
 STRATEGIES = ("auto", "map", "chunk", "vmap")
-_SMALL_WEIGHTS = 64 * 1024  # bytes; below it vmap wins on CPU, above it one member at a time
-_CHUNK = 8
 _SHARE = 0.5  # of a device's memory that a wave may take
 
 
@@ -27,8 +26,8 @@ class Plan(NamedTuple):
       conv: form of the convolution, 'direct' or 'patches'.
       bytes_per_member: what one member adds to a wave, estimated.
       share: devices that share the examples of each member, 1 where each has members of its own.
-      layout: of matrices that multiply the examples, inside the loop over steps: 'leading' (members
-        along the first axis, as everywhere else) or 'inner' ([D, members, H]).
+      matrices: how matrices with many more rows than columns (above all those that multiply
+        pictures) are carried from step to step: 'stored' as they are, or 'turned', transposed.
     """
 
     strategy: str
@@ -39,7 +38,7 @@ class Plan(NamedTuple):
     conv: str
     bytes_per_member: int
     share: int = 1
-    layout: str = "leading"
+    matrices: str = "stored"
 
 
 def make_plan(
@@ -52,7 +51,9 @@ def make_plan(
     memory: int,
     fixed_bytes: int = 0,
     strategy: str = "auto",
+    conv: str = "auto",
     wave: int = 0,
+    turn: bool = False,
 ) -> Plan:
     """Decide strategy, wave and forms for one model.
 
@@ -65,7 +66,9 @@ def make_plan(
       memory: bytes of one device.
       fixed_bytes: what a wave of any size needs on each device (the data).
       strategy: one of STRATEGIES.
+      conv: form of the convolution, or 'auto'.
       wave: members per wave as a person asked, 0 for automatic; rounded up to the devices.
+      turn: whether matrices may be carried transposed: the optimiser treats each number alike.
 
     Raises:
       InputError: an unknown strategy, or not even one member per device fits.
@@ -75,9 +78,8 @@ def make_plan(
     params = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
     weights = tree_bytes(params)
     has_conv = any(leaf.ndim >= 4 for leaf in jax.tree.leaves(params))
-    if strategy == "auto":
-        small = weights <= _SMALL_WEIGHTS and not has_conv
-        strategy = "vmap" if backend != "cpu" or small else "map"
+    strategy, together, conv = rule.choose(backend, strategy, conv, weights, has_conv)
+    num_devices, share = rule.devices_for(num_members, num_devices, batch.shape[0], has_conv)
 
     microbatch = 8 if has_conv and backend == "cpu" and strategy == "map" else 0
     activations = (
@@ -88,8 +90,7 @@ def make_plan(
     # Weights, two moments, and gradient; the last segment's copy on the host shares CPU memory.
     resident = 6 * weights
     budget = int(_SHARE * memory) - fixed_bytes
-    together = {"map": 1, "chunk": _CHUNK}.get(strategy)
-    if together is None:
+    if together == 0:
         most = int(budget // (resident + activations))
     else:
         most = int((budget - together * activations) // resident)
@@ -99,24 +100,28 @@ def make_plan(
             f"one member needs about {needed / 2**30:.1f} GiB on a device that has "
             f"{memory / 2**30:.1f} GiB; make the model, --batch_size or --image_size smaller"
         )
+    apart = num_devices // share  # places for members
     if wave == 0:
-        num_waves = math.ceil(num_members / (num_devices * most))
+        fitting = min(most, rule.MAP_WAVE) if (backend, strategy) == ("cpu", "map") else most
+        num_waves = math.ceil(num_members / (apart * fitting))
         wave = math.ceil(num_members / num_waves)
-    per_device = math.ceil(wave / num_devices)
+    per_device = math.ceil(wave / apart)
     if per_device > most:
         raise InputError(
-            f"wave {wave} is more than memory holds; give at most {most * num_devices}, or 0"
+            f"wave {wave} is more than memory holds; give at most {most * apart}, or 0"
         )
-    chunk = min(together or per_device, per_device)
-    per_device = math.ceil(per_device / chunk) * chunk
+    num_chunks = math.ceil(per_device / (together or per_device))
+    chunk = math.ceil(per_device / num_chunks)
     return Plan(
         strategy,
         chunk,
-        per_device * num_devices,
+        chunk * num_chunks * apart,
         num_devices,
         microbatch,
-        "direct" if strategy == "map" else "patches",
+        conv,
         int(resident + activations),
+        share,
+        "turned" if turn and backend == "cpu" else "stored",
     )
 
 
@@ -128,14 +133,16 @@ def local_plan(
     *,
     fixed_bytes: int = 0,
     strategy: str = "auto",
+    conv: str = "auto",
     wave: int = 0,
+    turn: bool = False,
 ) -> Plan:
     """Plan a model for the devices of this machine.
 
     Args:
       model: the formula.
       inputs: the training inputs [N, ...]; only shape and type are looked at.
-      batch_size, num_members, fixed_bytes, strategy, wave: see `make_plan`.
+      batch_size, num_members, fixed_bytes, strategy, conv, wave, turn: see `make_plan`.
 
     Raises:
       InputError: see `make_plan`.
@@ -150,7 +157,9 @@ def local_plan(
         memory=total_memory(),
         fixed_bytes=fixed_bytes,
         strategy=strategy,
+        conv=conv,
         wave=wave,
+        turn=turn,
     )
 
 

@@ -1,6 +1,5 @@
 """The compiled programs of a wave: start, train a segment, evaluate."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +26,7 @@ from catdog_jax.train import steps_per_epoch as count_steps_per_epoch
 from catdog_jax.types import Data, Params
 
 Observe = Callable[[Params], PyTree]
+TALL = 2  # rows over columns of a matrix, from which on it is carried transposed
 
 
 class Program:
@@ -79,7 +79,6 @@ class Program:
             name: self._place(data, P(SHARED_AXIS) if self._shared[name] else P())
             for name, data in evaluations.items()
         }
-        self._num_inputs = math.prod(train.inputs.shape[1:])
         self.steps_per_epoch = count_steps_per_epoch(train.labels.shape[0], learner.batch_size)
         # The types of these NamedTuples speak of arrays; here each field is an array's spec.
         key_specs: list[Any] = [P() if key.ndim == 0 else P(AXIS) for key in keys]
@@ -239,14 +238,17 @@ class Program:
             draw = self._each(draw, (0, None))
             gather = self._each(gather, (0, None))
 
+        over_members: list[Any] = [None, 0, 0, 0]
+        members = TrainState(*over_members)
+
         def train_chunk(params: Any, opt_state: Any, frozen: Any, keys: MemberKeys) -> Any:
-            # What is carried from step to step may lie otherwise in memory than outside the loop.
-            layout: list[Any] = [None, self._layout(params), self._layout(opt_state), 0]
-            axes = TrainState(*layout)
+            tall = self._tall(params)
             update = self._each(
-                lambda state, keys, batch: self._learner.step(state, keys, batch, self._sharing),
-                (axes, key_axes, order_axis),
-                (axes, 0),
+                lambda state, keys, batch: self._learner.step(
+                    state, keys, batch, self._sharing, lambda carried: _turned(carried, tall)
+                ),
+                (members, key_axes, order_axis),
+                (members, 0),
             )
 
             def body(index: Any, carry: Any) -> Any:
@@ -260,19 +262,15 @@ class Program:
                 return state, order, jax.tree.map(jnp.add, total, info)
 
             zero = jnp.zeros(frozen.shape, jnp.float32)
-            start = TrainState(
-                first,
-                _moved(params, 0, axes.params),
-                _moved(opt_state, 0, axes.opt_state),
-                frozen,
-            )
+            tall_state = self._tall(opt_state)
+            start = TrainState(first, _turned(params, tall), _turned(opt_state, tall_state), frozen)
             state, _, total = jax.lax.fori_loop(
                 0, num_steps, body, (start, draw(keys.order, first), Info(zero, zero))
             )
             mean = jax.tree.map(lambda x: x / num_steps, total)
             return (
-                _moved(state.params, axes.params, 0),
-                _moved(state.opt_state, axes.opt_state, 0),
+                _turned(state.params, tall),
+                _turned(state.opt_state, tall_state),
                 state.frozen_step,
                 mean,
             )
@@ -287,19 +285,16 @@ class Program:
         )
         return TrainState(first + num_steps, *parts), info
 
-    def _layout(self, tree: PyTree) -> PyTree:
-        """Tell along which axis the members of a chunk lie inside the loop, for each array.
+    def _tall(self, tree: PyTree) -> PyTree:
+        """Mark the matrices that are carried from step to step transposed, as the plan says."""
+        member_axes = int(self._plan.chunk > 1)
 
-        Matrices that multiply the examples lie as [D, M, H] where all members see the same
-        examples: then one product of [B, D] and [D, M·H] serves all of them.
-        """
-        inner = self._plan.layout == "inner" and self._plan.chunk > 1
-        shared = self._keys_spec.order == P()
+        def mark(x: Any) -> bool:
+            if self._plan.matrices == "stored" or x.ndim != member_axes + 2:
+                return False
+            return x.shape[-2] >= TALL * x.shape[-1]
 
-        def axis(x: Any) -> int:
-            return int(inner and shared and x.ndim == 3 and x.shape[1] == self._num_inputs)
-
-        return jax.tree.map(axis, tree)
+        return jax.tree.map(mark, tree)
 
     def _evaluate_local(self, params: Params, evaluations: Mapping[str, Data]) -> Any:
         def judge(params: Params) -> Any:
@@ -314,6 +309,11 @@ class Program:
         return self._over_chunks(self._each(judge, (0,)), (True,), params)
 
 
+def _turned(tree: PyTree, marks: PyTree) -> PyTree:
+    """Transpose the marked matrices; done twice, everything is as it was."""
+    return jax.tree.map(lambda x, mark: jnp.swapaxes(x, -1, -2) if mark else x, tree, marks)
+
+
 def _shape(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
@@ -322,15 +322,3 @@ def _spread(prefix: PyTree, tree: PyTree) -> list[Any]:
     """Repeat each leaf of a prefix for every leaf below it."""
     below = jax.tree.map(lambda p, x: jax.tree.map(lambda _: p, x), prefix, tree)
     return jax.tree.leaves(below)
-
-
-def _moved(tree: PyTree, source: Any, destination: Any) -> PyTree:
-    """Move the axis of the members of every array; one of the two places is a tree of axes."""
-    places = destination if source == 0 else source
-
-    def move(x: Any, place: int) -> Any:
-        if place == 0:
-            return x
-        return jnp.moveaxis(x, 0, place) if source == 0 else jnp.moveaxis(x, place, 0)
-
-    return jax.tree.map(move, tree, places)

@@ -91,7 +91,14 @@ class TrainConfig:
     out_dir: str = setting("runs", "where run folders are made", operational=True)
     name: str = setting("", "of the run folder; empty: made from the settings", operational=True)
     wave: int = setting(0, "members that train together; 0: as many as fit in memory", low=0)
-    strategy: str = setting("auto", "auto, map, chunk or vmap: how members share a device")
+    strategy: str = setting(
+        "auto",
+        "auto (a written rule), map, chunk or vmap: how members share a device; measure: try "
+        "each for a moment and keep the fastest",
+    )
+    conv: str = setting(
+        "auto", "auto, direct, lax or patches: how convolutions are computed, not what"
+    )
     precision: str = setting("float32", "float32, tf32 or bfloat16")
     compile_cache: str = setting(
         "",

@@ -9,9 +9,11 @@ import numpy as np
 
 from catdog_jax.augment import augmenter, parse_augment
 from catdog_jax.models.build import build_model, model_spec, model_table, recipe_for
-from catdog_jax.optimizers import make_optimizer
+from catdog_jax.ops.conv import FORMS
+from catdog_jax.optimizers import NUMBERWISE, make_optimizer
 from catdog_jax.population import Plan, Schedule, Seeds, local_plan
 from catdog_jax.population.plan import STRATEGIES, tree_bytes
+from catdog_jax.registry import parse_entry
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import (
     PRECISIONS,
@@ -23,6 +25,7 @@ from catdog_jax.train import (
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
 from experiments.shared.config import STEP_MAX, TrainConfig, check_ranges, deciding
 
+MEASURE = "measure"
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
 EVAL_SHARE = 0.2  # of the training's work that evaluations may take, as long as they are few
 FEWEST_EVALS, MOST_EVALS = 5, 20
@@ -83,8 +86,11 @@ def check_config(config: TrainConfig) -> None:
         check_name(config.name)
     if 0 < config.image_size < 8:
         raise InputError(f"--image_size={config.image_size} is out of range; give 8 to 1024")
-    if config.strategy not in STRATEGIES:
-        raise InputError(f"--strategy={config.strategy}; allowed: {', '.join(STRATEGIES)}")
+    if config.strategy not in (*STRATEGIES, MEASURE):
+        allowed = ", ".join((*STRATEGIES, MEASURE))
+        raise InputError(f"--strategy={config.strategy}; allowed: {allowed}")
+    if config.conv not in ("auto", *FORMS):
+        raise InputError(f"--conv={config.conv}; allowed: {', '.join(('auto', *FORMS))}")
     if config.precision not in PRECISIONS:
         raise InputError(f"--precision={config.precision}; allowed: {', '.join(PRECISIONS)}")
     if config.augment is not None:
@@ -195,7 +201,16 @@ def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
 
 
 def job_plan(config: TrainConfig, job: Job, strategy: str, wave: int) -> Plan:
-    """Plan one job on this machine; see `local_plan`."""
+    """Plan one job on this machine, by the written rule or by a trial; see `local_plan`."""
+    if strategy == MEASURE:
+        from experiments.shared.trial import measured_plan
+
+        return measured_plan(config, job, wave)
+    return ruled_plan(config, job, strategy, config.conv, wave)
+
+
+def ruled_plan(config: TrainConfig, job: Job, strategy: str, conv: str, wave: int) -> Plan:
+    """Plan one job on this machine by the written rule; see `local_plan`."""
     train, test = job.dataset.train, job.dataset.test
     logits = 4 * len(job.dataset.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
     return local_plan(
@@ -205,7 +220,9 @@ def job_plan(config: TrainConfig, job: Job, strategy: str, wave: int) -> Plan:
         config.num_members,
         fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
         strategy=strategy,
+        conv=conv,
         wave=wave,
+        turn=parse_entry(job.recipe.optimizer)[0] in NUMBERWISE,
     )
 
 

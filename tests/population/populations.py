@@ -26,10 +26,18 @@ def examples(num=96, seed=0) -> Data:
     return Data(images.clip(0, 255).astype(np.uint8), labels)
 
 
-def plan(strategy="map", wave=4, num_devices=4, microbatch=0, conv="direct") -> pop.Plan:
+def plan(
+    strategy="map",
+    wave=4,
+    num_devices=4,
+    microbatch=0,
+    conv="direct",
+    share=1,
+    matrices="stored",
+) -> pop.Plan:
     """A plan by hand, so that a test says what it tests."""
-    chunk = {"map": 1, "chunk": 2, "vmap": wave // num_devices}[strategy]
-    return pop.Plan(strategy, chunk, wave, num_devices, microbatch, conv, 0)
+    chunk = {"map": 1, "chunk": 2, "vmap": wave * share // num_devices}[strategy]
+    return pop.Plan(strategy, chunk, wave, num_devices, microbatch, conv, 0, share, matrices)
 
 
 def learner(entry="mlp:width=16", model: Model | None = None, augment=("flip", "shift"), **options):

@@ -27,7 +27,8 @@ def test_evaluations_are_counted_without_being_listed():
 @pytest.mark.parametrize(
     ("entry", "backend", "strategy", "conv", "microbatch"),
     [
-        ("linear", "cpu", "vmap", "patches", 0),
+        ("linear", "cpu", "chunk", "patches", 0),
+        ("mlp:width=16:depth=1", "cpu", "chunk", "patches", 0),
         ("mlp", "cpu", "map", "direct", 0),
         ("cnn", "cpu", "map", "direct", 8),
         ("cnn", "gpu", "vmap", "patches", 0),
@@ -43,20 +44,66 @@ def test_waves_are_whole_and_cover_the_members():
     for members in (1, 2, 3, 7, 32, 100):
         for devices in (1, 2, 4):
             got = plan(num_members=members, num_devices=devices)
-            assert got.wave % devices == 0
-            assert got.wave - members < devices
+            assert got.wave % got.num_devices == 0
+            assert got.wave * -(-members // got.wave) - members < devices * -(-members // got.wave)
 
 
 def test_less_memory_means_more_waves_of_nearly_equal_size():
-    whole = plan("mlp:width=64", num_members=1000, memory=8 * GIB)
-    less = plan("mlp:width=64", num_members=1000, memory=GIB // 2)
+    options = {"num_members": 1000, "strategy": "vmap"}
+    whole = plan("mlp:width=64", memory=64 * GIB, **options)
+    less = plan("mlp:width=64", memory=2 * GIB, **options)
     assert whole.wave == 1000
     assert less.wave < 1000
     waves = -(-1000 // less.wave)
     assert waves * less.wave - 1000 < 2 * waves
-    # Half of a device's memory holds six copies of each member's weights; 'map' has one batch.
+    # Half of a device's memory holds six copies of each member's weights, and activations.
     weights = 4 * (3072 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2)
-    assert less.wave // 2 * 6 * weights < GIB // 4
+    assert less.wave // 2 * 6 * weights < GIB
+
+
+def test_members_that_take_turns_are_few_per_wave():
+    """A core trains them one after another: each would wait for all others at every segment."""
+    assert plan("mlp", num_members=1000).wave <= 32
+    assert plan("cnn", num_members=256).wave == 32
+    assert plan("linear", num_members=4096).wave == 4096
+    assert plan("mlp", num_members=1000, wave=100).wave == 100
+
+
+def test_chunks_are_even():
+    got = plan("linear", num_members=130)
+    assert (got.chunk, got.wave) == (33, 132)
+    assert plan("linear", num_members=100).wave == 100
+
+
+@pytest.mark.parametrize(
+    ("entry", "members", "devices", "used", "share"),
+    [
+        ("cnn", 1, 2, 2, 2),
+        ("cnn", 3, 4, 4, 2),
+        ("cnn", 2, 8, 8, 4),
+        ("cnn", 8, 8, 8, 1),
+        ("mlp", 1, 4, 1, 1),
+        ("mlp", 3, 4, 3, 1),
+    ],
+)
+def test_fewer_members_than_devices(entry, members, devices, used, share):
+    got = plan(entry, num_members=members, num_devices=devices)
+    assert (got.num_devices, got.share) == (used, share)
+    assert got.wave >= members
+    assert got.wave % (used // share) == 0
+
+
+def test_a_batch_is_shared_evenly_or_not_at_all():
+    model = build_model("cnn", (32, 32, 3), 2)
+    shape = jax.ShapeDtypeStruct((9, 32, 32, 3), np.float32)
+    got = make_plan(model, shape, num_members=1, num_devices=2, backend="cpu", memory=8 * GIB)
+    assert (got.num_devices, got.share) == (1, 1)
+
+
+def test_matrices_are_turned_on_a_cpu_where_the_optimiser_allows():
+    assert plan(turn=True).matrices == "turned"
+    assert plan(turn=False).matrices == "stored"
+    assert plan(turn=True, backend="gpu").matrices == "stored"
 
 
 def test_a_wave_by_hand_is_rounded_up_to_the_devices():

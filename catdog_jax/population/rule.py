@@ -1,0 +1,89 @@
+"""The written rule: how members share a device, per kind of device, from measurements.
+
+Two Zen4 cores, float32, jax 0.10.2, batches of CIFAR-10 size, all members seeing the same batches;
+member-steps a second of both cores together, medians of interleaved samples:
+
+    model (weights)                map      chunk 4   chunk 64   one core each, matrices 'stored'
+    linear (25 kB)                 1,000    -         24,300
+    mlp:width=16:depth=1 (197 kB)  1,700    4,800     -
+    mlp:width=32:depth=1 (393 kB)  720      1,130     -
+    mlp:width=64:depth=1 (786 kB)  480      400       -
+    mlp (3.4 MB)                   130      94        -
+                                                                the same, matrices 'turned'
+    linear                         4,200    -         30,000
+    mlp:width=16:depth=1           4,700    5,900     -
+    mlp:width=32:depth=1           1,540    1,600     -
+    mlp:width=64:depth=1           760      670       -
+    mlp                            167      170       -
+
+The gradient of a matrix that multiplies pictures, [3072, H], is a product that XLA:CPU's kernel
+does at 2 to 120 GF/s for H = 2 to 256; its transpose it does at 140 to 190. So CPUs carry such
+matrices transposed. Weights that fill the second-level cache are best alone in it: 'map'.
+Convolutions under vmap are grouped convolutions, or products of patches, both far slower: 'map'.
+
+One member on two devices (member-steps/s, one device / both): convolutional network 16.5 / 27.7,
+residual network 12.4 / 17.5; without convolutions the exchange costs more than it brings (mlp
+165 / 80). So the batch is shared where there are convolutions.
+
+GPU and TPU were not at hand: 'vmap' with patches there is reasoned (one member alone leaves such a
+device idle; batched matrix products fill it), and `--strategy=measure` finds out.
+"""
+
+import math
+from typing import NamedTuple
+
+_TINY = 64 * 1024  # bytes of weights
+_SMALL = 512 * 1024
+MAP_WAVE = 16  # members per CPU device and wave: with more, each would wait long for its next steps
+
+
+class Choice(NamedTuple):
+    """How the members of a model share a device.
+
+    Attributes:
+      strategy: 'map', 'chunk' or 'vmap'.
+      chunk: most members vmapped together, 0 for all of a device.
+      conv: form of the convolution.
+    """
+
+    strategy: str
+    chunk: int
+    conv: str
+
+
+def choose(backend: str, strategy: str, conv: str, weights: int, has_conv: bool) -> Choice:
+    """Apply the rule.
+
+    Args:
+      backend: 'cpu', 'gpu' or 'tpu'.
+      strategy: as asked for; 'auto' leaves it to the rule.
+      conv: likewise.
+      weights: bytes of one member's.
+      has_conv: whether the formula has convolutions.
+    """
+    if strategy == "auto":
+        if backend != "cpu":
+            strategy = "vmap"
+        else:
+            strategy = "map" if has_conv or weights > _SMALL else "chunk"
+    chunk = {"map": 1, "vmap": 0}.get(strategy, 64 if weights <= _TINY and not has_conv else 4)
+    if conv == "auto":
+        conv = "direct" if strategy == "map" else "patches"
+    return Choice(strategy, chunk, conv)
+
+
+def devices_for(
+    num_members: int, num_devices: int, batch_size: int, has_conv: bool
+) -> tuple[int, int]:
+    """Decide how many devices to use where there are fewer members, and how many share a member.
+
+    Returns:
+      (devices, devices that share each member's batch); the second divides the first.
+    """
+    if num_members >= num_devices:
+        return num_devices, 1
+    if not has_conv:
+        return num_members, 1
+    apart = max(n for n in range(1, num_members + 1) if num_devices % n == 0)
+    share = math.gcd(num_devices // apart, batch_size)
+    return apart * share, share

@@ -1,0 +1,83 @@
+"""Devices that share a member's batch, and matrices carried transposed, change rounding only."""
+
+import jax
+import numpy as np
+import pytest
+from populations import ALL, examples, learner, plan, train
+
+from catdog_jax import population as pop
+from catdog_jax.models.build import build_model
+from catdog_jax.optimizers import NUMBERWISE, OPTIMIZERS, make_optimizer
+from catdog_jax.population.devices import member_mesh
+
+TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
+CNN = "cnn:widths=4-8"
+
+
+def assert_close(found, wanted):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, **TOLERANCE)
+
+
+@pytest.mark.parametrize("entry", [CNN, "mlp:width=16"])
+@pytest.mark.parametrize(("members", "devices", "share"), [(1, 2, 2), (1, 4, 4), (4, 4, 2)])
+def test_a_shared_batch_trains_as_a_whole_one(entry, members, devices, share):
+    options = {"steps": 6, "eval_every": 3, "vary": ALL}
+    (alone,) = train(learner(entry), plan("map", members, 1), members, **options)
+    shared_plan = plan("map", members, devices, microbatch=4, share=share)
+    (shared,) = train(learner(entry, microbatch=4), shared_plan, members, **options)
+    assert_close(shared.params, alone.params)
+    assert_close(shared.logits, alone.logits)
+    assert_close(shared.history, alone.history)
+
+
+def test_examples_that_cannot_be_shared_evenly_are_judged_by_all():
+    data = examples(39, seed=1)
+    keys = pop.member_keys(pop.Seeds(), 0, 1)
+    shared_plan = plan("map", 1, 2, share=2)
+    mesh = member_mesh(2, 2)
+    program = pop.Program(learner(CNN), keys, examples(), {"test": data}, shared_plan, mesh)
+    alone = pop.Program(
+        learner(CNN), keys, examples(), {"test": data}, plan("map", 1, 1), member_mesh(1)
+    )
+    params = program.init(keys).params
+    found, _ = program.evaluate(params)
+    wanted, _ = alone.evaluate(jax.device_get(params))
+    assert found["test"].logits.shape == (1, 39, 2)
+    assert_close(found, wanted)
+
+
+def test_devices_that_share_meet_once_a_step_and_no_member_meets_another():
+    keys = pop.member_keys(pop.Seeds(), 0, 2)
+    shared_plan = plan("map", 2, 4, share=2)
+    program = pop.Program(learner(CNN), keys, examples(), {}, shared_plan, member_mesh(4, 2))
+    text = program.lower_segment(keys).compile().as_text()
+    calls = [line for line in text.splitlines() if " all-reduce(" in line]
+    assert len(calls) == 1
+    assert "replica_groups={{0,1},{2,3}}" in calls[0] or "replica_groups=[2,2]<=[4]" in calls[0]
+    others = ("all-gather(", "all-to-all(", "collective-permute(", "reduce-scatter(")
+    assert not [name for name in others if name in text]
+
+
+@pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
+@pytest.mark.parametrize("entry", ["linear", "mlp:width=16", CNN])
+def test_turned_matrices_train_as_stored_ones(entry, strategy):
+    conv = "direct" if strategy == "map" else "patches"
+    stored, turned = (
+        train(learner(entry), plan(strategy, 8, 2, conv=conv, matrices=kind), 8, steps=6)[0]
+        for kind in ("stored", "turned")
+    )
+    assert_close(turned.params, stored.params)
+    assert_close(turned.logits, stored.logits)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_optimisers_that_may_turn_matrices_do_not_notice(name):
+    ends = []
+    for kind in ("stored", "turned"):
+        tx = make_optimizer(name, 1e-3, num_steps=40, weight_decay=0.01)
+        model = build_model("mlp:width=6", (8, 8, 3), 2)
+        wave = train(learner(model=model, tx=tx), plan("map", 2, 2, matrices=kind), 2, steps=4)[0]
+        ends.append(jax.tree.leaves(wave.params))
+    same = all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*ends, strict=True))
+    assert same or name not in NUMBERWISE
