@@ -51,6 +51,7 @@ def refuse(capsys, tmp_path, *arguments, module=init_convergence):
         ("--clip_norm=-1", "is out of range"),
         ("--wave=-1", "--wave=-1 is out of range"),
         ("--strategy=mop", "--strategy=mop; allowed: auto, map, chunk, vmap"),
+        ("--compile_cache=/proc/none", "give another folder, or none"),
         ("--precision=fp8", "--precision=fp8; allowed: float32, tf32, bfloat16"),
         ("--optimizer=adm", "unknown optimizer 'adm'"),
         ("--optimizer=sgd:momentum=2", "momentum=2.0 must be at least 0 and below 1"),
