@@ -13,6 +13,7 @@ from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import NUMBERWISE, make_optimizer
 from catdog_jax.population import Plan, Schedule, Seeds, local_plan
 from catdog_jax.population.plan import STRATEGIES, tree_bytes
+from catdog_jax.population.topology import find_machine
 from catdog_jax.registry import parse_entry
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import (
@@ -210,10 +211,13 @@ def job_plan(config: TrainConfig, job: Job, strategy: str, wave: int) -> Plan:
 
 
 def ruled_plan(config: TrainConfig, job: Job, strategy: str, conv: str, wave: int) -> Plan:
-    """Plan one job on this machine by the written rule; see `local_plan`."""
+    """Plan one job on this machine by the written rule; see `local_plan`.
+
+    On an accelerator the wave is as large as the compiled programs allow; see `fit_wave`.
+    """
     train, test = job.dataset.train, job.dataset.test
     logits = 4 * len(job.dataset.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
-    return local_plan(
+    plan = local_plan(
         job.model,
         train.inputs,
         job.recipe.batch_size,
@@ -224,6 +228,11 @@ def ruled_plan(config: TrainConfig, job: Job, strategy: str, conv: str, wave: in
         wave=wave,
         turn=parse_entry(job.recipe.optimizer)[0] in NUMBERWISE,
     )
+    if jax.default_backend() == "cpu" or wave > 0:
+        return plan
+    from experiments.shared.fit_wave import fitted_plan
+
+    return fitted_plan(config, job, plan, find_machine("local"))
 
 
 def job_learner(config: TrainConfig, job: Job, plan: Plan) -> Learner:
