@@ -93,7 +93,9 @@ def plan_for(config: TrainConfig, job: Job, machine: Machine) -> Plan:
         memory=1 << (machine.memory.bit_length() - 1),  # as `total_memory` rounds
         fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
         strategy=config.strategy,
+        conv=config.conv,
         wave=config.wave,
+        turn=job_module.may_turn(job),
     )
 
 

@@ -27,6 +27,8 @@ from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
 from experiments.shared.config import STEP_MAX, TrainConfig, check_ranges, deciding
 
 MEASURE = "measure"
+# Examples judged at a time; under vmap each member has activations of its own for all of them.
+EVAL_BATCH, EVAL_BATCH_TOGETHER = 256, 64
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
 EVAL_SHARE = 0.2  # of the training's work that evaluations may take, as long as they are few
 FEWEST_EVALS, MOST_EVALS = 5, 20
@@ -226,13 +228,18 @@ def ruled_plan(config: TrainConfig, job: Job, strategy: str, conv: str, wave: in
         strategy=strategy,
         conv=conv,
         wave=wave,
-        turn=parse_entry(job.recipe.optimizer)[0] in NUMBERWISE,
+        turn=may_turn(job),
     )
     if jax.default_backend() == "cpu" or wave > 0:
         return plan
     from experiments.shared.fit_wave import fitted_plan
 
     return fitted_plan(config, job, plan, find_machine("local"))
+
+
+def may_turn(job: Job) -> bool:
+    """Tell whether a job's optimiser treats a matrix and its transpose alike."""
+    return parse_entry(job.recipe.optimizer)[0] in NUMBERWISE
 
 
 def job_learner(config: TrainConfig, job: Job, plan: Plan) -> Learner:
@@ -246,7 +253,7 @@ def job_learner(config: TrainConfig, job: Job, plan: Plan) -> Learner:
         smoothing=config.label_smoothing,
         precision=config.precision,
         microbatch=plan.microbatch,
-        eval_batch=plan.microbatch or 256,
+        eval_batch=plan.microbatch or (EVAL_BATCH if plan.chunk == 1 else EVAL_BATCH_TOGETHER),
     )
 
 
