@@ -228,6 +228,7 @@ class _Peers(Group):
 
 ALONE = Group()
 _current: list[Group] = [ALONE]
+_waiting: list[str] = []  # not empty while a meeting has been begun and has not ended
 
 
 def current() -> Group:
@@ -261,6 +262,11 @@ def join(
 
 def leave(status: int, message: str = "") -> None:
     """Tell the others of this run, if there are any, how this process ends; see `Group.leave`."""
+    if _waiting:
+        # A meeting that was given up: at a regular end jax.distributed writes a page about it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     group = current()
     group.leave(status, message)
     if group is not ALONE:
@@ -440,6 +446,7 @@ def _initialize(arguments: Mapping[str, Any]) -> None:
 
     thread = threading.Thread(target=initialize, daemon=True)
     begin = time.monotonic()
+    _waiting.append("meeting")
     thread.start()
     while thread.is_alive():
         thread.join(0.2)
@@ -450,6 +457,7 @@ def _initialize(arguments: Mapping[str, Any]) -> None:
                 f"after {MEETING_SECONDS} s not all of {who} processes have met at {where}; start "
                 "them together, where each can reach that address, or give --coordinator=none"
             )
+    _waiting.clear()
     if failed:
         line = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
         raise RuntimeError(

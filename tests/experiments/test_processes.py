@@ -30,11 +30,13 @@ SCRIPT = """
 import time
 from catdog_jax.population import Program, processes, waves
 from experiments import init_convergence
-from experiments.shared import keeper
+from experiments.shared import keeper, progress
+progress.LINE_SECONDS = 1e9
 init_convergence.FIGURES = {{}}
 processes.MEETING_SECONDS = {meeting}
 if {pause}:
     waves.SEGMENT_SECONDS = keeper.CHECKPOINT_SECONDS = 0
+    keeper.PATIENCE_SECONDS = 60
     quick = Program.segment
     def segment(*arguments):
         time.sleep({pause})
@@ -121,6 +123,12 @@ def until(condition, processes):
         for process in processes:
             assert process.poll() is None, process.communicate()
         time.sleep(0.02)
+
+
+def reached(folder, step):
+    """Whether both waves of the first model have a checkpoint of this step or a later one."""
+    found = [p for p in folder.glob("checkpoints/00*/wave_*/*") if p.name.isdecimal()]
+    return len({p.parent for p in found if int(p.name) >= step}) == 2
 
 
 def test_two_processes_end_with_the_bytes_of_one(tmp_path, start_all, whole, run_here, capsys):
@@ -216,10 +224,8 @@ def test_a_killed_process_ends_the_others_and_any_number_goes_on(
 def test_sigterm_to_one_or_all_saves_and_goes_on(tmp_path, start_all, whole):
     folder = tmp_path / "init_convergence" / "x"
     for asked, step in (((1,), 2), ((0, 1), 4)):
-        running = start_all(2, pause=0.5)
-        until(
-            lambda step=step: len(list(folder.glob(f"checkpoints/00*/wave_*/{step}"))) == 2, running
-        )
+        running = start_all(2, pause=1.0)
+        until(lambda step=step: reached(folder, step), running)
         for index in asked:
             running[index].terminate()
         for index, (status, _, said) in enumerate(ended(running, 60)):
