@@ -9,8 +9,7 @@
 #   experiments/launch/cloud_tpu.sh delete     # or it is paid for until someone does
 #
 # `again` in place of create, install and run (flags as for run) does all three, as often as the
-# slice is pre-empted: the same flags go on where the last slice left the run. Its last act is yours:
-# fetch and delete.
+# slice is pre-empted: the same flags go on where the last one left the run. Then fetch, delete.
 #
 # SHARED is an NFS export in the same network (Filestore, for instance): the machines of a slice
 # have no disk in common, and a bucket does not do (a run folder needs locks and atomic renames).
@@ -26,8 +25,9 @@ REPOSITORY=${REPOSITORY:-$(git remote get-url origin 2> /dev/null || true)}
 
 tpus() { gcloud compute tpus "$@" --project="$PROJECT" --zone="$ZONE"; }
 everywhere() { tpus tpu-vm ssh "$NAME" --worker=all --command="$1"; }
-state() { tpus queued-resources describe "$NAME" --format="value(state.state)" 2> /dev/null || true; }
-health() { tpus tpu-vm describe "$NAME" --format="value(state)" 2> /dev/null || true; }
+ask() { tpus "$1" describe "$NAME" --format="$2" 2> /dev/null || true; }
+state() { ask queued-resources "value(state.state)"; } # of the request
+health() { ask tpu-vm "value(state)"; }                # of the machines
 
 create() { # --spot: cheaper, and pre-empted when others need it; leave it out to keep the slice
   tpus queued-resources create "$NAME" --node-id="$NAME" --accelerator-type="$TYPE" \

@@ -55,7 +55,7 @@ class Cluster:
             "SLURM_CONF": str(folder / "slurm.conf"),
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": "1",
-            "CATDOG_CACHE_DIR": str(folder / "pictures"),
+            "CATDOG_CACHE_DIR": os.environ.get("CATDOG_CACHE_DIR") or str(folder / "cache"),
         }
 
     def __call__(self, *command: str, **environ: str) -> str:

@@ -18,7 +18,7 @@ SMALL = (
 )
 RUN = (
     *SMALL,
-    "--models=linear,mlp:width=64",
+    "--models=linear,mlp:width=32",
     "--num_members=8",
     "--wave=2",
     "--num_steps=2000",
@@ -38,7 +38,7 @@ time.sleep(600)
 def until():
     """A function that waits until a condition holds."""
 
-    def until(condition, what, seconds=240):
+    def until(condition, what, seconds=600):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, what()
@@ -57,7 +57,7 @@ def hasten(cluster, job):
 
 
 def test_requeued_in_the_middle_it_ends_with_the_bytes_of_one_process(cluster, tmp_path, until):
-    cache = f"--compile_cache={tmp_path}/compiled"
+    cache = f"--compile_cache={cluster.environ['CATDOG_CACHE_DIR']}/compiled"
     log = tmp_path / "job.log"
     options = ("--ntasks=2", "--cpus-per-task=1", f"--output={log}")
     job = cluster.submit(*options, JOB, *RUN, f"--out_dir={tmp_path}/job", cache)
