@@ -4,43 +4,27 @@ Members need nothing of each other, so a wave never spans processes: each trains
 its own devices, as if it were alone, and the bits of a wave depend on its number and plan only.
 What the processes do need is to find each other and to share what must be the same in all.
 
-`jax.distributed` does the first: it knows the launchers (SLURM, Open MPI, Kubernetes, Cloud TPU).
-They leave it at once, before any device is touched, because it ends the others of a lost process by
-an abort, at a loss of all since the last checkpoint and with a page of C++. From then on each is to
-JAX a process of its own, and they are joined by a TCP connection of each with the first, that ends
-the moment its process does.
+`meeting` does the first. From then on each is to JAX a process of its own, and they are joined by a
+TCP connection of each with the first, which ends the moment its process does.
 """
 
 import contextlib
-import importlib.util
 import json
 import os
 import queue
-import secrets
-import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from catdog_jax.types import InputError
+from catdog_jax.population.meeting import leave_given_up, meet, meeting
 
-MEETING_SECONDS = 300  # batch systems start their tasks minutes apart
-SILENCE_SECONDS = 15  # after which a machine that does not answer counts as lost
 GRACE_SECONDS = 15  # in which a process ends by itself when another one is lost
 _HOW = "the same command goes on, also with another number of processes"
-_SLURM = (  # as jax.distributed asks for them: a step of srun, not the script around it
-    "SLURM_JOB_ID",
-    "SLURM_STEP_NODELIST",
-    "SLURM_NTASKS",
-    "SLURM_PROCID",
-    "SLURM_LOCALID",
-)
 
 
 class ProcessLost(RuntimeError):
@@ -228,7 +212,6 @@ class _Peers(Group):
 
 ALONE = Group()
 _current: list[Group] = [ALONE]
-_waiting: list[str] = []  # not empty while a meeting has been begun and has not ended
 
 
 def current() -> Group:
@@ -255,158 +238,22 @@ def join(
     arguments = meeting(coordinator, num_processes, process_id, os.environ)
     if arguments is None:
         return ALONE
-    group = _meet(arguments)
+    index, count, links = meet(arguments)
+    if count == 1:
+        return ALONE
+    group = _Peers(index, links, count)
+    _share_machine(group)
     _current.append(group)
     return group
 
 
 def leave(status: int, message: str = "") -> None:
     """Tell the others of this run, if there are any, how this process ends; see `Group.leave`."""
-    if _waiting:
-        # A meeting that was given up: at a regular end jax.distributed writes a page about it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    leave_given_up(status)
     group = current()
     group.leave(status, message)
     if group is not ALONE:
         _current.remove(group)
-
-
-def meeting(
-    coordinator: str,
-    num_processes: int | None,
-    process_id: int | None,
-    environ: Mapping[str, str],
-) -> dict[str, Any] | None:
-    """Decide how a process finds the others.
-
-    Args:
-      coordinator, num_processes, process_id: see `join`.
-      environ: environment variables, those of the launchers among them.
-
-    Returns:
-      Arguments of `jax.distributed.initialize`, none where that asks the launcher itself; or None
-      for a process that is alone.
-
-    Raises:
-      InputError: the arguments do not go together.
-    """
-    address = coordinator or environ.get("JAX_COORDINATOR_ADDRESS", "")
-    if address in ("", "none"):
-        if num_processes is not None or process_id is not None:
-            raise InputError(
-                "--num_processes and --process_id need --coordinator=host:port, the address of "
-                "process 0"
-            )
-        return _launcher(environ) if address == "" else None
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(
-            f"--coordinator={address} is no address; give host:port of process 0, or none"
-        )
-    told = _told(environ)
-    count = told[0] if num_processes is None else num_processes
-    index = told[1] if process_id is None else process_id
-    if count is None or index is None:
-        missing = "num_processes" if count is None else "process_id"
-        raise InputError(
-            f"--coordinator={address} needs --{missing} too; give every process the same "
-            "--num_processes, and a --process_id of its own from 0"
-        )
-    if not 0 <= index < count:
-        raise InputError(
-            f"--process_id={index} is out of range; with --num_processes={count} give a number "
-            f"from 0 to {count - 1}"
-        )
-    if count == 1:
-        return None
-    return {"coordinator_address": address, "num_processes": count, "process_id": index}
-
-
-def _told(environ: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """Read how many tasks a launcher has started, and which this one is; None where unsaid."""
-    for count, index in (
-        ("SLURM_NTASKS", "SLURM_PROCID"),
-        ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-        ("", "JOB_COMPLETION_INDEX"),  # Kubernetes tells its pods no number of them
-    ):
-        if environ.get(index, "").isdecimal():
-            number = environ.get(count, "")
-            return (int(number) if number.isdecimal() else None), int(environ[index])
-    return None, None
-
-
-def _launcher(environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """Tell whether a launcher has started several tasks, and what it leaves unsaid of them."""
-    if all(name in environ for name in _SLURM):
-        return {} if int(environ["SLURM_NTASKS"]) > 1 else None
-    size = environ.get("OMPI_COMM_WORLD_SIZE", "1")
-    if size != "1":
-        if "OMPI_MCA_orte_hnp_uri" in environ:
-            return {}
-        if importlib.util.find_spec("mpi4py") is not None:
-            return {"cluster_detection_method": "mpi4py"}
-        # Open MPI 5 tells its tasks no address: one machine needs none, several do.
-        if environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") != size:
-            raise InputError(
-                "this Open MPI does not tell its tasks where the first one is; install mpi4py, or "
-                "give --coordinator=host:port of the first one's machine"
-            )
-        job = environ.get("PMIX_NAMESPACE", str(os.getppid()))
-        port = 61440 + sum(job.encode()) * 31 % 4096
-        return {
-            "coordinator_address": f"127.0.0.1:{port}",
-            "num_processes": int(size),
-            "process_id": int(environ["OMPI_COMM_WORLD_RANK"]),
-        }
-    if "KUBERNETES_SERVICE_HOST" in environ and "JOB_COMPLETION_INDEX" in environ:
-        # jax asks the cluster for the rest, through a package that few images hold.
-        return {} if importlib.util.find_spec("kubernetes") is not None else None
-    if "," in environ.get("TPU_WORKER_HOSTNAMES", "") or _on_cloud_tpu(environ):
-        return {}
-    return None
-
-
-def _on_cloud_tpu(environ: Mapping[str, str]) -> bool:
-    """Tell whether this is a Cloud TPU machine, which may be one of several of a slice."""
-    if environ.get("JAX_PLATFORMS", "tpu") != "tpu" or "TPU_SKIP_MDS_QUERY" in environ:
-        return False
-    from jax._src import cloud_tpu_init
-
-    return bool(cloud_tpu_init.running_in_cloud_tpu_vm)
-
-
-def _meet(arguments: Mapping[str, Any]) -> Group:
-    """Find the others through jax.distributed, connect with them, and leave it."""
-    from jax._src import distributed  # its key-value store has no public name
-
-    _initialize(arguments)
-    state: Any = distributed.global_state
-    index, count = state.process_id, state.num_processes
-    links: dict[int, socket.socket] = {}
-    if count > 1:
-        host = str(state.coordinator_address).rpartition(":")[0].strip("[]")
-        wait = MEETING_SECONDS * 1000
-        if index == 0:
-            server, token = _server(), secrets.token_hex(16)
-            port = server.getsockname()[1]
-            state.client.key_value_set("catdog_jax/first", json.dumps([port, token]))
-            links = _accepted(server, token, count)
-        else:
-            port, token = json.loads(state.client.blocking_key_value_get("catdog_jax/first", wait))
-            links = {0: _connected(host, port, token, index)}
-    jax.distributed.shutdown()
-    # What is left in it would make this process a part of a larger one to every backend.
-    vars(state).clear()
-    if threading.current_thread() is threading.main_thread():
-        # jax.distributed has put a handler of its own under that of Python.
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-    if count == 1:
-        return ALONE
-    group = _Peers(index, links, count)
-    _share_machine(group)
-    return group
 
 
 def _share_machine(group: Group) -> None:
@@ -428,104 +275,3 @@ def _share_machine(group: Group) -> None:
     alike = [index for index in here if everyone[index][2] == mine[2]]
     if len(alike) > 1 and jax.config.values["jax_cuda_visible_devices"] == "all":
         jax.config.update("jax_cuda_visible_devices", str(alike.index(group.index)))
-
-
-def _initialize(arguments: Mapping[str, Any]) -> None:
-    """Call jax.distributed.initialize; in a thread, so that signals are answered meanwhile."""
-    failed: list[Exception] = []
-
-    def initialize() -> None:
-        try:
-            # No device ids: it would take one GPU per process, also where there is one process per
-            # machine. Twice the time: at its end jax aborts.
-            jax.distributed.initialize(
-                local_device_ids=[], initialization_timeout=2 * MEETING_SECONDS, **arguments
-            )
-        except Exception as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=initialize, daemon=True)
-    begin = time.monotonic()
-    _waiting.append("meeting")
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.2)
-        if time.monotonic() - begin > MEETING_SECONDS:
-            who = arguments.get("num_processes", "all")
-            where = arguments.get("coordinator_address", "the address that the launcher names")
-            raise RuntimeError(
-                f"after {MEETING_SECONDS} s not all of {who} processes have met at {where}; start "
-                "them together, where each can reach that address, or give --coordinator=none"
-            )
-    _waiting.clear()
-    if failed:
-        line = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
-        raise RuntimeError(
-            f"the processes cannot meet: {line}; give --coordinator=host:port, or none"
-        ) from failed[0]
-
-
-def _server() -> socket.socket:
-    """Listen on any port of all addresses."""
-    try:
-        return socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-    except (OSError, ValueError):  # no IPv6 here
-        return socket.create_server(("", 0))
-
-
-def _accepted(server: socket.socket, token: str, count: int) -> dict[int, socket.socket]:
-    """Take the connections of the other processes, and of no stranger."""
-    links: dict[int, socket.socket] = {}
-    end = time.monotonic() + MEETING_SECONDS
-    server.settimeout(0.5)
-    with server:
-        while len(links) < count - 1:
-            try:
-                link, _ = server.accept()
-            except TimeoutError:
-                if time.monotonic() > end:
-                    missing = min(set(range(1, count)) - set(links))
-                    raise RuntimeError(
-                        f"process {missing} of {count} does not reach process 0 over TCP; let the "
-                        "machines of a run reach each other on all ports"
-                    ) from None
-                continue
-            link.settimeout(10)
-            try:
-                said = json.loads(link.recv(256))
-                if not secrets.compare_digest(str(said[0]), token):
-                    raise ValueError
-                links[int(said[1])] = _kept_alive(link)
-            except (OSError, ValueError, LookupError, TypeError):
-                link.close()
-    return links
-
-
-def _connected(host: str, port: int, token: str, index: int) -> socket.socket:
-    try:
-        link = socket.create_connection((host, port), timeout=60)
-        link.sendall(json.dumps([token, index]).encode())
-    except OSError as error:
-        raise RuntimeError(
-            f"process {index} does not reach process 0 at {host}, port {port} ({error}); let the "
-            "machines of a run reach each other on all ports"
-        ) from None
-    return _kept_alive(link)
-
-
-def _kept_alive(link: socket.socket) -> socket.socket:
-    """Let the system find out when the other machine is gone; a process that dies says it."""
-    link.settimeout(None)
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    third = SILENCE_SECONDS // 3
-    for name, value in {
-        "TCP_KEEPIDLE": third,
-        "TCP_KEEPALIVE": third,  # the same on macOS
-        "TCP_KEEPINTVL": third,
-        "TCP_KEEPCNT": 2,
-        "TCP_USER_TIMEOUT": SILENCE_SECONDS * 1000,
-    }.items():
-        if hasattr(socket, name):
-            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return link

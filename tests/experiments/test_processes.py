@@ -28,12 +28,12 @@ SMALL = (
 # As main, without the figures. Where there is a pause, a segment is one step and takes that long.
 SCRIPT = """
 import time
-from catdog_jax.population import Program, processes, waves
+from catdog_jax.population import Program, meeting, waves
 from experiments import init_convergence
 from experiments.shared import keeper, progress
 progress.LINE_SECONDS = 1e9
 init_convergence.FIGURES = {{}}
-processes.MEETING_SECONDS = {meeting}
+meeting.MEETING_SECONDS = {meeting}
 if {pause}:
     waves.SEGMENT_SECONDS = keeper.CHECKPOINT_SECONDS = 0
     keeper.PATIENCE_SECONDS = 60

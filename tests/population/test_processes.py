@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from catdog_jax.population import meeting as meetings
 from catdog_jax.population import processes
-from catdog_jax.population.processes import ALONE, ProcessLost, _Peers, meeting
+from catdog_jax.population.meeting import meeting
+from catdog_jax.population.processes import ALONE, ProcessLost, _Peers
 from catdog_jax.types import InputError
 
 SLURM = {
@@ -50,7 +52,7 @@ def test_where_the_others_are(flags, environ, found):
 
 def test_open_mpi_without_an_address_meets_on_one_machine():
     local = {"OMPI_COMM_WORLD_LOCAL_SIZE": "4", "PMIX_NAMESPACE": "prterun-1@1"}
-    if processes.importlib.util.find_spec("mpi4py") is not None:
+    if meetings.importlib.util.find_spec("mpi4py") is not None:
         assert meeting("", None, None, OMPI | local) == {"cluster_detection_method": "mpi4py"}
         return
     found = meeting("", None, None, OMPI | local)
@@ -175,15 +177,15 @@ def test_a_process_deep_in_something_is_ended(three, monkeypatch, capfd):
 
 
 def test_a_stranger_is_not_let_in():
-    server = processes._server()
+    server = meetings._server()
     port, found = server.getsockname()[1], []
-    thread = threading.Thread(target=lambda: found.append(processes._accepted(server, "yes", 2)))
+    thread = threading.Thread(target=lambda: found.append(meetings._accepted(server, "yes", 2)))
     thread.start()
     for said in (b"GET / HTTP/1.1\r\n", json.dumps(["no", 1]).encode(), b"[]"):
         with socket.create_connection(("localhost", port)) as stranger:
             stranger.sendall(said)
             assert stranger.recv(1) == b""
-    link = processes._connected("localhost", port, "yes", 1)
+    link = meetings._connected("localhost", port, "yes", 1)
     thread.join()
     assert list(found[0]) == [1]
     found[0][1].close()
