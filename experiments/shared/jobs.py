@@ -30,7 +30,7 @@ MEASURE = "measure"
 # Examples judged at a time; under vmap each member has activations of its own for all of them.
 EVAL_BATCH, EVAL_BATCH_TOGETHER = 256, 64
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
-EVAL_SHARE = 0.2  # of the training's work that evaluations may take, as long as they are few
+EVAL_SHARE = 0.1  # of the training's work that evaluations may take, as long as they are few
 FEWEST_EVALS, MOST_EVALS = 5, 20
 
 
@@ -193,7 +193,7 @@ def _checked_num_params(entry: str, model: Model, dataset: Dataset) -> int:
 
 
 def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
-    """Space 5 to 20 evaluations so that they take about a fifth of the training's work.
+    """Space 5 to 20 evaluations so that they take about a tenth of the training's work.
 
     An example judged costs a third of one trained on.
     """
