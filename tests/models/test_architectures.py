@@ -45,29 +45,36 @@ def pool(x):
 def test_cnn_is_a_stack_of_stock_layers(name, act, head):
     entry = f"cnn:widths=4-6:convs=2:activation={name}:head={head}"
     model, params, x = drawn(entry)
-    h = x
-    for stage in (1, 2):
-        for index in (1, 2):
-            h = act(stock(f"conv{stage}_{index}", params, h))
-        h = pool(h)
-    h = h.mean((1, 2)) if head == "average" else h.reshape(2, -1)
-    expected = h @ params["head"]["kernel"] + params["head"]["bias"][None]
-    np.testing.assert_allclose(model.apply(params, x), expected, rtol=1e-4, atol=1e-5)
+
+    def stack(params, h):
+        for stage in (1, 2):
+            for index in (1, 2):
+                h = act(stock(f"conv{stage}_{index}", params, h))
+            h = pool(h)
+        h = h.mean((1, 2)) if head == "average" else h.reshape(2, -1)
+        return h @ params["head"]["kernel"] + params["head"]["bias"][None]
+
+    found, expected = (jax.jit(function)(params, x) for function in (model.apply, stack))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("stem_stride", "head"), [(1, "average"), (2, "flatten")])
 def test_resnet_is_a_sum_of_branches(stem_stride, head):
     model, params, x = drawn(f"resnet:widths=4-6:stem_stride={stem_stride}:head={head}")
-    h = stock("stem", params, x, stem_stride)
-    for name, stride in (("block1_1", 1), ("block2_1", 2)):
-        block = params[name]
-        a = nn.relu(h)
-        branch = stock("conv2", block, nn.relu(stock("conv1", block, a, stride)))
-        h = (stock("shortcut", block, a, stride) if stride > 1 else h) + branch / np.sqrt(2)
-    h = nn.relu(h)
-    h = h.mean((1, 2)) if head == "average" else h.reshape(2, -1)
-    expected = h @ params["head"]["kernel"] + params["head"]["bias"][None]
-    np.testing.assert_allclose(model.apply(params, x), expected, rtol=1e-4, atol=1e-5)
+
+    def branches(params, x):
+        h = stock("stem", params, x, stem_stride)
+        for name, stride in (("block1_1", 1), ("block2_1", 2)):
+            block = params[name]
+            a = nn.relu(h)
+            branch = stock("conv2", block, nn.relu(stock("conv1", block, a, stride)))
+            h = (stock("shortcut", block, a, stride) if stride > 1 else h) + branch / np.sqrt(2)
+        h = nn.relu(h)
+        h = h.mean((1, 2)) if head == "average" else h.reshape(2, -1)
+        return h @ params["head"]["kernel"] + params["head"]["bias"][None]
+
+    found, expected = (jax.jit(function)(params, x) for function in (model.apply, branches))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_linear_is_one_weighted_sum_per_class():
