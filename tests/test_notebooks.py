@@ -102,8 +102,20 @@ def test_the_notebook_draws_every_figure_of_the_experiment():
     assert sorted(drawn) == sorted(wanted)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
-def test_a_notebook_runs_and_shows_its_figures(path, tmp_path, machine):
+# Slow: the other notebooks a second time, with every figure from the finished runs.
+@pytest.mark.parametrize(
+    ("path", "twice"),
+    [
+        *((path, name_of(path) == "init_convergence") for path in NOTEBOOKS),
+        *(
+            pytest.param(path, True, marks=pytest.mark.slow)
+            for path in NOTEBOOKS
+            if name_of(path) != "init_convergence"
+        ),
+    ],
+    ids=lambda value: name_of(value) if isinstance(value, Path) else ("once", "twice")[value],
+)
+def test_a_notebook_runs_and_shows_its_figures(path, twice, tmp_path, machine):
     notebook = nbformat.read(path, as_version=4)
     placed(notebook, tmp_path / "runs", {})
     execute(notebook, ROOT / "notebooks")
@@ -111,17 +123,19 @@ def test_a_notebook_runs_and_shows_its_figures(path, tmp_path, machine):
     assert len(figures) >= 1
     for cell in figures:
         assert "image/png" in shown(cell), cell.source
+    folders = run_folders(nbformat.read(path, as_version=4), tmp_path / "runs", path.stem)
+    for folder in folders.values():
+        assert (folder / "results.nc").exists()
+    if not twice:
+        return
 
     # The same figures from the finished runs, opened by their folders.
     again = nbformat.read(path, as_version=4)
-    folders = run_folders(again, tmp_path / "runs", path.stem)
     placed(again, "", folders)
     execute(again, ROOT / "notebooks")
     for cell in code(again):
         if FIGURE.search(cell.source):
             assert "image/png" in shown(cell), cell.source
-    for folder in folders.values():
-        assert (folder / "results.nc").exists()
 
 
 def test_without_the_repository_a_notebook_says_what_to_do(tmp_path, machine):

@@ -117,6 +117,7 @@ def test_the_same_command_again_only_prints(finished, capsys):
     assert (finished.path / "results.nc").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow  # the whole ladder again; `test_run` has the same of the main job
 def test_another_folder_gets_the_same_bytes(finished, tmp_path):
     assert run_ladder(tmp_path) == 0
     (folder,) = (tmp_path / "ladder").iterdir()

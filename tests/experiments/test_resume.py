@@ -142,10 +142,10 @@ def test_a_run_writes_in_the_order_that_makes_it_safe(writes):
 @pytest.mark.parametrize(
     ("what", "error"),
     [
-        ("manifest.json", Killed()),
+        pytest.param("manifest.json", Killed(), marks=pytest.mark.slow),
         ("checkpoints/00_linear/wave_00000/1", disk_full()),
         ("waves/00_linear/wave_00001.npz", Killed()),
-        ("results.nc", disk_full()),
+        pytest.param("results.nc", disk_full(), marks=pytest.mark.slow),
         ("figures/trajectories", Killed()),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_fault_at_a_write_changes_no_bit(
     survive(place(writes, what), error, tmp_path, run_here, whole, capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # some forty faults, two runs each
 @pytest.mark.parametrize("error", [Killed(), disk_full()], ids=["kill", "full"])
 def test_a_fault_at_every_write_changes_no_bit(
     error, tmp_path, eager, run_here, whole, writes, capsys
@@ -184,7 +184,7 @@ def test_a_killed_run_lets_go_of_its_folder_and_goes_on(
     assert_same_end(folder, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # twenty processes that are killed, and those that come to their end
 def test_twenty_kills_at_random_moments(tmp_path, start_slowed, run_here, run_folder):
     flags = ("--models=linear,mlp:width=4", "--num_members=5", "--wave=4", "--name=x")
     flags = (*flags, "--num_steps=60", "--eval_every=20")
@@ -209,7 +209,9 @@ def test_twenty_kills_at_random_moments(tmp_path, start_slowed, run_here, run_fo
         assert_same_end(run_folder(out_dir), whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_signal_saves_and_says_how_to_go_on(
     number, tmp_path, start_slowed, wait_for, run_here, whole
 ):

@@ -1,5 +1,7 @@
 """A member is a function of its keys: not of neighbours, waves, devices, segments or strategy."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,8 +40,17 @@ def solo(learner, member, steps, vary=("init",)):
     return state
 
 
-@pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
-@pytest.mark.parametrize("entry", ENTRIES)
+EACH_ONCE = {*zip(ENTRIES, ("vmap", "chunk", "map", "vmap"), strict=True)}
+
+
+# Slow: every model by every strategy; `test_stock` has more plans, without changed pictures.
+@pytest.mark.parametrize(
+    ("entry", "strategy"),
+    [
+        pytest.param(*pair, marks=() if pair in EACH_ONCE else pytest.mark.slow)
+        for pair in itertools.product(ENTRIES, ("map", "chunk", "vmap"))
+    ],
+)
 def test_a_member_equals_its_solo_run(entry, strategy):
     conv = (
         {}

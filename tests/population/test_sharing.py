@@ -1,5 +1,7 @@
 """Devices that share a member's batch, and matrices carried transposed, change rounding only."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -19,8 +21,17 @@ def assert_close(found, wanted):
         np.testing.assert_allclose(a, b, **TOLERANCE)
 
 
-@pytest.mark.parametrize("entry", [CNN, "mlp:width=16"])
-@pytest.mark.parametrize(("members", "devices", "share"), [(1, 2, 2), (1, 4, 4), (4, 4, 2)])
+@pytest.mark.parametrize(
+    ("members", "devices", "share", "entry"),
+    [
+        (1, 2, 2, "mlp:width=16"),
+        (1, 4, 4, CNN),
+        (4, 4, 2, CNN),
+        pytest.param(1, 2, 2, CNN, marks=pytest.mark.slow),  # each place by each model
+        pytest.param(1, 4, 4, "mlp:width=16", marks=pytest.mark.slow),
+        pytest.param(4, 4, 2, "mlp:width=16", marks=pytest.mark.slow),
+    ],
+)
 def test_a_shared_batch_trains_as_a_whole_one(entry, members, devices, share):
     options = {"steps": 6, "eval_every": 3, "vary": ALL}
     (alone,) = train(learner(entry), plan("map", members, 1), members, **options)
@@ -59,8 +70,17 @@ def test_devices_that_share_meet_once_a_step_and_no_member_meets_another():
     assert not [name for name in others if name in text]
 
 
-@pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
-@pytest.mark.parametrize("entry", ["linear", "mlp:width=16", CNN])
+EACH_ONCE = {("linear", "chunk"), ("mlp:width=16", "map"), (CNN, "vmap")}
+
+
+# Slow: every model by every strategy; `test_stock` holds some of them against stock Flax.
+@pytest.mark.parametrize(
+    ("entry", "strategy"),
+    [
+        pytest.param(*pair, marks=() if pair in EACH_ONCE else pytest.mark.slow)
+        for pair in itertools.product(("linear", "mlp:width=16", CNN), ("map", "chunk", "vmap"))
+    ],
+)
 def test_turned_matrices_train_as_stored_ones(entry, strategy):
     conv = "direct" if strategy == "map" else "patches"
     stored, turned = (
