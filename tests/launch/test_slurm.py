@@ -53,6 +53,7 @@ def text(log):
 
 def hasten(cluster, job):
     """SLURM keeps a requeued job waiting for two minutes, and no setting changes that."""
+    time.sleep(3)  # started in the second in which it was stopped, a node takes it for stopped
     cluster("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
