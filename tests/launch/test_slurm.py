@@ -8,7 +8,7 @@ import pytest
 
 from catdog_jax.store import open_run
 
-pytestmark = pytest.mark.slurm  # five minutes, most of it in waiting for SLURM
+pytestmark = pytest.mark.slurm  # minutes; each starts processes, and waits for SLURM
 
 JOB, SWEEP = "experiments/launch/slurm.sbatch", "experiments/launch/slurm_sweep.sbatch"
 SMALL = (
@@ -134,7 +134,7 @@ def test_a_wrong_flag_ends_a_job_for_good(cluster, tmp_path, until):
 
 
 def test_a_sweep_makes_a_run_of_each_rate(cluster, tmp_path, until):
-    job = cluster.submit(
+    cluster.submit(
         *("--array=0-1", "--cpus-per-task=1", f"--output={tmp_path}/%a.log", SWEEP),
         *(*SMALL, "--models=linear", "--num_members=2", "--num_steps=4", f"--out_dir={tmp_path}"),
         RATES="0.01 0.03",
@@ -146,6 +146,5 @@ def test_a_sweep_makes_a_run_of_each_rate(cluster, tmp_path, until):
     until(lambda: not cluster("squeue", "--noheader"), said)
     for index, rate in enumerate((0.01, 0.03)):
         run = open_run(tmp_path / "init_convergence" / f"lr_{rate}")
-        assert run.manifest["config"]["learning_rate"] == rate, said()
+        assert run.manifest["recipe"]["learning_rate"] == rate, said()
         assert "2 processes" not in text(tmp_path / f"{index}.log")
-    assert job.isdecimal()
