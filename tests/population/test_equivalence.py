@@ -40,7 +40,7 @@ def solo(learner, member, steps, vary=("init",)):
     return state
 
 
-EACH_ONCE = {*zip(ENTRIES, ("vmap", "chunk", "map", "vmap"), strict=True)}
+EACH_ONCE = {*zip(ENTRIES, ("vmap", "chunk", "vmap", "map"), strict=True)}
 
 
 # Slow: every model by every strategy; `test_stock` has more plans, without changed pictures.

@@ -170,8 +170,8 @@ FAST = [  # of every model, and of everything that a plan decides, each value
     ("mlp:width=16", "map", "", 1, "turned", OWN),
     ("mlp:width=16", "vmap", "", 1, "stored", SHARED),
     ("cnn:widths=4-8", "map", "direct", 2, "stored", OWN),
-    ("cnn:widths=4-8", "vmap", "lax", 1, "turned", SHARED),
-    ("resnet:widths=4-8", "chunk", "patches", 1, "stored", SHARED),
+    ("cnn:widths=4-8", "chunk", "patches", 1, "turned", SHARED),
+    ("resnet:widths=4-8", "map", "lax", 1, "stored", SHARED),
 ]
 FORMS = ("direct", "patches", "lax")
 GRID = [
