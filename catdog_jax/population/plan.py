@@ -80,9 +80,7 @@ def make_plan(
     has_conv = any(leaf.ndim >= 4 for leaf in jax.tree.leaves(params))
     strategy, together, conv = rule.choose(backend, strategy, conv, weights, has_conv)
     in_wave = max(num_members, wave)
-    num_devices, share = rule.devices_for(
-        in_wave, num_devices, batch.shape[0], has_conv
-    )
+    num_devices, share = rule.devices_for(in_wave, num_devices, batch.shape[0], has_conv)
 
     microbatch = 8 if has_conv and backend == "cpu" and strategy == "map" else 0
     activations = (
