@@ -273,5 +273,7 @@ def _share_machine(group: Group) -> None:
     if sharing > 1 and "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", max(1, len(cores) // sharing))
     alike = [index for index in here if everyone[index][2] == mine[2]]
-    if len(alike) > 1 and jax.config.values["jax_cuda_visible_devices"] == "all":
+    # A launcher that gives each task GPUs of its own may call them all 0.
+    listed = mine[2] is None or len(str(mine[2]).split(",")) >= len(alike)
+    if len(alike) > 1 and listed and jax.config.values["jax_cuda_visible_devices"] == "all":
         jax.config.update("jax_cuda_visible_devices", str(alike.index(group.index)))
