@@ -23,10 +23,8 @@ from typing import Any
 
 import jax
 
-from catdog_jax.ops.conv import FORMS
 from catdog_jax.population import parse_vary, use_all_cores
 from catdog_jax.population.topology import LOCAL, find_machine
-from catdog_jax.registry import unknown
 from catdog_jax.store.manifest import check_name
 from experiments.shared import jobs as job_module
 from experiments.shared import launcher
@@ -66,7 +64,7 @@ class Config:
     precision: str = _as_in_training("precision", "float32")
     strategy: str = _as_in_training("strategy", "auto")
     wave: int = _as_in_training("wave", 0)
-    conv: str = setting("", "form of the convolution: direct, lax or patches; empty: as planned")
+    conv: str = _as_in_training("conv", "auto")
     search: bool = setting(True, "look for the largest wave that fits, which compiles more often")
     out_dir: str = _as_in_training("out_dir", "runs")
     name: str = _as_in_training("name", "")
@@ -97,7 +95,7 @@ def run(config: Config) -> None:
     )
     results = []
     for job in jobs:
-        result = check_model(training, job, machine, config.conv, config.search, _tell)
+        result = check_model(training, job, machine, config.search, _tell)
         print(report(training, job, machine, result), flush=True)
         results.append(result)
     path = write(config, jobs, machine, results)
@@ -122,8 +120,6 @@ def _training(config: Config) -> TrainConfig:
     job_module.check_config(training)
     if config.name:
         check_name(config.name)
-    if config.conv and config.conv not in FORMS:
-        raise unknown("convolution form", config.conv, FORMS, "--conv takes one of them")
     return training
 
 

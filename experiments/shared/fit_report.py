@@ -61,7 +61,6 @@ def check_model(
     config: TrainConfig,
     job: Job,
     machine: Machine,
-    conv: str = "",
     search: bool = True,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Result:
@@ -70,7 +69,6 @@ def check_model(
     Args:
       config, job: the training run that is asked about.
       machine: to compile for.
-      conv: form of the convolution, '' as planned.
       search: whether to look for the largest wave that fits.
       tell: called with a line before each compilation.
     """
@@ -79,7 +77,6 @@ def check_model(
         plan = programs.plan_for(config, job, machine)
     except InputError as error:
         return Result(None, [], [], work, None, f"{job.label}: {error}")
-    plan = plan._replace(conv=conv or plan.conv)
 
     def trial(members: int, parts: list[Part]) -> Trial:
         return Trial(members, programs.fits(parts, machine), programs.needed(parts))

@@ -201,7 +201,7 @@ def test_a_refusal_says_how_much_was_missing():
     ("flag", "message"),
     [
         ("--topology=v5e", "unknown topology 'v5e'"),
-        ("--conv=grouped", "unknown convolution form 'grouped'"),
+        ("--conv=grouped", "--conv=grouped; allowed: auto, direct, lax, patches"),
         ("--models=word_average", "reads tokens"),
         ("--precision=half", "--precision=half; allowed"),
         ("--vary=data", "unknown stream 'data'"),
