@@ -27,6 +27,7 @@ SMALL = (
     "--image_size=8",
     f"--models={MODELS}",
     "--num_members=2",
+    "--wave=2",  # a run that begins with one member gives it all devices, and other roundings
     "--num_steps=12",
     "--batch_size=16",
     "--eval_every=6",

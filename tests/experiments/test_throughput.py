@@ -291,7 +291,9 @@ def test_what_is_not_installed_is_told_and_left_out(monkeypatch):
     peers, notes = bench.chosen_peers("")
     assert "torch" not in peers
     assert "flax_loop" in peers
-    assert "no_such_package not installed, so torch are left out" in notes[0]
+    assert notes[0].startswith("no_such_package")  # others may be missing as well
+    assert "not installed, so torch" in notes[0]
+    assert "are left out" in notes[0]
     assert "give the extra [bench]" in notes[0]
     with pytest.raises(InputError, match="torch needs the package no_such_package"):
         bench.chosen_peers("torch")
