@@ -103,7 +103,8 @@ def make_plan(
         )
     apart = num_devices // share  # places for members
     if wave == 0:
-        fitting = min(most, rule.MAP_WAVE) if (backend, strategy) == ("cpu", "map") else most
+        in_turn = (backend, strategy) == ("cpu", "map")
+        fitting = min(most, rule.members_in_turn(weights)) if in_turn else most
         num_waves = math.ceil(num_members / (apart * fitting))
         wave = math.ceil(num_members / num_waves)
     per_device = math.ceil(wave / apart)

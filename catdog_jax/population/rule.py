@@ -34,7 +34,8 @@ from typing import NamedTuple
 
 _TINY = 64 * 1024  # bytes of weights
 _SMALL = 512 * 1024
-MAP_WAVE = 16  # members per CPU device and wave: with more, each would wait long for its next steps
+_WAVE_STATE = 48 * 2**20  # bytes of weights and moments per CPU device
+_MOST_IN_TURN = 16
 
 
 class Choice(NamedTuple):
@@ -70,6 +71,19 @@ def choose(backend: str, strategy: str, conv: str, weights: int, has_conv: bool)
     if conv == "auto":
         conv = "direct" if strategy == "map" else "patches"
     return Choice(strategy, chunk, conv)
+
+
+def members_in_turn(weights: int) -> int:
+    """Decide how many members a CPU device trains in turn in one wave.
+
+    Each segment of steps moves every member's weights and moments in and out. A segment lasts a few
+    seconds for the whole wave, so fewer members make more steps in it: 32 MLPs 3072-256-256 on two
+    devices lost 0.9 s per segment.
+
+    Args:
+      weights: bytes of one member's.
+    """
+    return min(max(_WAVE_STATE // (3 * weights), 1), _MOST_IN_TURN)
 
 
 def devices_for(
