@@ -103,7 +103,7 @@ def make_plan(
         )
     apart = num_devices // share  # places for members
     if wave == 0:
-        in_turn = (backend, strategy) == ("cpu", "map")
+        in_turn = backend == "cpu" and strategy != "vmap"
         fitting = min(most, rule.members_in_turn(weights)) if in_turn else most
         num_waves = math.ceil(num_members / (apart * fitting))
         wave = math.ceil(num_members / num_waves)
