@@ -53,7 +53,7 @@ def test_a_slurm_job_saves_and_comes_back(path):
 def test_every_flag_for_the_program_exists(path):
     """Those in comments too; a flag of another command is named here."""
     others = {
-        "slurm.sbatch": "ntasks nodes ntasks-per-node gpus-per-node gpus-per-task cpus-per-task "
+        "slurm.sbatch": "ntasks nodes ntasks-per-node gpus-per-node cpus-per-task "
         "job-name time output requeue open-mode signal kill-on-bad-exit noheader jobs format",
         "slurm_sweep.sbatch": "array gpus job-name ntasks cpus-per-task time output requeue "
         "open-mode signal noheader jobs format",
