@@ -198,7 +198,7 @@ def _initialize(arguments: Mapping[str, Any]) -> None:
             jax.distributed.initialize(
                 local_device_ids=[], initialization_timeout=2 * MEETING_SECONDS, **arguments
             )
-        except Exception as error:
+        except Exception as error:  # of whatever kind, it is told by the thread that waits
             failed.append(error)
 
     thread = threading.Thread(target=initialize, daemon=True)
