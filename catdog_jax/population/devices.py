@@ -1,5 +1,6 @@
 """What the machine offers: devices, their kind, their total memory."""
 
+import functools
 import os
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from catdog_jax.train import ALONE, Sharing
 
 AXIS = "member"
 SHARED_AXIS = "batch"  # of devices that share a member's examples
+_IN_PLACE = "xla_cpu_copy_insertion_use_region_analysis"
 
 
 def use_all_cores() -> None:
@@ -58,6 +60,29 @@ def member_mesh(
     chosen = np.array((devices or jax.local_devices())[:num_devices]).reshape(-1, share)
     # Auto axes: with the Explicit default a vmapped nn.Conv inside jit raises.
     return Mesh(chosen, (AXIS, SHARED_AXIS), axis_types=(AxisType.Auto,) * 2)
+
+
+def loop_options(mesh: Mesh) -> dict[str, bool]:
+    """Choose the compiler's options for a training loop on these devices.
+
+    On CPU, by default, XLA copies the optimiser's moments at every step: it does not see that the
+    old ones are read for the last time before the new ones take their place. Its analysis by
+    regions does. Measured on two cores, member-steps/s without and with: mlp 204 and 228,
+    mlp:width=32:depth=1 1,720 and 2,080, linear 33,800 and 35,800, cnn 32.9 and 34.7. No bit of
+    the result depends on it.
+    """
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    return {_IN_PLACE: True} if on_cpu and _known(_IN_PLACE) else {}
+
+
+@functools.cache
+def _known(option: str) -> bool:
+    """Tell whether this version's compiler has an option."""
+    try:
+        jax.jit(lambda: 0, compiler_options={option: True}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def sharing(devices: int) -> Sharing:

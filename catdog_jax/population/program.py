@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from catdog_jax.population.devices import AXIS, SHARED_AXIS, sharing
+from catdog_jax.population.devices import AXIS, SHARED_AXIS, loop_options, sharing
 from catdog_jax.population.plan import Plan
 from catdog_jax.train import (
     ALONE,
@@ -90,7 +90,8 @@ class Program:
             self._segment_local,
             (self._state_spec, self._keys_spec, P(), P()),
             (self._state_spec, P(AXIS)),
-            donate=(0,),
+            donate_argnums=(0,),
+            compiler_options=loop_options(mesh),
         )
         examples = {n: P(SHARED_AXIS) if shared else P() for n, shared in self._shared.items()}
         self._evaluate = self._jit(
@@ -166,13 +167,13 @@ class Program:
         specs: list[Any] = [P(AXIS), P(AXIS), per_example]
         return Metrics(*specs)
 
-    def _jit(self, function: Callable, in_specs: Any, out_specs: Any, donate: Any = ()) -> Any:
+    def _jit(self, function: Callable, in_specs: Any, out_specs: Any, **options: Any) -> Any:
         # check_vma=False: the default sums gradients of what starts equal on all devices (biases),
         # which would couple the members without a word.
         sharded = jax.shard_map(
             function, mesh=self._mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
-        return jax.jit(sharded, donate_argnums=donate)
+        return jax.jit(sharded, **options)
 
     def _over_chunks(self, function: Callable, varied: PyTree, *args: Any) -> Any:
         """Apply a function of one chunk to the chunks of this device, one after another.
@@ -240,9 +241,9 @@ class Program:
 
         over_members: list[Any] = [None, 0, 0, 0]
         members = TrainState(*over_members)
+        tall, tall_moments = self._tall(state.params), self._tall(state.opt_state)
 
         def train_chunk(params: Any, opt_state: Any, frozen: Any, keys: MemberKeys) -> Any:
-            tall = self._tall(params)
             update = self._each(
                 lambda state, keys, batch: self._learner.step(
                     state, keys, batch, self._sharing, lambda carried: _turned(carried, tall)
@@ -262,35 +263,29 @@ class Program:
                 return state, order, jax.tree.map(jnp.add, total, info)
 
             zero = jnp.zeros(frozen.shape, jnp.float32)
-            tall_state = self._tall(opt_state)
-            start = TrainState(first, _turned(params, tall), _turned(opt_state, tall_state), frozen)
+            start = TrainState(first, params, opt_state, frozen)
             state, _, total = jax.lax.fori_loop(
                 0, num_steps, body, (start, draw(keys.order, first), Info(zero, zero))
             )
             mean = jax.tree.map(lambda x: x / num_steps, total)
-            return (
-                _turned(state.params, tall),
-                _turned(state.opt_state, tall_state),
-                state.frozen_step,
-                mean,
-            )
+            return state.params, state.opt_state, state.frozen_step, mean
 
-        *parts, info = self._over_chunks(
+        params, opt_state, frozen, info = self._over_chunks(
             train_chunk,
             (True, True, True, self._keys_varied()),
-            state.params,
-            state.opt_state,
+            _turned(state.params, tall),
+            _turned(state.opt_state, tall_moments),
             state.frozen_step,
             keys,
         )
-        return TrainState(first + num_steps, *parts), info
+        params, opt_state = _turned(params, tall), _turned(opt_state, tall_moments)
+        return TrainState(first + num_steps, params, opt_state, frozen), info
 
     def _tall(self, tree: PyTree) -> PyTree:
-        """Mark the matrices that are carried from step to step transposed, as the plan says."""
-        member_axes = int(self._plan.chunk > 1)
+        """Mark the matrices [M, ., .] that are carried from step to step transposed."""
 
         def mark(x: Any) -> bool:
-            if self._plan.matrices == "stored" or x.ndim != member_axes + 2:
+            if self._plan.matrices == "stored" or x.ndim != 3:
                 return False
             return x.shape[-2] >= TALL * x.shape[-1]
 

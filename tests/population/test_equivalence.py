@@ -1,6 +1,7 @@
 """A member is a function of its keys: not of neighbours, waves, devices, segments or strategy."""
 
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,9 @@ from populations import (
 )
 
 from catdog_jax import population as pop
+from catdog_jax.optimizers import NUMBERWISE, OPTIMIZERS, make_optimizer
 from catdog_jax.population import waves
-from catdog_jax.population.devices import member_mesh
+from catdog_jax.population.devices import loop_options, member_mesh
 from catdog_jax.train import MemberKeys, batch_at, epoch_order
 
 ENTRIES = ("linear", "mlp:width=16", "cnn:widths=4-8", "resnet:widths=4-8")
@@ -214,6 +216,40 @@ def test_the_compiled_step_holds_no_collective(entry, strategy):
     text = program.lower_segment(keys).compile().as_text()
     assert "while" in text
     assert not [name for name in COLLECTIVES if name in text]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "strategy"),
+    [("adam", "chunk"), *((optimizer, "map") for optimizer in OPTIMIZERS)],
+)
+def test_saving_copies_of_the_moments_changes_no_bit(optimizer, strategy, monkeypatch):
+    def trained():
+        tx = make_optimizer(optimizer, 3e-3, num_steps=40)
+        matrices = "turned" if optimizer in NUMBERWISE else "stored"
+        return train(learner(tx=tx), plan(strategy, 8, 4, matrices=matrices), 8, steps=10)[0]
+
+    with_option = trained()
+    monkeypatch.setattr("catdog_jax.population.program.loop_options", lambda mesh: {})
+    without = trained()
+    assert_same_bits(with_option.params, without.params)
+    assert_same_bits(with_option.history, without.history)
+
+
+def test_no_moment_is_copied_at_a_step(monkeypatch):
+    """The option that says so is known to this version of XLA, and does it."""
+    keys = pop.member_keys(pop.Seeds(), 0, 2)
+
+    def copies():
+        turned = plan("map", 2, 1, matrices="turned")
+        tall = learner("mlp:width=64:depth=1")
+        program = pop.Program(tall, keys, examples(), {}, turned, member_mesh(1))
+        text = program.lower_segment(keys).compile().as_text()
+        return len(re.findall(r"= f32\[64,192\]\S* copy\(", text))
+
+    assert loop_options(member_mesh(1))
+    assert copies() == 0
+    monkeypatch.setattr("catdog_jax.population.program.loop_options", lambda mesh: {})
+    assert copies() == 2  # once XLA does without being told, the option can go
 
 
 def test_the_data_is_an_argument_and_no_constant_of_the_program():
