@@ -54,7 +54,11 @@ class Config:
     peers: str = setting("", "list of competitors; empty: all that are installed; none: no other")
     rounds: int | None = setting(None, "samples of each; unset: 3, with --full 7", low=1, high=99)
     seconds: float | None = setting(
-        None, "that a sample lasts; unset: 0.5, with --full 3", above=0.0, high=600.0
+        None,
+        "that a sample lasts; unset: 0.5, with --full 3; this engine's last up to 8 times as long, "
+        "at most the 4 s of its calls in a run",
+        above=0.0,
+        high=600.0,
     )
     precision: str = setting("float32", "float32, tf32 or bfloat16 (of this engine)")
     strategy: str = setting("auto", "auto, map, chunk or vmap, of this engine in the table")

@@ -14,6 +14,7 @@ class Runner(NamedTuple):
       quantum: steps are a multiple of this.
       check: how far its first steps are from the reference's, see `reference.distance`; None
         where it computes something else.
+      seconds: that a sample lasts at least.
       state_bytes: weights and optimiser of its members.
       compile_seconds: what the first call took beyond a later one.
       facts: more to record, ready for JSON.
@@ -24,6 +25,7 @@ class Runner(NamedTuple):
     members: int
     quantum: int = 1
     check: dict[str, float] | None = None
+    seconds: float = 0.0
     state_bytes: int = 0
     compile_seconds: float = 0.0
     facts: Mapping[str, Any] = MappingProxyType({})

@@ -62,7 +62,8 @@ class Worker:
         asked = Problem(**problem)
         self._runner = runner = peer.prepare(asked, known, **options)
         reset_peak()
-        self._steps = calibrated(runner.run, runner.quantum, asked.seconds)
+        seconds = max(asked.seconds, runner.seconds)
+        self._steps = calibrated(runner.run, runner.quantum, seconds)
         self._base = base
         return {
             "members": runner.members,
