@@ -16,6 +16,10 @@ member-steps a second of both cores together, medians of interleaved samples:
     mlp:width=64:depth=1           760      670       -
     mlp                            167      170       -
 
+Later, with XLA kept from copying the moments (`devices.loop_options`), matrices 'turned', calls of
+seconds as in a run: linear 33,000 in chunks of 32, 64 or 128; mlp:width=32:depth=1 1,800 (map),
+2,310 (4), 2,100 (8); mlp:width=64:depth=1 1,070 (map), 1,020 (4); mlp 242 (map), 235 (4).
+
 The gradient of a matrix that multiplies pictures, [3072, H], is a product that XLA:CPU's kernel
 does at 2 to 120 GF/s for H = 2 to 256; its transpose it does at 140 to 190. So CPUs carry such
 matrices transposed. Weights that fill the second-level cache are best alone in it: 'map'.

@@ -7,9 +7,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from catdog_jax.store import atomic, claim, manifest
 from catdog_jax.store.atomic import is_disk_full, writing
@@ -17,6 +15,9 @@ from catdog_jax.store.lock import FolderLock
 from catdog_jax.store.results import RESULTS, intact_record
 from catdog_jax.store.wave_folder import WaveFolder
 from catdog_jax.types import FileNote, InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class RunFolder(WaveFolder):
@@ -129,7 +130,7 @@ class RunFolder(WaveFolder):
             raise ValueError("the manifest's recipe and results are set by the store")
         self._set(**facts)
 
-    def write_results(self, dataset: xr.Dataset) -> None:
+    def write_results(self, dataset: "xr.Dataset") -> None:
         """Write `results.nc`, last of all, and remove the checkpoints.
 
         Args:

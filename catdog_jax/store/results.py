@@ -7,14 +7,17 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from catdog_jax.store import leaves, manifest, waves
 from catdog_jax.store.atomic import StoreError
 from catdog_jax.types import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 logger = logging.getLogger("catdog_jax.store")
 RESULTS = "results.nc"
@@ -33,7 +36,7 @@ class Run:
     """
 
     path: Path
-    data: xr.Dataset
+    data: "xr.Dataset"
     params: Mapping[str, Any]
     manifest: Mapping[str, Any]
 
@@ -89,6 +92,8 @@ def _open(folder: Path, path: str | os.PathLike[str]) -> Run:
         raise InputError(
             f"{folder / RESULTS} is damaged; run the command of this run again to write it anew"
         )
+    import xarray as xr  # takes most of a second to import
+
     with xr.open_dataset(folder / RESULTS, engine="h5netcdf") as file:
         data = file.load()
     parts = {entry["model"]: entry["part"] for entry in facts.get("parts", ())}

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from catdog_jax.analysis.convergence import Summary, summary
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-def summaries(data: xr.Dataset) -> list[Summary]:
+
+def summaries(data: "xr.Dataset") -> list[Summary]:
     """Make one row per model of a finished run's data set."""
     rows = []
     for entry in data["model"].values:
@@ -29,7 +31,7 @@ def summaries(data: xr.Dataset) -> list[Summary]:
     return rows
 
 
-def table(data: xr.Dataset, timings: Mapping[str, Mapping[str, float]]) -> str:
+def table(data: "xr.Dataset", timings: Mapping[str, Mapping[str, float]]) -> str:
     """Write the table that ends a run.
 
     Args:
@@ -95,7 +97,7 @@ def _number(value: float, digits: int = 3) -> str:
     return "–" if math.isnan(value) else f"{value:,.{digits}f}"
 
 
-def _unbalanced(data: xr.Dataset) -> bool:
+def _unbalanced(data: "xr.Dataset") -> bool:
     counts = [int((data["label"] == k).sum()) for k in range(data.sizes["class"])]
     return max(counts) > 1.05 * max(min(counts), 1)
 

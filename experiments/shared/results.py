@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from catdog_jax.analysis import agreement, distance
 from catdog_jax.types import Dataset
 from experiments.shared.jobs import Job
+
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 NUM_PICTURES = 256  # test pictures kept in the results, so that a sheet of them needs no data
 PICTURE_BYTES = 4 * 2**20  # and what they may take
@@ -36,7 +39,7 @@ class Trained(NamedTuple):
 
 def assemble(
     dataset: Dataset, jobs: Sequence[Job], trained: Sequence[Trained], facts: Mapping[str, Any]
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Lay the results of all models out along `model, member, eval, example, class`.
 
     A model with fewer evaluations than another repeats its last one, so that index -1 is the final
@@ -93,12 +96,14 @@ def assemble(
             np.stack([_repeat_last(t.steps, num_evals, 0) for t in trained]),
         ),
     }
+    import xarray as xr  # takes most of a second to import
+
     data = xr.Dataset(variables, coordinates)
     data.attrs = {"dataset": dataset.name, "recipe": json.dumps(facts, sort_keys=True)}
     return described(data, _DESCRIPTIONS)
 
 
-def described(data: xr.Dataset, texts: Mapping[str, tuple[str, str]]) -> xr.Dataset:
+def described(data: "xr.Dataset", texts: Mapping[str, tuple[str, str]]) -> "xr.Dataset":
     """Give each variable its unit and a line on what it is.
 
     Args:

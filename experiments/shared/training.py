@@ -4,11 +4,10 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import jax
 import numpy as np
-import xarray as xr
 
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.data import dataset_spec, load_dataset
@@ -34,6 +33,10 @@ from experiments.shared.jobs import Job
 from experiments.shared.keeper import Keeper
 from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
+
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 GROWABLE = ("num_members",)
 
@@ -102,7 +105,7 @@ def fill_folder(
     jobs: Sequence[Job],
     facts: Mapping[str, Any],
     stem: str,
-    finish: Callable[[RunFolder, list[Trained]], xr.Dataset],
+    finish: Callable[[RunFolder, list[Trained]], "xr.Dataset"],
     *,
     growable: Sequence[str] = (),
 ) -> tuple[Run, Path]:
