@@ -17,13 +17,15 @@ the weights. The same command again goes on where a run was left, and only print
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from catdog_jax.store import Run
 from experiments.shared import figures, launcher, report
 from experiments.shared.config import TrainConfig
 from experiments.shared.training import refuse_all_lost, train_to_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Config(TrainConfig):
     """Settings of init_convergence."""
 
 
-FIGURES: dict[str, Callable[[Run], Figure | None]] = {
+FIGURES: "dict[str, Callable[[Run], Figure | None]]" = {
     "learning_curves": figures.learning_curves,
     "final_accuracy": figures.final_accuracy,
     "disagreement": figures.disagreement,

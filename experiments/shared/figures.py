@@ -1,27 +1,27 @@
-"""From a finished run to its figures: picks the arrays, `catdog_jax.figures` draws them."""
+"""From a finished run to its figures: picks the arrays, `catdog_jax.figures` draws them.
+
+Matplotlib is imported where a figure is drawn: a run should begin to train at once.
+"""
 
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from catdog_jax.analysis import agreement, first_layer, trajectory
-from catdog_jax.figures import data_sheet as sheet
-from catdog_jax.figures import final_accuracy as final
-from catdog_jax.figures import first_layer as layer
-from catdog_jax.figures import learning_curves as curves
-from catdog_jax.figures import pairwise
-from catdog_jax.figures import trajectories as paths
 from catdog_jax.store import Run
 from experiments.shared.report import summaries
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHOWN_MEMBERS = 5
 
 
-def draw(run: Run, folder: Path, table: Mapping[str, Callable[[Run], Figure | None]]) -> None:
+def draw(run: Run, folder: Path, table: Mapping[str, Callable[[Run], "Figure | None"]]) -> None:
     """Draw every figure of a table into `folder/figures`, where it is not there yet.
 
     A figure that has nothing to show in this run is None, and left out. Two processes that print
@@ -47,8 +47,10 @@ def draw(run: Run, folder: Path, table: Mapping[str, Callable[[Run], Figure | No
             part.unlink(missing_ok=True)
 
 
-def learning_curves(run: Run) -> Figure:
+def learning_curves(run: Run) -> "Figure":
     """Accuracy over steps, every member."""
+    from catdog_jax.figures import learning_curves as curves
+
     data = run.data
     return curves.learning_curves(
         data["step"].values,
@@ -62,8 +64,10 @@ def learning_curves(run: Run) -> Figure:
     )
 
 
-def final_accuracy(run: Run) -> Figure:
+def final_accuracy(run: Run) -> "Figure":
     """Final test accuracy of every member."""
+    from catdog_jax.figures import final_accuracy as final
+
     return final.final_accuracy(
         run.data["test_accuracy"].values[:, :, -1],
         np.array([row.ensemble_accuracy for row in summaries(run.data)]),
@@ -75,15 +79,19 @@ def final_accuracy(run: Run) -> Figure:
     )
 
 
-def disagreement(run: Run) -> Figure:
+def disagreement(run: Run) -> "Figure":
     """On how many test examples every two members disagree."""
+    from catdog_jax.figures import pairwise
+
     return pairwise.disagreement(
         _alive_pairs(run, "disagreement"), models(run), command=command(run), note=source(run)
     )
 
 
-def weight_distance(run: Run) -> Figure:
+def weight_distance(run: Run) -> "Figure":
     """How far apart the final weights of every two members lie."""
+    from catdog_jax.figures import pairwise
+
     return pairwise.weight_distance(
         _alive_pairs(run, "relative_weight_distance"),
         models(run),
@@ -92,8 +100,10 @@ def weight_distance(run: Run) -> Figure:
     )
 
 
-def trajectories(run: Run) -> Figure:
+def trajectories(run: Run) -> "Figure":
     """Every member's path in the plane of its model's two principal components."""
+    from catdog_jax.figures import trajectories as paths
+
     planes = [trajectory.principal_plane(sketches) for sketches in run.data["sketch"].values]
     return paths.trajectories(
         np.stack([plane.coordinates for plane in planes]),
@@ -105,8 +115,10 @@ def trajectories(run: Run) -> Figure:
     )
 
 
-def first_layer_weights(run: Run) -> Figure | None:
+def first_layer_weights(run: Run) -> "Figure | None":
     """What the first layer of several members looks for; None where no model reads pixels so."""
+    from catdog_jax.figures import first_layer as layer
+
     if "picture" not in run.data:
         return None
     shape = tuple(run.manifest["inputs"]["shape"])
@@ -130,8 +142,10 @@ def first_layer_weights(run: Run) -> Figure | None:
     )
 
 
-def data_sheet(run: Run) -> Figure | None:
+def data_sheet(run: Run) -> "Figure | None":
     """Test pictures with the votes of the last model's members; None where there are none."""
+    from catdog_jax.figures import data_sheet as sheet
+
     data = run.data
     if "picture" not in data:
         return None
