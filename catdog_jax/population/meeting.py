@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -31,6 +31,10 @@ _SLURM = (  # as jax.distributed asks for them: a step of srun, not the script a
     "SLURM_LOCALID",
 )
 _waiting: list[str] = []  # not empty while a meeting has been begun and has not ended
+
+
+class _TooLate(RuntimeError):
+    """MEETING_SECONDS are over."""
 
 
 def meeting(
@@ -152,6 +156,7 @@ def meet(arguments: Mapping[str, Any]) -> tuple[int, int, dict[int, socket.socke
     """
     from jax._src import distributed  # its key-value store has no public name
 
+    _waiting.append("meeting")
     _initialize(arguments)
     state: Any = distributed.global_state
     index, count = state.process_id, state.num_processes
@@ -165,9 +170,11 @@ def meet(arguments: Mapping[str, Any]) -> tuple[int, int, dict[int, socket.socke
             state.client.key_value_set("catdog_jax/first", json.dumps([port, token]))
             links = _accepted(server, token, count)
         else:
-            port, token = json.loads(state.client.blocking_key_value_get("catdog_jax/first", wait))
+            found = _answering(state.client.blocking_key_value_get, "catdog_jax/first", wait)
+            port, token = json.loads(found)
             links = {0: _connected(host, port, token, index)}
-    jax.distributed.shutdown()
+    _answering(jax.distributed.shutdown)
+    _waiting.clear()
     # What is left in it would make this process a part of a larger one to every backend.
     vars(state).clear()
     if threading.current_thread() is threading.main_thread():
@@ -188,38 +195,58 @@ def leave_given_up(status: int) -> None:
 
 
 def _initialize(arguments: Mapping[str, Any]) -> None:
-    """Call jax.distributed.initialize; in a thread, so that signals are answered meanwhile."""
+    """Call jax.distributed.initialize."""
+    try:
+        # No device ids: it would take one GPU per process, also where there is one process per
+        # machine. Twice the time: at its end jax aborts.
+        _answering(
+            jax.distributed.initialize,
+            local_device_ids=[],
+            initialization_timeout=2 * MEETING_SECONDS,
+            **arguments,
+        )
+    except _TooLate:
+        who = arguments.get("num_processes", "all")
+        where = arguments.get("coordinator_address", "the address that the launcher names")
+        raise RuntimeError(
+            f"after {MEETING_SECONDS} s not all of {who} processes have met at {where}; start "
+            "them together, where each can reach that address, or give --coordinator=none"
+        ) from None
+    except Exception as error:  # of whatever kind: it is one line for a person
+        _waiting.clear()
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RuntimeError(
+            f"the processes cannot meet: {line}; give --coordinator=host:port, or none"
+        ) from error
+
+
+def _answering(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a function that waits in C++, in a thread, so that signals are answered meanwhile.
+
+    Raises:
+      _TooLate: it takes longer than MEETING_SECONDS.
+    """
+    made: list[Any] = []
     failed: list[Exception] = []
 
-    def initialize() -> None:
+    def call() -> None:
         try:
-            # No device ids: it would take one GPU per process, also where there is one process per
-            # machine. Twice the time: at its end jax aborts.
-            jax.distributed.initialize(
-                local_device_ids=[], initialization_timeout=2 * MEETING_SECONDS, **arguments
-            )
+            made.append(work(*args, **options))
         except Exception as error:  # of whatever kind, it is told by the thread that waits
             failed.append(error)
 
-    thread = threading.Thread(target=initialize, daemon=True)
-    begin = time.monotonic()
-    _waiting.append("meeting")
+    thread = threading.Thread(target=call, daemon=True)
+    end = time.monotonic() + MEETING_SECONDS
     thread.start()
     while thread.is_alive():
         thread.join(0.2)
-        if time.monotonic() - begin > MEETING_SECONDS:
-            who = arguments.get("num_processes", "all")
-            where = arguments.get("coordinator_address", "the address that the launcher names")
-            raise RuntimeError(
-                f"after {MEETING_SECONDS} s not all of {who} processes have met at {where}; start "
-                "them together, where each can reach that address, or give --coordinator=none"
+        if thread.is_alive() and time.monotonic() > end:
+            raise _TooLate(
+                f"after {MEETING_SECONDS} s the processes have not met; start them again"
             )
-    _waiting.clear()
     if failed:
-        line = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
-        raise RuntimeError(
-            f"the processes cannot meet: {line}; give --coordinator=host:port, or none"
-        ) from failed[0]
+        raise failed[0]
+    return made[0]
 
 
 def _server() -> socket.socket:

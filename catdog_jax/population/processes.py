@@ -24,6 +24,7 @@ import jax
 from catdog_jax.population.meeting import leave_given_up, meet, meeting
 
 GRACE_SECONDS = 15  # in which a process ends by itself when another one is lost
+SAVING_SECONDS = 100  # instead, where it is likely to be saving; job files grant 120
 _HOW = "the same command goes on, also with another number of processes"
 
 
@@ -108,6 +109,7 @@ class _Peers(Group):
         self._values: dict[int, queue.SimpleQueue] = {i: queue.SimpleQueue() for i in links}
         self._ended: dict[int, int] = {}
         self._lost: str | None = None
+        self._timer: threading.Timer | None = None
         self._released = self._left = False
         self._change = threading.Condition()
         self._sending = threading.Lock()
@@ -129,6 +131,7 @@ class _Peers(Group):
 
     def check(self) -> None:
         if self._lost is not None:
+            self._end_within(SAVING_SECONDS)  # it knows now, and may save first
             raise ProcessLost(self._lost)
 
     def release(self) -> None:
@@ -152,11 +155,12 @@ class _Peers(Group):
 
     def _receive(self, peer: int) -> Any:
         while True:
-            self.check()
+            lost = self._lost is not None  # before looking: what is said before an end still counts
             try:
-                return self._values[peer].get(timeout=0.5)
+                return self._values[peer].get(timeout=0 if lost else 0.5)
             except queue.Empty:
-                continue
+                if lost:
+                    self.check()
 
     def _send(self, peer: int, message: Any) -> None:
         # The listener meets the same end as a failed sending, and says it.
@@ -174,11 +178,11 @@ class _Peers(Group):
                     elif "end" in said:
                         return self._note_end(peer, said["end"], said["message"])
                     else:
-                        return self._note_loss(said["lost"])
-        except OSError:
+                        return self._note_loss(said["lost"], said["seconds"])
+        except (OSError, ValueError):  # the last line of a killed process may be half a line
             pass
         what = "was killed, or its machine is gone"
-        self._note_loss(f"process {peer} of {self.count} {what}; {_HOW}")
+        self._note_loss(f"process {peer} of {self.count} {what}; {_HOW}", GRACE_SECONDS)
 
     def _note_end(self, peer: int, status: int, message: str) -> None:
         if status == 0 and peer == 0:
@@ -188,20 +192,30 @@ class _Peers(Group):
             return
         why = message.removesuffix("; the same command goes on")
         words = f"process {peer} of {self.count} has ended ({why or f'exit status {status}'})"
-        self._note_loss(f"{words}; {_HOW}")
+        if status >= 128:  # by a signal, that may have reached this process too
+            self._note_loss(f"{words}; {_HOW}", SAVING_SECONDS)
+        else:  # by a fault: what it said tells whether the same command may go on
+            self._note_loss(words, GRACE_SECONDS)
 
-    def _note_loss(self, words: str) -> None:
+    def _note_loss(self, words: str, seconds: int) -> None:
         with self._change:
             if self._lost is not None or self._released or self._left or 0 in self._ended:
                 return
             self._lost = words
+            self._end_within(seconds)
             self._change.notify_all()
         if self.first:
             for peer in self._links:
-                self._send(peer, {"lost": words})
-        timer = threading.Timer(GRACE_SECONDS, self._exit)
-        timer.daemon = True
-        timer.start()
+                self._send(peer, {"lost": words, "seconds": seconds})
+
+    def _end_within(self, seconds: int) -> None:
+        """Set or move the time at which this process is ended."""
+        with self._change:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = threading.Timer(seconds, self._exit)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _exit(self) -> None:
         """End a process that is deep in a compilation or a long read; files stay whole."""

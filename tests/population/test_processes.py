@@ -148,6 +148,44 @@ def test_a_process_that_fails_says_why(three):
         )
 
 
+@pytest.mark.parametrize("status", [1, 2])
+def test_a_fault_is_told_without_a_promise(three, status):
+    first, one, two = three
+    one.leave(status, "--num_steps=0 is out of range")
+    for group in (first, two):
+        assert lost(group) == "process 1 of 3 has ended (--num_steps=0 is out of range)"
+
+
+def test_half_a_line_of_a_killed_process_is_its_end(three):
+    first, one, two = three
+    one._links[0].sendall(b'{"value": [1, 2]}\n{"value": [3, ')
+    one._links[0].shutdown(socket.SHUT_RDWR)
+    for group in (first, two):
+        assert lost(group).startswith("process 1 of 3 was killed")
+
+
+def test_what_was_said_before_an_end_still_counts(three):
+    first, one, two = three
+    for group in (one, two):
+        group.gather(group.index)
+        group.leave(1, "disk full")
+    lost(first)
+    assert first.gather(0) == [0, 1, 2]
+    with pytest.raises(ProcessLost, match="disk full"):
+        first.gather(0)
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(143, 100), (1, 15)])
+def test_who_may_be_told_to_end_as_well_has_time_to_save(three, status, seconds):
+    first, one, two = three
+    one.leave(status, "interrupted by SIGTERM at step 4")
+    for group in (first, two):
+        until(lambda group=group: group._timer is not None)
+        assert group._timer.interval == seconds
+        lost(group)  # its main thread knows, and may save
+        assert group._timer.interval == 100
+
+
 def test_the_others_end_well_with_the_first(three):
     first, one, two = three
     first.release()
@@ -190,6 +228,17 @@ def test_a_stranger_is_not_let_in():
     assert list(found[0]) == [1]
     found[0][1].close()
     link.close()
+
+
+def test_a_wait_in_another_language_ends(monkeypatch):
+    assert meetings._answering(lambda *x, **y: (x, y), 1, b=2) == ((1,), {"b": 2})
+    with pytest.raises(LookupError, match="why"):
+        meetings._answering({}.__getitem__, "why")
+    monkeypatch.setattr(meetings, "MEETING_SECONDS", 0)
+    end = threading.Event()
+    with pytest.raises(RuntimeError, match="after 0 s the processes have not met"):
+        meetings._answering(end.wait)
+    end.set()
 
 
 def test_alone_is_alone():
