@@ -13,9 +13,9 @@ class Background:
     """A thread that carries out one piece of work after another; a context manager.
 
     After a piece of work has failed nothing more is carried out, and what it raised, BaseException
-    included, is raised in the caller at the next call, and at the latest at the end of the block.
-    Leaving the block waits for all that was given; where a BaseException leaves it (a kill, a
-    second Ctrl-C) only for the piece under way, and not for long.
+    included, is raised in the caller at the next call, or at the end of the block, where no other
+    error leaves it. Leaving the block waits for all that was given; where a BaseException leaves it
+    (a kill, a second Ctrl-C) only for the piece under way, and not for long.
     """
 
     def __init__(self) -> None:

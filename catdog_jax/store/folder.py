@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from catdog_jax.store import atomic, claim, manifest
@@ -39,10 +38,9 @@ class RunFolder(WaveFolder):
         recipe: Mapping[str, Any],
         growable: Collection[str],
     ) -> None:
-        super().__init__(path)
+        super().__init__(path, lock)
         self.manifest = facts
         self.recipe = dict(recipe)
-        self._lock = lock
         self._growable = tuple(growable)
         record = intact_record(path, facts) or {}
         self.finished = bool(record) and all(
@@ -104,21 +102,6 @@ class RunFolder(WaveFolder):
                 ) from error
             with writing("the run folder", root / name):
                 raise
-
-    def __enter__(self) -> "RunFolder":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let other processes use the run."""
-        self._lock.release()
 
     def update_manifest(self, **facts: Any) -> None:
         """Set top-level entries of the manifest, atomically.

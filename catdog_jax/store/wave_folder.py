@@ -1,11 +1,13 @@
 """The waves of a run folder: checkpoints while they train, arrays and params when they are done."""
 
+import contextlib
 import logging
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,17 +18,34 @@ from catdog_jax.store.results import wave_paths
 from catdog_jax.types import InputError
 
 logger = logging.getLogger("catdog_jax.store")
+Held = TypeVar("Held", bound="WaveFolder")
 
 
 class WaveFolder:
-    """What of a run folder any process of the run may write: its own waves.
+    """What of a run folder any process of the run may write: its own waves; a context manager.
 
     Attributes:
       path: the run folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock: FolderLock) -> None:
         self.path = path
+        self._lock = lock
+
+    def __enter__(self: Held) -> Held:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others use the run."""
+        self._lock.release()
 
     def save_checkpoint(self, part: str, wave: int, step: int, tree: Any) -> None:
         """Save the state of a wave in training; the last two are kept.
@@ -101,6 +120,34 @@ class WaveFolder:
             logger.warning("%s is damaged (%s); this wave is trained again", file, why)
             return None
 
+    def await_wave(self, part: str, wave: int) -> dict[str, np.ndarray]:
+        """Load what a wave observed that a process of this run has finished; NFS may show it late.
+
+        Returns:
+          The arrays given to `save_wave`.
+
+        Raises:
+          StoreError: it does not come within VISIBLE_SECONDS, or is damaged.
+        """
+        files = wave_paths(self.path, part, wave)
+        end = time.monotonic() + claim.VISIBLE_SECONDS
+        while True:
+            with contextlib.suppress(OSError):
+                os.listdir(files[0].parent)  # has NFS look again
+            if all(file.exists() for file in files):
+                found = self.load_wave(part, wave)
+                break
+            if time.monotonic() > end:
+                found = None
+                break
+            time.sleep(0.2)
+        if found is None:
+            raise StoreError(
+                f"wave {wave} of {part} is missing or damaged in {self.path}; run the command "
+                "again to train it anew"
+            )
+        return found
+
     def load_params(self, part: str, wave: int, like: Any = None) -> Any:
         """Load the final params of a finished wave.
 
@@ -133,17 +180,15 @@ class WaveFolder:
 class WorkerFolder(WaveFolder):
     """A run folder that another process holds, for one that trains waves of the run.
 
-    Its lock keeps another run from beginning while this process may still write. Use it as a
-    context manager.
+    Its lock keeps another run from beginning while this process may still write.
 
     Attributes:
       manifest: what this process adds to the manifest; kept in memory, for the holder to write.
     """
 
     def __init__(self, path: Path, lock: FolderLock) -> None:
-        super().__init__(path)
+        super().__init__(path, lock)
         self.manifest: dict[str, Any] = {}
-        self._lock = lock
 
     @classmethod
     def open(
@@ -176,18 +221,3 @@ class WorkerFolder(WaveFolder):
           facts: JSON-ready values.
         """
         self.manifest |= manifest.plain(facts)
-
-    def close(self) -> None:
-        """Let other runs begin."""
-        self._lock.release()
-
-    def __enter__(self) -> "WorkerFolder":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

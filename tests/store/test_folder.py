@@ -4,12 +4,13 @@ import json
 import logging
 import os
 import re
+import threading
 
 import jax
 import numpy as np
 import pytest
 
-from catdog_jax.store import RunFolder, StoreError, manifest, run_name
+from catdog_jax.store import RunFolder, StoreError, claim, manifest, run_name
 from catdog_jax.types import FileNote, InputError
 
 RECIPE = {"learning_rate": 0.1, "num_members": 4, "data_dir": "a", "models": ["linear", "mlp"]}
@@ -317,6 +318,23 @@ def test_a_damaged_wave_is_named_and_not_done(folder, scenario, caplog, name, ki
         assert message.startswith(f"{path} is damaged (")
         assert message.endswith("); this wave is trained again")
     assert scenario.same(folder.load_wave("00_mlp", 1), scenario.wave_arrays(1))
+
+
+def test_a_wave_of_another_machine_may_show_late(folder, scenario):
+    arrays, params = scenario.wave_arrays(0), scenario.wave_params(0)
+    threading.Timer(0.3, folder.save_wave, ("00_mlp", 0, arrays, params)).start()
+    assert scenario.same(folder.await_wave("00_mlp", 0), arrays)
+
+
+def test_a_wave_that_does_not_come_or_is_damaged_ends_the_run(folder, scenario, monkeypatch):
+    monkeypatch.setattr(claim, "VISIBLE_SECONDS", 0)
+    words = f"wave 0 of 00_mlp is missing or damaged in {folder.path}; run the command again to"
+    with pytest.raises(StoreError, match=re.escape(words)):
+        folder.await_wave("00_mlp", 0)
+    folder.save_wave("00_mlp", 0, scenario.wave_arrays(0), scenario.wave_params(0))
+    (folder.path / "waves/00_mlp/wave_00000.params.npz").write_bytes(b"")
+    with pytest.raises(StoreError, match=re.escape(words)):
+        folder.await_wave("00_mlp", 0)
 
 
 def test_a_flipped_byte_anywhere_in_a_wave_is_found_or_harmless(folder, scenario, caplog):
