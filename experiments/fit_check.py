@@ -3,8 +3,10 @@
 Compiles the very programs of a training run for a TPU, a GPU or this machine, without data and
 without running them. Per model it prints the memory on each device, the communication between
 devices (there must be none between members), the largest wave that fits, and a bound on the time
-from the published peaks of the device. The last line is 'fits: yes' or 'fits: no'; the exit status
-is 0 or 1. Nothing is measured but memory, and a bound is not a forecast: real programs take longer.
+from the published peaks of the device. On an accelerator the wave is the one that a run finds by
+itself (or --wave), and may fill 90 % of the memory that programs have. The last line is 'fits: yes'
+or 'fits: no'; the exit status is 0 or 1. Nothing is measured but memory, and a bound is not a
+forecast: real programs take longer.
 
   python -m experiments.fit_check --topology=v5e:2x4 --models=cnn --num_members=4096
   python -m experiments.fit_check --topology=gpu:h200 --models=cnn --num_members=1000
@@ -19,13 +21,15 @@ import dataclasses
 import functools
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
 from catdog_jax.population import parse_vary, use_all_cores
+from catdog_jax.population.plan import STRATEGIES
 from catdog_jax.population.topology import LOCAL, find_machine
 from catdog_jax.store.manifest import check_name
+from catdog_jax.types import InputError
 from experiments.shared import jobs as job_module
 from experiments.shared import launcher
 from experiments.shared.config import TrainConfig, check_ranges, setting
@@ -42,6 +46,8 @@ def _as_in_training(name: str, default: Any) -> Any:
 @dataclass(frozen=True)
 class Config:
     """Settings of fit_check."""
+
+    AFTER: ClassVar[str] = "nothing of it is kept; the same command begins again"
 
     topology: str = setting(
         LOCAL,
@@ -62,10 +68,16 @@ class Config:
     eval_every: int | None = _as_in_training("eval_every", None)
     vary: str = _as_in_training("vary", "init")
     precision: str = _as_in_training("precision", "float32")
-    strategy: str = _as_in_training("strategy", "auto")
+    strategy: str = setting(
+        "auto", "auto (a written rule), map, chunk or vmap: how members share a device"
+    )
     wave: int = _as_in_training("wave", 0)
     conv: str = _as_in_training("conv", "auto")
-    search: bool = setting(True, "look for the largest wave that fits, which compiles more often")
+    search: bool = setting(
+        True,
+        "look for the largest wave that fits, which compiles more often; without --wave, on "
+        "accelerators a run looks for it, and so does this",
+    )
     out_dir: str = _as_in_training("out_dir", "runs")
     name: str = _as_in_training("name", "")
 
@@ -99,7 +111,7 @@ def run(config: Config) -> None:
         print(report(training, job, machine, result), flush=True)
         results.append(result)
     path = write(config, jobs, machine, results)
-    print(f"figures: {path}")
+    print(f"results: {path}")
     reasons = [result.reason for result in results if result.reason]
     print(f"fits: {'no' if reasons else 'yes'}")
     if reasons:
@@ -117,6 +129,11 @@ def _training(config: Config) -> TrainConfig:
     }
     training = TrainConfig(**given)
     parse_vary(config.vary)
+    if config.strategy == job_module.MEASURE:
+        raise InputError(
+            "--strategy=measure times the machine itself, which fit_check does not; allowed: "
+            f"{', '.join(STRATEGIES)}"
+        )
     job_module.check_config(training)
     if config.name:
         check_name(config.name)

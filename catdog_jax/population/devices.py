@@ -108,7 +108,7 @@ def sharing(devices: int) -> Sharing:
 
 
 def total_memory() -> int:
-    """Tell the memory of one device in bytes, rounded down to a power of two.
+    """Tell the memory of one device in bytes, rounded down by `round_memory`.
 
     Total and not free memory, so that the same machine gives the same plan every time. Host
     devices share the host's memory in equal parts.
@@ -120,7 +120,22 @@ def total_memory() -> int:
     else:
         stats = device.memory_stats() or {}
         total = int(stats.get("bytes_limit", 8 * 2**30))
-    return 1 << (total.bit_length() - 1)
+    return round_memory(device.platform, total)
+
+
+def round_memory(backend: str, total: int) -> int:
+    """Round a device's memory down, so that machines of one kind get the same plan.
+
+    A host's to a power of two, since systems of the same size tell figures that differ a little;
+    an accelerator's, which is fixed, to whole GiB.
+
+    Args:
+      backend: 'cpu', 'gpu' or 'tpu'.
+      total: bytes.
+    """
+    if backend == "cpu":
+        return 1 << (total.bit_length() - 1)
+    return total >> 30 << 30 or total
 
 
 def host_memory(root: Path = Path("/")) -> int:

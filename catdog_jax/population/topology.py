@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
-from catdog_jax.population.devices import total_memory
+from catdog_jax.population.devices import round_memory, total_memory
 from catdog_jax.registry import unknown
 from catdog_jax.types import InputError
 
@@ -66,7 +66,7 @@ class Machine(NamedTuple):
       devices: what a mesh is made of; they need not be here.
       backend: 'cpu', 'gpu' or 'tpu'.
       kind: of each device, as JAX calls it.
-      memory: bytes that a program may use on each device.
+      memory: bytes that a program may use on each device, rounded down as in a run.
     """
 
     name: str
@@ -136,7 +136,7 @@ def _tpu_machine(name: str) -> Machine:
             f"names that work: {', '.join(TPUS)}"
         ) from None
     kind = devices[0].device_kind
-    return Machine(name, devices, "tpu", kind, _TPU_MEMORY[kind])
+    return Machine(name, devices, "tpu", kind, round_memory("tpu", _TPU_MEMORY[kind]))
 
 
 # What the compiler says a program may use ("exceeds available HBM (15.75G)"), libtpu 0.0.42. A v4
@@ -162,12 +162,14 @@ def _gpu_machine(name: str, gpu: _Gpu, count: int) -> Machine:
     }
     try:
         devices = _described(options)
-    except (RuntimeError, ImportError):
+    except (RuntimeError, ImportError) as error:
         raise InputError(
-            f"--topology={name} needs the GPU compiler of this JAX (132 MB, no GPU and no CUDA); "
-            f"pip install jax-cuda13-plugin=={jax.__version__} (on Linux)"
+            f"--topology={name} needs the GPU compiler of this JAX, which does not start "
+            f"({_first_line(error)}); pip install jax-cuda13-plugin=={jax.__version__} (on Linux, "
+            "132 MB, no GPU and no CUDA)"
         ) from None
-    return Machine(name, devices, "gpu", gpu.description, int(_GPU_SHARE * gpu.memory))
+    memory = round_memory("gpu", int(_GPU_SHARE * gpu.memory))
+    return Machine(name, devices, "gpu", gpu.description, memory)
 
 
 def _described(options: dict[str, Any]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.models.build import build_model
-from catdog_jax.population import Plan, Program, Seeds, make_plan, member_keys, parse_vary
+from catdog_jax.population import Plan, Program, Seeds, member_keys, parse_vary
 from catdog_jax.population.compiled import Collective, Memory, collectives_of, memory_of
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.population.plan import tree_bytes
@@ -21,6 +21,10 @@ from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
 from experiments.shared.throughput.flops import step_flops
+
+# Of an accelerator's memory. No program counts the logits of the last evaluation, nor memory that
+# is free but in pieces.
+_SHARE = 0.9
 
 
 class Part(NamedTuple):
@@ -78,25 +82,6 @@ def shape_dataset(
 
     classes = ("cat", "dog") if num_classes == 2 else tuple(map(str, range(num_classes)))
     return Dataset(name, split(num_train), split(0), split(num_test), classes, {"fingerprint": ""})
-
-
-def plan_for(config: TrainConfig, job: Job, machine: Machine) -> Plan:
-    """Plan a job as a run on that machine does; see `make_plan`."""
-    train, test = job.dataset.train, job.dataset.test
-    logits = 4 * len(job.dataset.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
-    return make_plan(
-        job.model,
-        jax.ShapeDtypeStruct((job.recipe.batch_size, *train.inputs.shape[1:]), np.float32),
-        num_members=config.num_members,
-        num_devices=len(machine.devices),
-        backend=machine.backend,
-        memory=1 << (machine.memory.bit_length() - 1),  # as `total_memory` rounds
-        fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
-        strategy=config.strategy,
-        conv=config.conv,
-        wave=config.wave,
-        turn=job_module.may_turn(job),
-    )
 
 
 def resized(plan: Plan, members: int) -> Plan:
@@ -170,9 +155,14 @@ def compile_programs(
     return parts
 
 
+def usable(machine: Machine) -> int:
+    """Tell how many bytes of a device a wave may fill."""
+    return machine.memory if machine.backend == "cpu" else int(_SHARE * machine.memory)
+
+
 def fits(parts: list[Part], machine: Machine) -> bool:
     """Tell whether a device holds both programs and what lies beside them."""
-    return all(p.memory is not None and (p.needed or 0) <= machine.memory for p in parts)
+    return all(p.memory is not None and (p.needed or 0) <= usable(machine) for p in parts)
 
 
 def needed(parts: list[Part]) -> int | None:

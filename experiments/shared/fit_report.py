@@ -1,7 +1,6 @@
 """Judges one model's compiled programs and says so, for a person and as JSON."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,9 @@ from experiments.shared import fit_programs as programs
 from experiments.shared.config import TrainConfig, deciding
 from experiments.shared.fit_peaks import Bound, bound, peak_of
 from experiments.shared.fit_programs import Part, Work
-from experiments.shared.fit_search import MOST_TRIALS, Trial, best, largest_fit
-from experiments.shared.jobs import Job
+from experiments.shared.fit_search import MOST_TRIALS, Trial, best
+from experiments.shared.fit_wave import Search, fitted, search_waves
+from experiments.shared.jobs import Job, rule_for, searches
 from experiments.shared.progress import duration
 from experiments.shared.report import aligned, size
 
@@ -69,45 +69,42 @@ def check_model(
     Args:
       config, job: the training run that is asked about.
       machine: to compile for.
-      search: whether to look for the largest wave that fits.
+      search: whether to look for the largest wave that fits where a run does not.
       tell: called with a line before each compilation.
     """
     work = programs.work_of(config, job)
     try:
-        plan = programs.plan_for(config, job, machine)
+        plan = rule_for(config, job, machine, config.strategy, config.conv, config.wave)
     except InputError as error:
         return Result(None, [], [], work, None, f"{job.label}: {error}")
-
-    def trial(members: int, parts: list[Part]) -> Trial:
-        return Trial(members, programs.fits(parts, machine), programs.needed(parts))
-
-    def compile_at(members: int) -> Trial:
-        again = programs.resized(plan, members)
-        return trial(members, programs.compile_programs(config, job, again, machine, tell))
-
-    parts = programs.compile_programs(config, job, plan, machine, tell)
-    trials = [trial(programs.members_per_device(plan), parts)]
-    if search:
-        places = plan.num_devices // plan.share
-        trials = largest_fit(
-            compile_at,
-            trials[0],
-            memory=machine.memory,
-            most=math.ceil(config.num_members / places),
-            multiple=1 if plan.strategy == "vmap" else plan.chunk,
-        )
+    found = Search([], {})
+    if search or searches(machine, config.wave):
+        found = search_waves(config, job, plan, machine, tell)
+    refusal = ""
+    if searches(machine, config.wave):
+        try:
+            plan = fitted(config, job, plan, found.trials)
+        except InputError as error:
+            refusal = str(error)
+            plan = programs.resized(plan, min(found.parts))
+    parts = found.parts.get(programs.members_per_device(plan))
+    if parts is None:
+        parts = programs.compile_programs(config, job, plan, machine, tell)
     return Result(
         plan,
         parts,
-        trials,
+        found.trials,
         work,
         _times(config, job, plan, machine, work),
-        _reason(job, parts, machine),
+        _reason(job, parts, machine, refusal),
     )
 
 
-def _reason(job: Job, parts: Sequence[Part], machine: Machine) -> str:
-    """Say what is wrong with a plan's programs, coupled members first; '' where nothing is."""
+def _reason(job: Job, parts: Sequence[Part], machine: Machine, refusal: str = "") -> str:
+    """Say what is wrong with a plan's programs, coupled members first; '' where nothing is.
+
+    `refusal` is what a run would say, if it found no wave.
+    """
     for part in parts:
         for found in part.collectives:
             if found.couples_members:
@@ -115,12 +112,14 @@ def _reason(job: Job, parts: Sequence[Part], machine: Machine) -> str:
                     f"{job.label}: the {part.name} program couples members: {found.kind} over "
                     f"devices {groups_text(found.groups)}; this is a bug, please report it"
                 )
+    if refusal:
+        return refusal
     for part in parts:
-        if part.memory is None or (part.needed or 0) > machine.memory:
+        if not programs.fits([part], machine):
             need = f"{size(part.needed)}" if part.needed else "more"
             return (
-                f"{job.label}: the {part.name} program needs {need} on each device, which has "
-                f"{size(machine.memory)}; give a smaller --wave"
+                f"{job.label}: the {part.name} program needs {need} on each device, where a wave "
+                f"may fill {size(programs.usable(machine))}; give a smaller --wave"
             )
     return ""
 
@@ -159,7 +158,7 @@ def report(config: TrainConfig, job: Job, machine: Machine, result: Result) -> s
     waves = programs.num_waves(config, per_device, plan)
     place = "device" if plan.share == 1 else f"{plan.share} devices"
     head = ["program", "arguments", "outputs", "in place", "temporaries", "peak", "beside", "all"]
-    rows = [[*head, f"of {size(machine.memory)}"]]
+    rows = [[*head, f"of {size(programs.usable(machine))}"]]
     rows += [_row(part, machine) for part in result.parts]
     return "\n".join(
         [
@@ -180,7 +179,7 @@ def report(config: TrainConfig, job: Job, machine: Machine, result: Result) -> s
 
 def _row(part: Part, machine: Machine) -> list[str]:
     all_of_it = part.needed
-    share = f"{100 * all_of_it / machine.memory:.0f} %" if all_of_it else "too much"
+    share = f"{100 * all_of_it / programs.usable(machine):.0f} %" if all_of_it else "too much"
     if part.memory is None:
         wanted = size(all_of_it) if all_of_it else "?"
         return [part.name, *["?"] * 5, size(part.beside), wanted, share]
@@ -208,6 +207,8 @@ def _communication(parts: Sequence[Part]) -> list[str]:
 def _largest(
     config: TrainConfig, plan: Plan, machine: Machine, trials: Sequence[Trial]
 ) -> list[str]:
+    if not trials:
+        return []
     found = best(list(trials))
     tried = ", ".join(
         f"{t.members:,} ({size(t.needed) if t.needed else 'refused'}{'' if t.fits else ', no'})"
@@ -220,8 +221,6 @@ def _largest(
     bad = min((t.members for t in trials if not t.fits), default=None)
     if wave >= config.num_members:
         text = f"  largest wave that fits: all {config.num_members:,} members at once"
-    elif len(trials) == 1:
-        return []
     else:
         text = f"  largest wave that fits: {wave:,} members ({found.members:,} a device"
         text += f"; {bad:,} do not fit)" if bad is not None else ")"
@@ -268,12 +267,12 @@ def write(config: Any, jobs: Sequence[Job], machine: Machine, results: Sequence[
     """Write every figure to fit_check.json in the run folder, whole or not at all."""
     facts = deciding(config)
     name = config.name or run_name(f"{config.topology}-{config.models}", facts)
-    path = Path(config.out_dir) / "fit_check" / name / "fit_check.json"
+    path = Path(config.out_dir).expanduser() / "fit_check" / name / "fit_check.json"
     devices = {"kind": machine.kind, "backend": machine.backend, "memory": machine.memory}
     content = {
         "settings": facts,
         "versions": versions(),
-        "devices": {"count": len(machine.devices), **devices},
+        "devices": {"count": len(machine.devices), **devices, "usable": programs.usable(machine)},
         "fits": not any(result.reason for result in results),
         "models": {
             job.label: {

@@ -1,5 +1,6 @@
 """The largest wave that fits, from few compilations: memory is nearly a straight line."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,22 +30,26 @@ def largest_fit(
     memory: int,
     most: int,
     multiple: int = 1,
+    settle: bool = False,
 ) -> list[Trial]:
     """Find how many members a device holds, within CLOSE.
+
+    `settle` changes nothing of the trials but where they end.
 
     Args:
       compile_at: compiles a program of so many members on each device.
       known: one compilation that is done already.
       memory: bytes of a device.
-      most: members on each device that are asked for: more are of no use.
+      most: members on each device that are asked for, a multiple of `multiple`: more are of no use.
       multiple: members come in multiples of this.
+      settle: whether to end as soon as more members would not save a wave.
 
     Returns:
       The compilations, `known` first. The largest that fits is the answer; there may be none.
     """
     trials = [known]
     while len(trials) < MOST_TRIALS:
-        members = _next(trials, memory, most, multiple)
+        members = _next(trials, memory, most, multiple, settle)
         if members is None or any(trial.members == members for trial in trials):
             break
         trials.append(compile_at(members))
@@ -56,13 +61,15 @@ def best(trials: list[Trial]) -> Trial | None:
     return max((t for t in trials if t.fits), key=lambda t: t.members, default=None)
 
 
-def _next(trials: list[Trial], memory: int, most: int, multiple: int) -> int | None:
+def _next(trials: list[Trial], memory: int, most: int, multiple: int, settle: bool) -> int | None:
     """Choose the next size, or None where nothing is left to learn."""
     good = max((t.members for t in trials if t.fits), default=0)
     bad = min((t.members for t in trials if not t.fits), default=None)
     ceiling = min(most, bad - 1) if bad is not None else most
     ceiling = ceiling // multiple * multiple
     if ceiling - good < max(multiple, CLOSE * good):
+        return None
+    if settle and good > 0 and math.ceil(most / ceiling) == math.ceil(most / good):
         return None
     measured = sorted((t.members, t.needed) for t in trials if t.needed is not None)
     if len(measured) < 2:

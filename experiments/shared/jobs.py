@@ -11,9 +11,9 @@ from catdog_jax.augment import augmenter, parse_augment
 from catdog_jax.models.build import build_model, model_spec, model_table, recipe_for
 from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import NUMBERWISE, make_optimizer
-from catdog_jax.population import Plan, Schedule, Seeds, local_plan
+from catdog_jax.population import Plan, Schedule, Seeds, make_plan
 from catdog_jax.population.plan import STRATEGIES, tree_bytes
-from catdog_jax.population.topology import find_machine
+from catdog_jax.population.topology import LOCAL, Machine, find_machine
 from catdog_jax.registry import parse_entry
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import (
@@ -204,7 +204,7 @@ def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
 
 
 def job_plan(config: TrainConfig, job: Job, strategy: str, wave: int) -> Plan:
-    """Plan one job on this machine, by the written rule or by a trial; see `local_plan`."""
+    """Plan one job on this machine, by the written rule or by a trial; see `ruled_plan`."""
     if strategy == MEASURE:
         from experiments.shared.trial import measured_plan
 
@@ -213,28 +213,44 @@ def job_plan(config: TrainConfig, job: Job, strategy: str, wave: int) -> Plan:
 
 
 def ruled_plan(config: TrainConfig, job: Job, strategy: str, conv: str, wave: int) -> Plan:
-    """Plan one job on this machine by the written rule; see `local_plan`.
+    """Plan one job on this machine by the written rule; see `rule_for`.
 
     On an accelerator the wave is as large as the compiled programs allow; see `fit_wave`.
     """
+    machine = find_machine(LOCAL)
+    plan = rule_for(config, job, machine, strategy, conv, wave)
+    if not searches(machine, wave):
+        return plan
+    from experiments.shared.fit_wave import fitted_plan
+
+    return fitted_plan(config, job, plan, machine)
+
+
+def searches(machine: Machine, wave: int) -> bool:
+    """Tell whether a run there finds its waves by compiling: on accelerators without --wave."""
+    return machine.backend != "cpu" and wave == 0
+
+
+def rule_for(
+    config: TrainConfig, job: Job, machine: Machine, strategy: str, conv: str, wave: int
+) -> Plan:
+    """Plan one job by the written rule for any machine, here or not; see `make_plan`."""
     train, test = job.dataset.train, job.dataset.test
     logits = 4 * len(job.dataset.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
-    plan = local_plan(
+    dtype = np.float32 if train.inputs.dtype == np.uint8 else train.inputs.dtype  # as preprocessed
+    return make_plan(
         job.model,
-        train.inputs,
-        job.recipe.batch_size,
-        config.num_members,
+        jax.ShapeDtypeStruct((job.recipe.batch_size, *train.inputs.shape[1:]), dtype),
+        num_members=config.num_members,
+        num_devices=len(machine.devices),
+        backend=machine.backend,
+        memory=machine.memory,
         fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
         strategy=strategy,
         conv=conv,
         wave=wave,
         turn=may_turn(job),
     )
-    if jax.default_backend() == "cpu" or wave > 0:
-        return plan
-    from experiments.shared.fit_wave import fitted_plan
-
-    return fitted_plan(config, job, plan, find_machine("local"))
 
 
 def may_turn(job: Job) -> bool:

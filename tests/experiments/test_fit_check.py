@@ -18,7 +18,7 @@ from experiments.shared import fit_programs as programs
 from experiments.shared import fit_report, jobs, launcher
 from experiments.shared.config import TrainConfig
 from experiments.shared.fit_peaks import PEAKS, bound, peak_of
-from experiments.shared.fit_search import CLOSE, Trial, best, largest_fit
+from experiments.shared.fit_search import CLOSE, MOST_TRIALS, Trial, best, largest_fit
 
 SMALL = ("--models=mlp:width=8:depth=1", "--num_members=8", "--image_size=8", "--num_train=64")
 MORE = ("--num_test=32", "--optimizer=sgd", "--batch_size=16", "--num_steps=12", "--eval_every=4")
@@ -59,6 +59,20 @@ def test_the_largest_wave_on_a_straight_line(start, slope, multiple, says):
     assert found.members % multiple == 0
     if says or start < true:  # from a refusal without a figure one can only halve
         assert true * (1 - 2 * CLOSE) - multiple <= found.members <= true
+
+
+@pytest.mark.parametrize("slope", [10, 37, 97, 400, 3000])
+@pytest.mark.parametrize("most", [64, 512, 1000])
+def test_a_search_that_stops_early_leads_to_as_many_waves(slope, most):
+    compile_at = straight(slope, 300, 10_000)
+    trials, short = (
+        largest_fit(compile_at, compile_at(2), memory=10_000, most=most, settle=settle)
+        for settle in (False, True)
+    )
+    assert short == trials[: len(short)]
+    assert math.ceil(most / best(short).members) == math.ceil(most / best(trials).members)
+    if slope == 97:  # 100 fit, and 97 are within CLOSE of that
+        assert len(short) < MOST_TRIALS
 
 
 def test_no_wave_is_larger_than_asked_for():
@@ -117,7 +131,7 @@ def test_a_data_set_of_shapes_takes_no_memory():
 def test_the_program_is_that_of_a_run():
     config, job = mlp_job(num_members=8)
     machine = find_machine("local")
-    plan = programs.plan_for(config, job, machine)
+    plan = jobs.rule_for(config, job, machine, "auto", "auto", 0)
     training, evaluation = programs.compile_programs(config, job, plan, machine)
     random = np.random.default_rng(0)
     data = {
@@ -167,13 +181,53 @@ def test_a_run_that_does_not_fit(tmp_path, capsys, monkeypatch):
     tiny = Machine("local", local.devices, "cpu", "TPU v5 lite", 10_000)
     monkeypatch.setattr(fit_check, "find_machine", lambda name: tiny)
     plan = Plan("vmap", 2, 8, 4, 0, "direct", 1)
-    monkeypatch.setattr(programs, "plan_for", lambda *_: plan)
+    monkeypatch.setattr(fit_report, "rule_for", lambda *_: plan)
     assert launch(tmp_path, "--search=false") == 1
     out = capsys.readouterr()
     assert out.out.splitlines()[-1] == "fits: no"
     assert "error: mlp:width=8:depth=1: the training program needs" in out.err
     assert "time at the very best" in out.out
     assert written(tmp_path)["fits"] is False
+
+
+def test_what_is_judged_is_the_plan_of_a_run(tmp_path, capsys, monkeypatch):
+    """On an accelerator a run looks for its waves: its plan, its memory, its number of waves."""
+    needs = {"offset": 1000, "slope": 10}
+
+    def compile_programs(config, job, plan, machine, tell):
+        members = programs.members_per_device(plan)
+        memory = Memory(needs["offset"] + needs["slope"] * members, 0, 0, 0, 0)
+        return [programs.Part(name, memory, 0, [], 0.0) for name in ("training", "evaluation")]
+
+    monkeypatch.setattr(programs, "compile_programs", compile_programs)
+    local = find_machine("local")
+    there = Machine("local", local.devices, "gpu", "NVIDIA H200", 10_000)  # 9,000: 800 a device
+    monkeypatch.setattr(fit_check, "find_machine", lambda name: there)
+    monkeypatch.setattr(jobs, "find_machine", lambda name: there)
+    flags = ("--num_members=4000", "--search=false")
+    assert launch(tmp_path, *flags) == 0
+    out = capsys.readouterr().out
+    model = written(tmp_path)["models"]["mlp:width=8:depth=1"]
+    config, job = mlp_job(num_members=4000, optimizer="sgd")
+    plan = jobs.job_plan(config, job, "auto", 0)
+    assert model["plan"] == plan._asdict()
+    assert plan.wave == 4 * 500  # 1,000 a device in two waves of one size
+    assert model["programs"]["training"]["needed"] == 1000 + 10 * 500
+    assert model["times"]["waves"] == 2
+    assert "2 waves of 2,000 members (500 a device)" in out
+    assert "largest wave that fits: " in out
+
+    needs["offset"] = 9_000
+    assert launch(tmp_path, *flags) == 1
+    out = capsys.readouterr()
+    assert "not even 1 member(s) of mlp:width=8:depth=1 fit on a device" in out.err
+    assert out.out.splitlines()[-1] == "fits: no"
+
+
+def test_the_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = fit_report.write(fit_check.Config(out_dir="~/x"), [], find_machine("local"), [])
+    assert path.is_relative_to(tmp_path / "x")
 
 
 def test_coupled_members_are_an_error():
@@ -207,6 +261,8 @@ def test_a_refusal_says_how_much_was_missing():
         ("--vary=data", "unknown stream 'data'"),
         ("--num_classes=1", "--num_classes=1 is out of range"),
         ("--name=a/b", "a/b"),
+        ("--strategy=measure", "--strategy=measure times the machine itself"),
+        ("--strategy=mop", "--strategy=mop; allowed: auto"),
     ],
 )
 def test_wrong_input_is_one_line(tmp_path, capsys, flag, message):

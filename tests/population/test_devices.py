@@ -63,3 +63,11 @@ def test_devices_of_the_host_share_what_it_may_use(monkeypatch):
     monkeypatch.setattr(devices, "host_memory", lambda: 9 * MIB)
     monkeypatch.setattr(devices.jax, "local_device_count", lambda: 4)
     assert devices.total_memory() == 2 * MIB
+
+
+def test_memory_is_rounded_down_finely_where_it_is_fixed():
+    v5e = int(15.75 * 2**30)
+    assert devices.round_memory("cpu", v5e) == 8 * 2**30
+    assert devices.round_memory("tpu", v5e) == 15 * 2**30
+    assert devices.round_memory("gpu", 16 * 2**30) == 16 * 2**30
+    assert devices.round_memory("gpu", 5 * MIB) == 5 * MIB

@@ -117,5 +117,8 @@ def test_too_little_memory_is_refused():
         plan("cnn", memory=2**20)
     with pytest.raises(InputError, match="wave 1000000 is more than memory holds; give at most"):
         plan("mlp", wave=1_000_000)
+    # On an accelerator the compiled programs tell, and not the estimate.
+    assert plan("cnn", memory=2**20, backend="gpu").wave == 2
+    assert plan("mlp", wave=1_000_000, backend="tpu").wave == 1_000_000
     with pytest.raises(InputError, match="strategy 'mop'; allowed: auto, map, chunk, vmap"):
         plan(strategy="mop")

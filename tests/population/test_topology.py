@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from catdog_jax.population import topology
 from catdog_jax.population.compiled import (
     Memory,
     collectives_of,
@@ -111,9 +112,19 @@ def test_a_missing_tpu_compiler_is_one_line():
     reason="the GPU compiler is installed",
 )
 def test_a_missing_gpu_compiler_is_one_line():
-    with pytest.raises(InputError, match=f"jax-cuda13-plugin=={jax.__version__}") as error:
+    wanted = rf"does not start \(.+\); pip install jax-cuda13-plugin=={jax.__version__}"
+    with pytest.raises(InputError, match=wanted) as error:
         find_machine("gpu:h200")
     assert "\n" not in str(error.value)
+
+
+def test_a_gpu_compiler_that_fails_says_why(monkeypatch):
+    def fails(options):
+        raise RuntimeError("the plugin is of another version\nand more")
+
+    monkeypatch.setattr(topology, "_described", fails)
+    with pytest.raises(InputError, match=r"\(the plugin is of another version\); pip install"):
+        find_machine("gpu:h200")
 
 
 @pytest.mark.skipif(not HAS_TPU_COMPILER, reason="no libtpu: install the extra [tpu]")
@@ -124,6 +135,8 @@ def test_known_slices_have_their_devices():
         assert len(find_machine(name).devices) == count
     for name in known_topologies():
         if name[0] == "v":
-            assert find_machine(name).memory > 15 * 2**30
+            memory = find_machine(name).memory
+            assert memory >= 15 * 2**30
+            assert memory % 2**30 == 0  # as a run there rounds it
     with pytest.raises(InputError, match=r"knows no such slice .*v5e:2x4"):
         find_machine("v5e:3x7")
