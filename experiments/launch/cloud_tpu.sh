@@ -45,12 +45,16 @@ install() {
   : "${REPOSITORY:?address that git clones this repository from}"
   everywhere "
     set -e
-    sudo apt-get install -y -q nfs-common python3-venv
+    # At first boot the machine updates itself, and holds apt's locks.
+    timeout 300 bash -c 'until sudo apt-get -q update; do sleep 5; done'
+    sudo apt-get -o DPkg::Lock::Timeout=300 install -y -q nfs-common python3-venv
     sudo mkdir -p /shared
     mountpoint -q /shared || sudo mount -t nfs $SHARED /shared
     sudo chmod 1777 /shared
     [ -d catdog_jax ] || git clone --depth=1 '$REPOSITORY' catdog_jax
-    python3 -m venv venv   # python 3.11 or later
+    # The image's own Python may be 3.10, and 3.11 is needed: uv brings one.
+    [ -d uv ] || { python3 -m venv uv && uv/bin/pip install --quiet uv; }
+    [ -d venv ] || uv/bin/uv venv --quiet --seed --python=3.12 venv
     venv/bin/pip install --quiet --editable 'catdog_jax[tpu]'
   "
 }

@@ -49,6 +49,15 @@ def test_a_slurm_job_saves_and_comes_back(path):
     assert any(line.startswith("srun ") for line in lines)  # only its steps know their number
 
 
+def test_the_slurm_job_of_gpus_has_a_task_for_each():
+    """The file's own --ntasks stays in force where the command line has none."""
+    text = (LAUNCH / "slurm.sbatch").read_text(encoding="utf-8")
+    (command,) = re.findall(r"#   sbatch (.*--gpus-per-node.*)", text)
+    asked = {name: int(value) for name, value in re.findall(r"--([a-z-]+)=([0-9]+)", command)}
+    assert asked["ntasks-per-node"] == asked["gpus-per-node"]
+    assert asked["ntasks"] == asked["nodes"] * asked["ntasks-per-node"]
+
+
 @pytest.mark.parametrize("path", sorted(LAUNCH.iterdir()), ids=lambda path: path.name)
 def test_every_flag_for_the_program_exists(path):
     """Those in comments too; a flag of another command is named here."""
@@ -59,7 +68,7 @@ def test_every_flag_for_the_program_exists(path):
         "open-mode signal noheader jobs format",
         "kubernetes.yaml": "follow selector prefix",
         "cloud_tpu.sh": "topology project zone worker command format node-id accelerator-type "
-        "runtime-version spot depth quiet editable recurse force",
+        "runtime-version spot depth quiet editable recurse force seed python",
     }[path.name].split()
     found = set(re.findall(r"(?<![\w-])--([a-z][a-z_-]*)", path.read_text(encoding="utf-8")))
     known = set(init_convergence.Config.__dataclass_fields__)
@@ -152,6 +161,10 @@ def test_the_tpu_script_calls_gcloud_as_it_says(tmp_path):
     status, asked = call("install")
     assert status == 0
     assert "sudo mount -t nfs 10.0.0.2:/share /shared" in asked
+    inner = asked.partition("--command=")[2].rpartition(" --project=p")[0]
+    read = subprocess.run(["bash", "-n", "-c", inner], capture_output=True, text=True, check=False)
+    assert (read.returncode, read.stderr) == (0, "")
+    assert inner.index("uv venv") < inner.index("venv/bin/pip install --quiet --editable")
     status, asked = call("again", "--models=cnn")
     assert status == 0
     assert asked.index("create") < asked.index("git clone") < asked.index("--models=cnn")
