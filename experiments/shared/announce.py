@@ -16,13 +16,13 @@ import jax
 import numpy as np
 
 from catdog_jax.population import Plan, parse_vary
-from catdog_jax.train import MemberKeys
-from catdog_jax.types import Data, Dataset, InputError
+from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
 from experiments.shared.progress import duration
 from experiments.shared.report import aligned, size
+from experiments.shared.throughput.flops import step_flops
 from experiments.shared.trial import trial_of
 
 EFFICIENCY = {"map": 0.5, "chunk": 0.4, "vmap": 0.3}  # of a matrix product's speed, typical on CPU
@@ -126,7 +126,7 @@ def training_seconds(config: TrainConfig, jobs: Sequence[Job], plans: Sequence[P
     speed = product_speed()
     seconds = 0.0
     for job, plan in zip(jobs, plans, strict=True):
-        per_step = step_flops(config, job)
+        per_step = work_of_step(config, job)
         train, test = job.dataset.train, job.dataset.test
         judged = min(len(train.labels), TRAIN_EVAL_EXAMPLES) + len(test.labels)
         steps = job.recipe.num_steps + job.schedule.num_evaluations * judged / (
@@ -138,18 +138,14 @@ def training_seconds(config: TrainConfig, jobs: Sequence[Job], plans: Sequence[P
     return seconds
 
 
-def step_flops(config: TrainConfig, job: Job) -> float:
-    """Count the floating-point operations of one member's step, from its program."""
-    plan = Plan("vmap", 1, 1, 1, 0, "direct", 0)
-    learner = job_module.job_learner(config, job, plan)
-    keys = MemberKeys(*[jax.eval_shape(lambda: jax.random.key(0))] * 3)
+def work_of_step(config: TrainConfig, job: Job) -> int:
+    """Count the floating-point operations of one member's step, from its formula."""
+    model = job_module.job_learner(config, job, Plan("vmap", 1, 1, 1, 0, "lax", 0)).model
+    params = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
     examples = job.dataset.train.inputs
     shape = (job.recipe.batch_size, *examples.shape[1:])
-    inputs: Any = jax.ShapeDtypeStruct(shape, examples.dtype)
-    labels: Any = jax.ShapeDtypeStruct(shape[:1], np.int32)
-    state = jax.eval_shape(learner.init, keys)
-    cost = jax.jit(learner.step).lower(state, keys, Data(inputs, labels)).cost_analysis()
-    return float((cost or {}).get("flops", math.nan))
+    kind = np.float32 if job.dataset.kind == "images" else examples.dtype
+    return step_flops(model.apply, params, jax.ShapeDtypeStruct(shape, kind))
 
 
 def product_speed() -> float:
