@@ -6,6 +6,7 @@ The disk is written to by a thread of its own, in order, so that training goes o
 import math
 import signal
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,16 +26,28 @@ class Keeper:
 
     What fails in its thread is raised by its next call, at the latest at the end of the block;
     after the block nothing is left to be written.
+
+    The manifest's timings of the model then hold:
+      seconds: that all sessions spent on it.
+      rate: member-steps a second of the training calls alone, without the first, which compiles.
+      latest: of the latest session, where one process trains: Unix times in seconds of when it
+        had 'begun', when its first training call, of one step, was back ('first_step'; on the
+        disk at once), and when all was kept ('kept'); between these two it did 'steps' (summed
+        over waves) and spent 'evaluation_seconds'. The first evaluation, which compiles, comes
+        before.
     """
 
     def __init__(self, folder: RunFolder | WorkerFolder, job: Job):
         self._folder, self._job = folder, job
         self._background = Background()
         self._saved_at = time.monotonic()
+        self._saved: tuple[int, int] | None = None  # wave and step
         self._begin = self._saved_at
         self._first_call = True
         self._timed_steps = 0
         self._timed_seconds = 0.0
+        self._clock = time.time() - self._begin  # so that no one who sets it changes a duration
+        self._latest = {"begun": self._clock + self._begin}
 
     def __enter__(self) -> Self:
         self._background.__enter__()
@@ -47,6 +60,9 @@ class Keeper:
         trace: TracebackType | None,
     ) -> None:
         self._background.__exit__(kind, error, trace)
+        if kind is None and "first_step" in self._latest:
+            self._latest["kept"] = self._clock + time.monotonic()
+            self._keep_times(0.0, None, self._latest)
 
     def restore(self, wave: int, like: Snapshot) -> Snapshot | None:
         tree = {"state": like.state, "history": like.history}
@@ -58,22 +74,24 @@ class Keeper:
 
     def after_segment(self, segment: Segment, wave_size: int) -> None:
         # The first call compiles: it says nothing of the rate.
-        if not self._first_call:
+        first, self._first_call = self._first_call, False
+        if first:
+            reached = self._clock + time.monotonic()
+            self._latest |= {"first_step": reached, "steps": 0, "evaluation_seconds": 0.0}
+        else:
             self._timed_steps += segment.steps * wave_size
             self._timed_seconds += segment.seconds
-        self._first_call = False
+            self._latest["steps"] += segment.steps
+            self._latest["evaluation_seconds"] += segment.evaluation_seconds
         self._background.check()
         stop = pending()
         last = segment.step == self._job.schedule.num_steps
         late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
         due = late and not last and self._background.idle(PATIENCE_SECONDS)
         if stop is not None or due:
-            snapshot = segment.snapshot()
-            tree = {"state": snapshot.state, "history": snapshot.history}
-            self._write(
-                self._folder.save_checkpoint, self._job.part, segment.wave, snapshot.step, tree
-            )
-            self._saved_at = time.monotonic()
+            self.save(segment)
+        elif first:
+            self._write(lambda: None)  # the times alone
         if stop is not None:
             self._background.finish()
             raise Interrupted(
@@ -81,6 +99,16 @@ class Keeper:
                 f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
                 f"{self._job.label}; saved in {self._folder.path}; the same command goes on",
             )
+
+    def save(self, segment: Segment) -> None:
+        """Save a checkpoint, where the state after this segment is not saved yet."""
+        if self._saved == (segment.wave, segment.step):
+            return
+        snapshot = segment.snapshot()
+        tree = {"state": snapshot.state, "history": snapshot.history}
+        self._write(self._folder.save_checkpoint, self._job.part, segment.wave, snapshot.step, tree)
+        self._saved_at = time.monotonic()
+        self._saved = segment.wave, segment.step
 
     def keep_wave(self, wave: Wave) -> None:
         arrays = {
@@ -96,19 +124,21 @@ class Keeper:
         now = time.monotonic()
         spent, self._begin = now - self._begin, now
         rate = self._timed_steps / self._timed_seconds if self._timed_seconds > 0 else None
+        latest = dict(self._latest)
 
         def write() -> None:
             save(*args)
-            self._keep_times(spent, rate)
+            self._keep_times(spent, rate, latest)
 
         self._background.submit(write)
 
-    def _keep_times(self, seconds: float, rate: float | None) -> None:
+    def _keep_times(self, seconds: float, rate: float | None, latest: Mapping[str, float]) -> None:
         """Add what was spent, so that a continued run counts all sessions."""
         timings = dict(self._folder.manifest.get("timings", {}))
         spent = dict(timings.get(self._job.label, {"seconds": 0.0, "rate": math.nan}))
         spent["seconds"] += seconds
         if rate is not None:
             spent["rate"] = rate
+        spent["latest"] = dict(latest)
         timings[self._job.label] = spent
         self._folder.update_manifest(timings=timings)
