@@ -23,7 +23,6 @@ from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
 from experiments.shared.progress import duration
 from experiments.shared.report import aligned, size
 from experiments.shared.throughput.flops import step_flops
-from experiments.shared.trial import trial_of
 
 EFFICIENCY = {"map": 0.5, "chunk": 0.4, "vmap": 0.3}  # of a matrix product's speed, typical on CPU
 SECONDS_TO_COMPILE = 4.0
@@ -218,7 +217,6 @@ def manifest_facts(
         "command": command_line(config, experiment),
         "parts": [{"model": job.label, "entry": job.entry, "part": job.part} for job in jobs],
         "plans": {job.label: plan._asdict() for job, plan in zip(jobs, plans, strict=True)},
-        "trials": {job.label: found for job in jobs if (found := trial_of(config, job))},
         "inputs": input_facts(dataset),
         "data": dict(dataset.provenance),
         "machine": {

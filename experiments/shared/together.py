@@ -14,7 +14,6 @@ from catdog_jax.population import Plan
 from catdog_jax.population.processes import Group
 from catdog_jax.store import RunFolder, WorkerFolder, manifest
 from catdog_jax.types import InputError
-from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
 
@@ -54,18 +53,6 @@ def _difference(found: Sequence[Mapping[str, Any]]) -> str | None:
                     "give all processes of a run the same flags, data and libraries"
                 )
     return None
-
-
-def begin_plans(config: TrainConfig, jobs: Sequence[Job], count: int) -> list[Plan]:
-    """Plan the jobs of a new run so that, where --wave is not given, each process gets waves."""
-    plans = [job_module.job_plan(config, job, config.strategy, config.wave) for job in jobs]
-    most = math.ceil(config.num_members / count)
-    if config.wave > 0 or count == 1:
-        return plans
-    return [
-        plan if plan.wave <= most else job_module.job_plan(config, job, config.strategy, most)
-        for job, plan in zip(jobs, plans, strict=True)
-    ]
 
 
 def share_out(
@@ -141,13 +128,16 @@ def joined_timings(
     """
     joined = {}
     for label in {**mine, **{label: None for found in others for label in found}}:
-        earlier = before.get(label, {}).get("seconds", 0.0)
-        spent = [mine.get(label, {}).get("seconds", 0.0) - earlier]
+        old, own = (found.get(label, {}) for found in (before, mine))
+        earlier, earlier_rate = old.get("seconds", 0.0), old.get("rate", math.nan)
+        spent = [own.get("seconds", 0.0) - earlier]
         spent += [found[label]["seconds"] for found in others if label in found]
-        rates = [found[label]["rate"] for found in (mine, *others) if label in found]
+        rates = [found[label]["rate"] for found in others if label in found]
+        if own.get("rate", math.nan) != earlier_rate:  # else no rate of this session
+            rates.append(own.get("rate", math.nan))
         known = [rate for rate in rates if math.isfinite(rate)]
         joined[label] = {
             "seconds": earlier + max(spent),
-            "rate": sum(known) if known else math.nan,
+            "rate": sum(known) if known else earlier_rate,
         }
     return joined

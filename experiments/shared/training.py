@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,7 +20,7 @@ from catdog_jax.population import (
     use_all_cores,
     use_compilation_cache,
 )
-from catdog_jax.population.processes import Group
+from catdog_jax.population.processes import Group, ProcessLost
 from catdog_jax.population.waves import Segment
 from catdog_jax.registry import parse_entry
 from catdog_jax.store import Run, RunFolder, WorkerFolder, open_run, run_name
@@ -31,6 +32,7 @@ from experiments.shared.config import TrainConfig
 from experiments.shared.interrupt import deferred
 from experiments.shared.jobs import Job
 from experiments.shared.keeper import Keeper
+from experiments.shared.plans import has_plans, kept_plans, new_plans
 from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
 
@@ -87,13 +89,35 @@ def prepare(config: TrainConfig) -> Dataset:
     use_all_cores()
     group = processes.join(config.coordinator, config.num_processes, config.process_id)
     use_compilation_cache(config.compile_cache)
-    if not group.first:
-        # JAX writes its cache without care for others that write the same: reading is enough.
+    if not _writes_cache(group, jax.config.values["jax_compilation_cache_dir"]):
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
-    if config.download and not group.first:
-        group.broadcast()  # what the first one has fetched is there for all
+    return _read_together(config, group)
+
+
+def _writes_cache(group: Group, folder: str | None) -> bool:
+    """Tell whether this process keeps what it compiles: one does of those that share the folder.
+
+    JAX writes its cache without care for others that write the same. The number of a folder is the
+    same on all machines that see it; of two folders that happen to have the same, one is not
+    written, which does no harm.
+    """
+    try:
+        number = os.stat(folder).st_ino if folder else 0
+    except OSError:  # in a bucket
+        number = 0
+    return bool(group.broadcast(group.gather(number)).index(number) == group.index)
+
+
+def _read_together(config: TrainConfig, group: Group) -> Dataset:
+    """Read the data set; where any process may fetch it, the first one does so before the others.
+
+    What the first one has fetched is there for all that see the same data_dir.
+    """
+    fetching = group.broadcast(any(group.gather(config.download) or ()))
+    if fetching and not group.first:
+        group.broadcast()
     dataset = read_dataset(config)
-    if config.download and group.first:
+    if fetching and group.first:
         group.broadcast()
     return dataset
 
@@ -131,9 +155,11 @@ def fill_folder(
     together.check_same(group, experiment, facts)
     if not group.first:
         _help(group, config, experiment, jobs)
-    plans = together.begin_plans(config, jobs, group.count)
-    check_disk(config, jobs)
     name = _name(config, facts, stem, growable)
+    planned = None
+    if not has_plans(config, experiment, name):  # before a folder is made: it may be refused
+        planned = new_plans(config, jobs, group.count)
+    check_disk(config, jobs)
     with RunFolder.open(
         config.out_dir, experiment, name, facts, growable=growable, fresh=config.fresh
     ) as folder:
@@ -145,9 +171,11 @@ def fill_folder(
         if "num_members" in growable:
             # What is asked for, or what finished results hold already, where that is more.
             config = dataclasses.replace(config, num_members=folder.recipe["num_members"])
-        plans = _recorded_plans(folder, config, jobs, plans)
+        planned = kept_plans(folder, config, jobs) or planned
+        plans, trials = planned or new_plans(config, jobs, group.count)
         before = dict(folder.manifest.get("timings", {}))
-        folder.update_manifest(**manifest_facts(config, experiment, dataset, jobs, plans))
+        described = manifest_facts(config, experiment, dataset, jobs, plans)
+        folder.update_manifest(trials=trials, **described)
         if dataset.name == "folder":
             folder.write_files(dataset.files)
         print(announcement(config, dataset, jobs, plans, folder.path, group.count), flush=True)
@@ -236,29 +264,6 @@ def refuse_all_lost(run: Run, path: Path) -> None:
             )
 
 
-def _recorded_plans(
-    folder: RunFolder, config: TrainConfig, jobs: Sequence[Job], plans: list[Plan]
-) -> list[Plan]:
-    """Take the plans of the manifest where the run was begun before: the bits depend on them."""
-    recorded = folder.manifest.get("plans")
-    if recorded is None:
-        return plans
-    repeated = []
-    for job in jobs:
-        plan = Plan(**recorded[job.label])
-        if plan.num_devices > jax.local_device_count():
-            wave = plan.wave
-            plan = job_module.job_plan(config, job, plan.strategy, wave)
-            if plan.wave != wave:  # members would be left out, or counted twice
-                raise InputError(
-                    f"run {folder.path.name!r} was begun in waves of {wave} members of "
-                    f"{job.label}, which {plan.num_devices} device(s) cannot share evenly; give "
-                    "it as many devices as before, or choose another --name"
-                )
-        repeated.append(plan)
-    return repeated
-
-
 def _train_jobs(
     folder: RunFolder | WorkerFolder,
     config: TrainConfig,
@@ -298,7 +303,11 @@ def _train_job(
             done = before + waves.index(segment.wave) * per_wave + segment.step * plan.wave
             progress.to(done, f"loss {segment.loss:.3f}")
             keeper.after_segment(segment, plan.wave)
-            group.check()
+            try:
+                group.check()
+            except ProcessLost:
+                keeper.save(segment)
+                raise
 
         for wave in train_population(
             job_module.job_learner(config, job, plan),
@@ -320,14 +329,13 @@ def _train_job(
 def _trained(folder: RunFolder, job: Job, plan: Plan, num_members: int) -> Trained:
     """Join the waves of one model and leave out the members that were not asked for."""
     indices = range(math.ceil(num_members / plan.wave))
-    waves = [folder.load_wave(job.part, index) for index in indices]
-    found = [wave for wave in waves if wave is not None]
+    waves = [folder.await_wave(job.part, index) for index in indices]
     arrays = {
-        name: np.concatenate([wave[name] for wave in found])[:num_members]
-        for name in found[0]
+        name: np.concatenate([wave[name] for wave in waves])[:num_members]
+        for name in waves[0]
         if name != "steps"
     }
     like = jax.eval_shape(job.model.init, jax.random.key(0))
     parts = [folder.load_params(job.part, index, like) for index in indices]
     params = jax.tree.map(lambda *xs: np.concatenate(xs)[:num_members], *parts)
-    return Trained(found[0]["steps"], arrays, params)
+    return Trained(waves[0]["steps"], arrays, params)

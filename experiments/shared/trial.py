@@ -4,6 +4,7 @@ Never done by itself: a run's bits depend on the choice. It is kept in the user'
 entry per kind of device, model, shape and library version, and in the manifest of the run.
 """
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -14,7 +15,7 @@ from typing import Any
 
 import jax
 
-from catdog_jax.data.cache import cache_dir
+from catdog_jax.data.cache import cache_dir, processor_digest
 from catdog_jax.ops.conv import FORMS
 from catdog_jax.population import Plan, Program, member_keys, parse_vary
 from catdog_jax.population.devices import member_mesh
@@ -67,12 +68,12 @@ def _try_all(config: TrainConfig, job: Job) -> dict[str, float]:
     has_conv = any(x.ndim >= 4 for x in jax.tree.leaves(_shapes(job)))
     forms = FORMS if has_conv and config.conv == "auto" else (config.conv,)
     most = MEMBERS.get(jax.default_backend(), MEMBERS_ELSEWHERE) * jax.local_device_count()
+    few = dataclasses.replace(config, num_members=min(config.num_members, most))
     rates, problem = {}, None
     for strategy in STRATEGIES:
         for form in forms:
             try:
-                few = min(config.num_members, most)
-                plan = job_module.ruled_plan(config, job, strategy, form, few)
+                plan = job_module.ruled_plan(few, job, strategy, form, 0)
                 rate = _rate(config, job, plan)
             except (InputError, jax.errors.JaxRuntimeError) as error:
                 problem = error  # too large for the memory: another way may fit
@@ -84,7 +85,8 @@ def _try_all(config: TrainConfig, job: Job) -> dict[str, float]:
                 flush=True,
             )
     if not rates:
-        raise InputError(f"no strategy fits {job.label}: {str(problem).splitlines()[0]}")
+        line = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise InputError(f"no strategy fits {job.label}: {line}")
     return rates
 
 
@@ -113,6 +115,8 @@ def _rate(config: TrainConfig, job: Job, plan: Plan) -> float:
 def _facts(config: TrainConfig, job: Job) -> dict[str, Any]:
     return {
         "devices": sorted(device.device_kind for device in jax.local_devices()),
+        # CPUs are all of the kind 'cpu'.
+        "processor": processor_digest() if jax.default_backend() == "cpu" else "",
         "jax": jax.__version__,
         "model": job.entry,
         "input_shape": list(job.dataset.train.inputs.shape[1:]),

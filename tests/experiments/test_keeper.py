@@ -91,6 +91,20 @@ def test_a_wave_comes_after_its_checkpoints_and_its_last_step_has_none(folder):
     assert [what[:3] for what in folder.saved] == [("checkpoint", 0, 1), ("wave", 0)]
 
 
+def test_a_state_is_saved_once_also_on_request(folder, monkeypatch):
+    folder.open.set()
+    with Keeper(folder, JOB) as keep:
+        keep.after_segment(segment(1), 4)
+        keep.save(segment(1))
+        monkeypatch.setattr(keeper, "CHECKPOINT_SECONDS", 1e9)
+        keep.after_segment(segment(2), 4)
+        keep.save(segment(2))
+        keep.save(segment(2, wave=1))
+    assert [what[:3] for what in folder.saved] == [
+        ("checkpoint", 0, 1), ("checkpoint", 0, 2), ("checkpoint", 1, 2),
+    ]  # fmt: skip
+
+
 def test_times_of_all_sessions_are_added(folder):
     folder.open.set()
     folder.manifest = {"timings": {"linear": {"seconds": 100.0, "rate": 1.0}, "mlp": "untouched"}}

@@ -1,5 +1,6 @@
 """Several processes of one run: the bits of one, whoever dies, however many go on."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -25,7 +26,8 @@ SMALL = (
     "--eval_every=2",
     "--name=x",
 )
-# As main, without the figures. Where there is a pause, a segment is one step and takes that long.
+# As main, without the figures. Where there is a pause, a segment is one step and takes that long,
+# and says when it begins.
 SCRIPT = """
 import time
 from catdog_jax.population import Program, meeting, waves
@@ -35,10 +37,12 @@ progress.LINE_SECONDS = 1e9
 init_convergence.FIGURES = {{}}
 meeting.MEETING_SECONDS = {meeting}
 if {pause}:
-    waves.SEGMENT_SECONDS = keeper.CHECKPOINT_SECONDS = 0
+    waves.SEGMENT_SECONDS = 0
+    keeper.CHECKPOINT_SECONDS = {rarely}
     keeper.PATIENCE_SECONDS = 60
     quick = Program.segment
     def segment(*arguments):
+        print("segment", flush=True)
         time.sleep({pause})
         return quick(*arguments)
     Program.segment = segment
@@ -48,14 +52,15 @@ init_convergence.main()
 
 @pytest.fixture
 def start(tmp_path):
-    """A function (index, count, port, *flags, pause) -> one of several processes of a run."""
+    """A function (index, count, port, *flags, pause, ...) -> one of several processes of a run."""
     started = []
 
-    def start(index, count, port, *flags, pause=0.0, meeting=60):
+    def start(index, count, port, *flags, pause=0.0, rarely=0.0, meeting=60):
         where = (f"--coordinator=127.0.0.1:{port}", f"--num_processes={count}")
         process = subprocess.Popen(
             [
-                *(sys.executable, "-c", SCRIPT.format(pause=pause, meeting=meeting)),
+                *(sys.executable, "-c"),
+                SCRIPT.format(pause=pause, rarely=rarely, meeting=meeting),
                 *(*SMALL, *where, f"--process_id={index}", f"--out_dir={tmp_path}", *flags),
             ],
             cwd=ROOT,
@@ -216,6 +221,27 @@ def test_a_killed_process_ends_the_others_and_any_number_goes_on(
     assert list(folder.glob("checkpoints/*/wave_*/[1-6]"))
     assert not (folder / "results.nc").exists()
     for status, _, said in ended(start_all(then)):
+        assert (status, said) == (0, "")
+    assert_same_end(folder, whole)
+
+
+@pytest.mark.slow  # a kill between two checkpoints
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_costs_the_other_no_step(killed, tmp_path, start_all, whole):
+    running = start_all(2, pause=1.0, rarely=1e9)
+    other = running[1 - killed]
+    begun = 0
+    for line in other.stdout:
+        begun += line == "segment\n"
+        if begun == 3 and running[killed].poll() is None:
+            running[killed].kill()
+    status, _, said = ended([other])[0]
+    assert (status, said.count("\n")) == (1, 1)
+    assert said.startswith(f"error: process {killed} of 2 was killed")
+    folder = tmp_path / "init_convergence" / "x"
+    saved = folder / "checkpoints" / "00_linear" / f"wave_{1 - killed:05d}"
+    assert os.listdir(saved) == [str(begun)]
+    for status, _, said in ended(start_all(2)):
         assert (status, said) == (0, "")
     assert_same_end(folder, whole)
 
