@@ -14,6 +14,10 @@ channels-last or ahead; the literal vmap + scan of a convolution 50 times behind
   python -m experiments.throughput                       a few minutes on two cores
   python -m experiments.throughput --full                the whole table: over an hour on two cores
   python -m experiments.throughput --full --parts=scaling,devices,strategies
+  python -m experiments.throughput --parts=start,job     4 minutes on two cores, with --full 20
+
+The last one measures the main job: how soon its first step is done, and how much longer a whole job
+takes than its training steps alone.
 
 Competitors that are not installed are left out, with a note (the extra [bench] has them). It ends
 with tables and the path of a new folder: throughput.json (every sample, versions, devices) and
@@ -44,13 +48,18 @@ class Config:
     parts: str = setting(
         "table",
         "list of table (the engine and its competitors), scaling (its cost against the number of "
-        "members), strategies (its strategies and forms of convolution), devices (it on fewer)",
+        "members), strategies (its strategies and forms of convolution), devices (it on fewer), "
+        "start (an experiment's, to its first step), job (a whole one against the engine alone)",
     )
     full: bool = setting(False, "measure all of the table, longer and more often: for a quiet hour")
     models: str = setting(
-        "", "list of linear, mlp, cnn, resnet, with settings; empty: by --full, without resnet"
+        "",
+        "list of linear, mlp, cnn, resnet, with settings; empty: by --full, without resnet; of the "
+        "part start linear, of job cnn:widths=32-64-128",
     )
-    members: str = setting("", "list of how many members; empty: 1,8, with --full 1,8,64,256")
+    members: str = setting(
+        "", "list of how many members; empty: 1,8, with --full 1,8,64,256; of start and job 8"
+    )
     peers: str = setting("", "list of competitors; empty: all that are installed; none: no other")
     rounds: int | None = setting(None, "samples of each; unset: 3, with --full 7", low=1, high=99)
     seconds: float | None = setting(
@@ -59,6 +68,12 @@ class Config:
         "at most the 4 s of its calls in a run",
         above=0.0,
         high=600.0,
+    )
+    job_seconds: float | None = setting(
+        None,
+        "of training in the part job; unset: 60, with --full 660",
+        above=0.0,
+        high=1e6,
     )
     precision: str = setting("float32", "float32, tf32 or bfloat16 (of this engine)")
     strategy: str = setting("auto", "auto, map, chunk or vmap, of this engine in the table")

@@ -8,7 +8,7 @@ from catdog_jax.types import InputError
 from experiments.shared.peers.registry import ENGINE, PEERS, Peer
 from experiments.shared.throughput.problem import Problem
 
-PARTS = ("table", "scaling", "strategies", "devices")
+PARTS = ("table", "scaling", "strategies", "devices", "start", "job")
 SCALING = {
     "linear": (1, 4, 16, 64, 256, 1024, 4096),
     "mlp:width=32:depth=1": (1, 4, 16, 64, 256, 1024, 4096),

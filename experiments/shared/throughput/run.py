@@ -21,7 +21,7 @@ from experiments.shared.jobs import split_list, split_models
 from experiments.shared.peers.registry import ENGINE, PEERS, ROOFLINE
 from experiments.shared.progress import Progress, duration
 from experiments.shared.throughput import cells as cell_module
-from experiments.shared.throughput import summary
+from experiments.shared.throughput import summary, whole
 from experiments.shared.throughput.cells import Cell, split_numbers
 from experiments.shared.throughput.drawing import draw
 from experiments.shared.throughput.measure import Bench
@@ -68,11 +68,16 @@ def measure_all(config: Any) -> tuple[dict[str, Any], Path]:
             notes += found
         devices = devices or tuple(sorted({1, where["cores"]}))
         _refuse_more(devices, where["cores"])
-        parts = split_list("parts", config.parts)
+        asked_parts = split_list("parts", config.parts)
+        parts = [part for part in asked_parts if part not in whole.WHOLE]
         further = {1, *(devices if "devices" in parts else ())} - {where["cores"]}
-        bench.start_roofline(base, sorted(further))
+        if not parts:
+            further.clear()
+        elif further:
+            bench.start_roofline(base, sorted(further))
         cells = _cells(parts, base, models, counts, peers, devices, where, config.full)
-        print(_announcement(cells, rounds, peers, notes, where, facts["devices"]), flush=True)
+        if parts:
+            print(_announcement(cells, rounds, peers, notes, where, facts["devices"]), flush=True)
         result["machine"] = machine_facts(facts)
         result["models"] = {}
         result["cells"] = []
@@ -94,9 +99,17 @@ def measure_all(config: Any) -> tuple[dict[str, Any], Path]:
                 write(folder, result)
                 tqdm.write(f"\n{summary.table(found_cell, result)}")
     summary.summarise(result)
+    for part in (part for part in asked_parts if part in whole.WHOLE):  # now nothing else runs
+        found_part = whole.measure(part, config, base, rounds, where, folder, tqdm.write)
+        result[part] = found_part["rows"]
+        result["notes"] = [*result.get("notes", notes), *found_part["notes"]]
+        write(folder, result)
+        print(f"\n{found_part['table']}", flush=True)
+    result["seconds"] = time.monotonic() - begin
     result["finished"] = True
     write(folder, result)
-    print(f"\n{summary.roofline_line(result)}")
+    if cells:
+        print(f"\n{summary.roofline_line(result)}")
     for note in dict.fromkeys(result["notes"]):
         print(f"note: {note}")
     draw(result, folder)
