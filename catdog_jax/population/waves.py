@@ -63,7 +63,6 @@ class Segment(NamedTuple):
       wave: its number.
       step: steps done.
       steps: steps of this segment.
-      done, total: member-steps done and asked for, over all waves.
       loss: mean batch loss of the segment over running members, nats.
       seconds: what the segment took.
       snapshot: makes a copy of the wave as it stands.
@@ -73,8 +72,6 @@ class Segment(NamedTuple):
     wave: int
     step: int
     steps: int
-    done: int
-    total: int
     loss: float
     seconds: float
     snapshot: Callable[[], Snapshot]
@@ -147,7 +144,6 @@ def train_population(
     num_waves = math.ceil(num_members / plan.wave)
     keys = member_keys(seeds, 0, plan.wave, vary)
     program = Program(learner, keys, train, evaluations, plan, mesh, observe)
-    total = num_waves * plan.wave * schedule.num_steps
     for index in range(num_waves):
         if index in skip:
             continue
@@ -156,12 +152,7 @@ def train_population(
         for step, count, loss, seconds in runner.segments():
             judging = runner.evaluation_seconds()
             if on_segment is not None:
-                done = (index * schedule.num_steps + step) * plan.wave
-                on_segment(
-                    Segment(
-                        index, step, count, done, total, loss, seconds, runner.snapshot, judging
-                    )
-                )
+                on_segment(Segment(index, step, count, loss, seconds, runner.snapshot, judging))
         yield runner.finish()
 
 

@@ -57,7 +57,7 @@ def segment(step, wave=0):
     def snapshot():
         return Snapshot(step, np.full(2, step), {})
 
-    return Segment(wave, step, 1, step, NUM_STEPS, 0.5, 0.25, snapshot)
+    return Segment(wave, step, 1, 0.5, 0.25, snapshot)
 
 
 def wave(number=0):
