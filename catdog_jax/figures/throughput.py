@@ -21,7 +21,8 @@ class Comparison(NamedTuple):
 
     Attributes:
       model: its entry of `--models`.
-      share: [M], of the machine's matrix product that the first competitor reached, 0..1.
+      share: [M], of the machine's matrix product that the first competitor reached, 0..1; nan
+        where not measured.
       names: R competitors besides the first.
       ratio: [R, M, 3], rate of the first over theirs: median and quartiles; nan where not measured.
       hopeless: [R, M], measured with few members only because it is so slow.
@@ -43,6 +44,7 @@ class Cost(NamedTuple):
       seconds: [M, 3], of one step of one member: median and quartiles.
       beyond: [M], peak memory beyond weights, optimiser and libraries, bytes.
       state: [M], weights and optimiser, bytes.
+      waved: [M], trained in waves of fewer members, of which one was measured.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Cost(NamedTuple):
     seconds: Float[np.ndarray, "M 3"]
     beyond: Float[np.ndarray, " M"]
     state: Float[np.ndarray, " M"]
+    waved: Bool[np.ndarray, " M"]
 
 
 @style.look()
@@ -103,7 +106,8 @@ def comparison(
         f"faster {first} trained than the competitor named on the left; to the right of the line "
         "at 1×, it was faster. Black lines: quartiles of the ratio over rounds in which all were "
         "measured in turns. Above each panel: the share of the machine's own matrix product "
-        f"that {first} reached. "
+        f"that {first} reached, its median rate over the median of the products in the same "
+        "rounds. "
     ) + note
     return style.finish(figure, title, caption, command, handles)
 
@@ -137,11 +141,9 @@ def _draw_comparison(ax, panel, members):
     ax.set_yticks(places, ["\n".join(style.wrap(name, 1.25, 8.0)) for name in panel.names])
     ax.tick_params(axis="y", length=0)
     known = panel.share[~np.isnan(panel.share)]
-    ends = list(dict.fromkeys(f"{100 * s:.2g}" for s in (known.min(), known.max())))
-    ax.set_title(
-        f"{style.entry_title(panel.model, 4.0)}\n{' to '.join(ends)} % of a matrix product's speed",
-        loc="left",
-    )
+    ends = dict.fromkeys(f"{100 * s:.2g}" for s in (known.min(), known.max())) if known.size else ()
+    speed = f"{' to '.join(ends)} % of a matrix product's speed" if ends else "no matrix product"
+    ax.set_title(f"{style.entry_title(panel.model, 4.0)}\n{speed}", loc="left")
 
 
 def _shade(index, count):
@@ -170,26 +172,38 @@ def scaling(costs: Sequence[Cost], *, command: str, note: str = "") -> Figure:
     for index, cost in enumerate(costs):
         look: dict[str, Any] = {
             "color": style.colour(index),
+            "linewidth": 1.4,
+            "zorder": 2,
+        }
+        points: dict[str, Any] = {
+            "color": style.colour(index),
             "marker": marks[index % 6],
-            "markersize": 4,
+            "markersize": 4.5,
+            "linestyle": "none",
+            "zorder": 3,
         }
         relative = cost.seconds / cost.seconds[-1, 0]
         spread = np.abs(relative[:, 1:].T - relative[:, 0])
-        time.errorbar(cost.members, relative[:, 0], spread, linewidth=1.4, **look)
+        time.errorbar(cost.members, relative[:, 0], spread, **look)
         last = cost.seconds[-1, 0]
         time.annotate(
             _span(last), (cost.members[-1], 1.0), (5, 7 * (index - 1)),
             textcoords="offset points", color=style.colour(index), size=7.5, va="center",
         )  # fmt: skip
-        memory.plot(cost.members, cost.beyond / 2**20, linewidth=1.4, **look)
+        memory.plot(cost.members, cost.beyond / 2**20, **look)
         memory.plot(cost.members, cost.state / 2**20, ":", linewidth=1.0, color=look["color"])
+        for ax, height in ((time, relative[:, 0]), (memory, cost.beyond / 2**20)):
+            for chosen, face in ((~cost.waved, look["color"]), (cost.waved, "white")):
+                ax.plot(cost.members[chosen], height[chosen], markerfacecolor=face, **points)
     most = max(int(cost.members[-1]) for cost in costs)
+    waves = any(cost.waved.any() for cost in costs)
+    asked = "members asked for\n(hollow: trained in waves of fewer, one of them timed)"
     for ax in (time, memory):
         ax.set_xscale("log", base=2)
         ticks = [t for t in (1, 4, 16, 64, 256, 1024, 4096, 16384) if t <= most]
         ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
         ax.minorticks_off()
-        ax.set_xlabel("members that train together")
+        ax.set_xlabel(asked if waves else "members that train together")
     time.set_xlim(0.8, most * 4)
     time.set_ylim(0, None)
     time.set_ylabel("time of a member's step, relative")
@@ -209,7 +223,13 @@ def scaling(costs: Sequence[Cost], *, command: str, note: str = "") -> Figure:
         "the right end of each line: how long that is); bars are quartiles over samples, the grey "
         "band is ± 15 %. Right: peak memory beyond what the libraries take at rest and beyond "
         "weights and optimiser, which the dotted lines show by themselves. "
-    ) + note
+    )
+    if waves:
+        caption += (
+            "Hollow: so many members train wave after wave; each sample is one wave, another each "
+            "time, and the memory is that of one. "
+        )
+    caption += note
     return style.finish(figure, "What one more member costs", caption, command, handles)
 
 

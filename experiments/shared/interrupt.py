@@ -5,6 +5,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
+GOES_ON = "the same command goes on"  # what most work does after it was interrupted
+
 
 class Interrupted(BaseException):
     """A signal ended the work; not an Exception, so that nothing swallows it."""
@@ -17,14 +19,19 @@ class Interrupted(BaseException):
 class _Pending:
     number: int | None = None
     deferred = False
+    after = GOES_ON
 
 
 _pending = _Pending()
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into Interrupted while inside."""
+def interruptible(after: str = GOES_ON) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into Interrupted while inside.
+
+    Args:
+      after: what a person is told that the same command does then.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -35,11 +42,12 @@ def interruptible() -> Iterator[None]:
             return
         raise _interrupted(number)
 
+    _pending.after = after
     previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        _pending.number, _pending.deferred = None, False
+        _pending.number, _pending.deferred, _pending.after = None, False, GOES_ON
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -69,5 +77,5 @@ def pending() -> int | None:
 
 
 def _interrupted(number: int, saved: str = "") -> Interrupted:
-    words = [f"interrupted by {signal.Signals(number).name}", saved, "the same command goes on"]
+    words = [f"interrupted by {signal.Signals(number).name}", saved, _pending.after]
     return Interrupted(number, "; ".join(word for word in words if word))

@@ -19,7 +19,7 @@ from absl import flags
 from catdog_jax.population import processes
 from catdog_jax.types import InputError
 from experiments.shared.config import check_value
-from experiments.shared.interrupt import Interrupted, interruptible
+from experiments.shared.interrupt import GOES_ON, Interrupted, interruptible
 from experiments.shared.together import Helped
 
 HELP_FLAGS = ("--help", "-help", "--helpshort", "-helpshort", "--helpfull", "-h")
@@ -53,7 +53,8 @@ def main(module_name: str, config_class: type, run: Callable[[Any], Any]) -> Non
 
     Args:
       module_name: the experiment's `__spec__.name`, for the help and the caption.
-      config_class: a frozen dataclass whose fields are made by `setting`.
+      config_class: a frozen dataclass whose fields are made by `setting`; its AFTER, where it has
+        one, is what a person who interrupts it is told of the same command.
       run: does the work; what it returns is ignored.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -74,7 +75,7 @@ def launch(
     status, message = 1, "a fault of the program"
     try:
         config = parse_flags(argv, config_class)
-        with interruptible():
+        with interruptible(getattr(config_class, "AFTER", GOES_ON)):
             run(config)
         status = 0
     except Helped:

@@ -157,6 +157,19 @@ def test_a_signal_ends_the_work_at_once_where_nothing_is_to_be_saved(number, cap
     assert signal.getsignal(number) is before
 
 
+def test_what_cannot_go_on_says_so_when_it_is_interrupted(capsys):
+    class Anew(Config):
+        AFTER = "the same command begins again"
+
+    def run(config):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    assert launcher.launch(["anew"], "experiments.anew", Anew, run) == 130
+    assert capsys.readouterr().err == "interrupted by SIGINT; the same command begins again\n"
+    assert launch(run) == 130
+    assert capsys.readouterr().err == "interrupted by SIGINT; the same command goes on\n"
+
+
 def test_a_signal_is_held_back_while_there_is_something_to_save_but_not_a_second_one():
     seen = []
 

@@ -36,7 +36,8 @@ def test_every_ratio_is_a_bar_that_starts_at_one(panel, count, command, draw):
 
 def test_cost_is_relative_to_the_most_members(command, draw):
     seconds = np.array([[2e-3, 1.9e-3, 2.2e-3], [1e-3, 0.9e-3, 1.1e-3]])
-    cost = Cost("linear", np.array([1, 64]), seconds, np.array([2.0, 4.0]) * 2**20, np.ones(2))
+    beyond, waved = np.array([2.0, 4.0]) * 2**20, np.array([False, True])
+    cost = Cost("linear", np.array([1, 64]), seconds, beyond, np.ones(2), waved)
     figure = scaling([cost], command=command, note="On two cores.")
     words = draw(figure)
     assert "1 ms" in words
@@ -45,3 +46,15 @@ def test_cost_is_relative_to_the_most_members(command, draw):
     lines = [line.get_ydata() for line in time.lines if len(line.get_ydata()) == 2]
     np.testing.assert_allclose(lines[0], [2.0, 1.0])
     np.testing.assert_allclose(memory.lines[0].get_ydata(), [2.0, 4.0])
+    hollow = [x for x in memory.lines if x.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[64]]
+    assert "hollow: trained in waves of fewer, one of them timed" in words
+    words = draw(scaling([cost._replace(waved=np.zeros(2, bool))], command=command))
+    assert "ollow" not in words
+    assert "members that train together" in words
+
+
+def test_a_share_that_nobody_measured_is_not_told(panel, command, draw):
+    unknown = panel._replace(share=np.full(2, np.nan))
+    figure = comparison([unknown], [1, 8], title="Speed", first="this engine", command=command)
+    assert "% of a matrix product's speed" not in draw(figure)

@@ -4,6 +4,8 @@ Its real optimiser with schedule, its losses, freezing, per-step metrics, the or
 the gathering and normalising of batches. Only training steps are timed, no evaluation.
 """
 
+import itertools
+import math
 import time
 
 import jax
@@ -16,19 +18,18 @@ from catdog_jax.population.waves import SEGMENT_SECONDS
 from experiments.shared import jobs
 from experiments.shared.peers import stock
 from experiments.shared.peers.reference import Reference, distance
-from experiments.shared.peers.runner import Runner
-from experiments.shared.throughput.problem import (
-    CHECK_STEPS,
-    Problem,
-    random_dataset,
-    train_config,
-)
+from experiments.shared.peers.runner import Runner, first_steps
+from experiments.shared.throughput.problem import Problem, random_dataset, train_config
 
 CALLS_LONGER = 8  # a sample of this engine than one of the others, at most
 
 
 def prepare(problem: Problem, reference: Reference | None) -> Runner:
-    """Build one wave of the engine; members beyond it would be trained in the same way after it."""
+    """Build the engine's programs, and start its first wave.
+
+    Where members are more than a wave holds, each sample is of another wave, which is drawn before
+    it: timed by itself, because a run does that once in thousands of steps.
+    """
     use_all_cores()
     config, dataset = train_config(problem), random_dataset(problem)
     (job,) = jobs.make_jobs(config, dataset, [problem.entry])
@@ -36,47 +37,73 @@ def prepare(problem: Problem, reference: Reference | None) -> Runner:
     if problem.conv:
         plan = plan._replace(conv=problem.conv)
     learner = jobs.job_learner(config, job, plan)
+    waves, number = math.ceil(problem.members / plan.wave), 0
     keys = member_keys(jobs.seeds_of(config), 0, plan.wave)
     mesh = member_mesh(plan.num_devices, plan.share)
     program = Program(learner, keys, dataset.train.data, {}, plan, mesh)
     state = program.init(keys)
+    state_bytes = tree_bytes((state.params, state.opt_state))
+    members = min(problem.members, plan.wave)
 
-    def run(num_steps: int) -> np.ndarray:
+    def next_wave() -> None:
+        nonlocal keys, number, state
+        number = (number + 1) % waves
+        keys = member_keys(jobs.seeds_of(config), number * plan.wave, (number + 1) * plan.wave)
+        del state  # as in a run, before the next one is drawn
+        state = program.init(keys)
+        jax.block_until_ready(state)
+
+    def call(num_steps: int) -> np.ndarray:
         nonlocal state
         state, info = program.segment(state, keys, num_steps)
         return np.asarray(info.loss)
 
-    state_bytes = tree_bytes((state.params, state.opt_state))
-    begin = time.perf_counter()
-    losses = run(CHECK_STEPS)
-    first = time.perf_counter() - begin
-    members = min(problem.members, plan.wave)
-    check = None
-    if reference is not None:
+    def compare(losses: np.ndarray) -> dict[str, float] | None:
+        if reference is None:
+            return None
         known = [m for m in reference.start if m < members]
         params = jax.tree.map(np.asarray, state.params)
         weights = {m: stock.flat(jax.tree.map(lambda x, m=m: x[m], params)) for m in known}
         reached = {m: (weights[m], float(losses[m])) for m in known}
-        check = distance(reference, "scheduled", reached)
-    begin = time.perf_counter()
-    run(1)
-    one = time.perf_counter() - begin
+        return distance(reference, "scheduled", reached)
 
-    def timed(num_steps: int) -> None:
-        run(num_steps)
+    check, compile_seconds, pace = first_steps(call, compare)
+
+    def run(num_steps: int) -> None:
+        nonlocal pace
+        begin = time.perf_counter()
+        for count in calls(num_steps, pace):
+            call(count)
+        pace = (time.perf_counter() - begin) / num_steps
 
     return Runner(
-        timed,
+        run,
         members,
         check=check,
-        # A sample is one call to the devices: as long as in a run, where members are moved in and
-        # out once per call.
+        # One call to the devices is as long as in a run, where members are moved in and out once
+        # per call.
         seconds=min(SEGMENT_SECONDS, CALLS_LONGER * problem.seconds),
+        start=next_wave if waves > 1 else None,
         state_bytes=state_bytes,
-        compile_seconds=max(first - CHECK_STEPS * one, 0.0),
-        facts={"plan": plan._asdict()},
+        compile_seconds=compile_seconds,
+        facts={"plan": plan._asdict(), "waves": waves},
         device_memory=device_memory,
     )
+
+
+def calls(num_steps: int, pace: float) -> list[int]:
+    """Cut the steps of a sample into calls to the devices that last as long as those of a run.
+
+    Args:
+      num_steps: to make, >= 1.
+      pace: seconds that a step takes, about.
+
+    Returns:
+      Steps of each call, as equal as can be.
+    """
+    count = min(max(1, round(num_steps * pace / SEGMENT_SECONDS)), num_steps)
+    ends = [num_steps * index // count for index in range(count + 1)]
+    return [end - begin for begin, end in itertools.pairwise(ends)]
 
 
 def device_memory() -> int | None:

@@ -1,6 +1,5 @@
 """What most people write: stock Flax layers, a jitted step, a Python loop, member after member."""
 
-import time
 from typing import Any
 
 import jax
@@ -10,8 +9,8 @@ from catdog_jax.population.plan import tree_bytes
 from experiments.shared.peers import stock
 from experiments.shared.peers.engine import device_memory
 from experiments.shared.peers.reference import NUM_BATCHES, Reference, distance
-from experiments.shared.peers.runner import Runner
-from experiments.shared.throughput.problem import CHECK_STEPS, Problem
+from experiments.shared.peers.runner import Runner, first_steps
+from experiments.shared.throughput.problem import Problem
 
 
 def prepare(problem: Problem, reference: Reference) -> Runner:
@@ -32,29 +31,25 @@ def prepare(problem: Problem, reference: Reference) -> Runner:
         jax.block_until_ready(state)
         return losses
 
-    def run(num_steps: int) -> None:
-        for index in range(len(states)):
-            train(index, num_steps)
+    def run(num_steps: int) -> list[Any]:
+        return [train(index, num_steps) for index in range(len(states))]
 
-    begin = time.perf_counter()
-    losses = [train(index, CHECK_STEPS) for index in range(len(states))]
-    first = time.perf_counter() - begin
-    reached = {
-        member: (
-            {n: np.asarray(x) for n, x in stock.flat(state[0]).items()},
-            float(np.mean(losses[index])),
-        )
-        for index, (member, state) in enumerate(zip(sorted(reference.start), states, strict=False))
-    }
-    check = distance(reference, "constant", reached)
-    begin = time.perf_counter()
-    run(CHECK_STEPS)
-    again = time.perf_counter() - begin
+    def compare(losses: list[Any]) -> dict[str, float]:
+        reached = {
+            member: (
+                {n: np.asarray(x) for n, x in stock.flat(state[0]).items()},
+                float(np.mean(own)),
+            )
+            for member, state, own in zip(sorted(reference.start), states, losses, strict=False)
+        }
+        return distance(reference, "constant", reached)
+
+    check, compile_seconds, _ = first_steps(run, compare)
     return Runner(
         run,
         len(states),
         check=check,
         state_bytes=state_bytes,
-        compile_seconds=max(first - again, 0.0),
+        compile_seconds=compile_seconds,
         device_memory=device_memory,
     )

@@ -1,6 +1,5 @@
 """Torch as it is usually written: one model after another, a Python loop over steps."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ from torch.nn import functional as F
 from catdog_jax.population.devices import num_cores
 from experiments.shared.peers import torch_models
 from experiments.shared.peers.reference import NUM_BATCHES, Reference, distance
-from experiments.shared.peers.runner import Runner
-from experiments.shared.throughput.problem import CHECK_STEPS, Problem
+from experiments.shared.peers.runner import Runner, first_steps
+from experiments.shared.throughput.problem import Problem
 
 
 def prepare(
@@ -51,32 +50,26 @@ def prepare(
         torch_models.finish()
         return losses
 
-    def run(num_steps: int) -> None:
-        for index in range(len(models)):
-            train(index, num_steps)
+    def run(num_steps: int) -> list[Any]:
+        return [train(index, num_steps) for index in range(len(models))]
 
-    begin = time.perf_counter()
-    losses = [train(index, CHECK_STEPS) for index in range(len(models))]
-    first = time.perf_counter() - begin
-    reached = {}
-    for index, (member, start) in enumerate(
-        zip(sorted(reference.start), reference.copies(len(models)), strict=False)
-    ):
-        weights = torch_models.flax_weights(dict(models[index].named_parameters()), start)
-        reached[member] = weights, float(np.mean([float(loss) for loss in losses[index]]))
-    check = distance(reference, "constant", reached)
-    check["logits"] = float(np.abs(logits - reference.logits).max())
-    begin = time.perf_counter()
-    run(CHECK_STEPS)
-    again = time.perf_counter() - begin
-    weights_bytes = sum(p.numel() * p.element_size() for m in models for p in m.parameters())
-    moments = {"adam": 2, "sgd": 1}[problem.recipe.optimizer]
+    def compare(losses: list[Any]) -> dict[str, float]:
+        reached = {}
+        for index, (member, start) in enumerate(
+            zip(sorted(reference.start), reference.copies(len(models)), strict=False)
+        ):
+            weights = torch_models.flax_weights(dict(models[index].named_parameters()), start)
+            reached[member] = weights, float(np.mean([float(loss) for loss in losses[index]]))
+        found = distance(reference, "constant", reached)
+        return {**found, "logits": float(np.abs(logits - reference.logits).max())}
+
+    check, compile_seconds, _ = first_steps(run, compare)
     return Runner(
         run,
         len(models),
         check=check,
-        state_bytes=weights_bytes * (1 + moments),
-        compile_seconds=max(first - again, 0.0),
+        state_bytes=torch_models.state_bytes(problem, [p for m in models for p in m.parameters()]),
+        compile_seconds=compile_seconds,
         facts={"threads": torch.get_num_threads()},
         device_memory=torch_models.device_memory,
     )

@@ -1,6 +1,7 @@
 """The compared models in torch, with the weights of stock Flax copied in."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,12 @@ def torch_batches(problem: Problem, reference: Reference, channels_last: bool) -
             x = x.flatten(1)
         batches.append((x.to(device()), torch.from_numpy(labels).long().to(device())))
     return batches
+
+
+def state_bytes(problem: Problem, parameters: Iterable[Any]) -> int:
+    """Tell what weights and the optimiser's moments take."""
+    moments = {"adam": 2, "sgd": 1}[problem.recipe.optimizer]
+    return (1 + moments) * sum(p.numel() * p.element_size() for p in parameters)
 
 
 def set_precision(problem: Problem) -> None:

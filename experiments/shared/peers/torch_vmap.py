@@ -1,6 +1,5 @@
 """Torch over members: `functional_call`, `vmap(grad_and_value)`, one optimiser on the stack."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ from torch.nn import functional as F
 from catdog_jax.population.devices import num_cores
 from experiments.shared.peers import torch_models
 from experiments.shared.peers.reference import NUM_BATCHES, Reference, distance
-from experiments.shared.peers.runner import Runner
-from experiments.shared.throughput.problem import CHECK_STEPS, Problem
+from experiments.shared.peers.runner import Runner, first_steps
+from experiments.shared.throughput.problem import Problem
 
 
 def prepare(problem: Problem, reference: Reference) -> Runner:
@@ -39,7 +38,7 @@ def prepare(problem: Problem, reference: Reference) -> Runner:
 
     step = vmap(grad_and_value(loss_of), (0, None, None))
 
-    def train(num_steps: int) -> list[Any]:
+    def run(num_steps: int) -> list[Any]:
         losses = []
         for number in range(num_steps):
             weights = {name: value.detach() for name, value in params.items()}
@@ -51,29 +50,22 @@ def prepare(problem: Problem, reference: Reference) -> Runner:
         torch_models.finish()
         return losses
 
-    def run(num_steps: int) -> None:
-        train(num_steps)
+    def compare(losses: list[Any]) -> dict[str, float]:
+        mean = np.mean([loss.cpu().numpy() for loss in losses], axis=0)
+        reached = {}
+        for index, member in enumerate(sorted(reference.start)[: problem.members]):
+            one = {name: value[index] for name, value in params.items()}
+            weights = torch_models.flax_weights(one, starts[index])
+            reached[member] = weights, float(mean[index])
+        return distance(reference, "constant", reached)
 
-    begin = time.perf_counter()
-    losses = np.array([loss.cpu().numpy() for loss in train(CHECK_STEPS)])
-    first = time.perf_counter() - begin
-    reached = {}
-    for index, member in enumerate(sorted(reference.start)[: problem.members]):
-        one = {name: value[index] for name, value in params.items()}
-        weights = torch_models.flax_weights(one, starts[index])
-        reached[member] = weights, float(losses[:, index].mean())
-    check = distance(reference, "constant", reached)
-    begin = time.perf_counter()
-    run(CHECK_STEPS)
-    again = time.perf_counter() - begin
-    moments = {"adam": 2, "sgd": 1}[problem.recipe.optimizer]
-    weights_bytes = sum(p.numel() * p.element_size() for p in params.values())
+    check, compile_seconds, _ = first_steps(run, compare)
     return Runner(
         run,
         problem.members,
         check=check,
-        state_bytes=weights_bytes * (1 + moments),
-        compile_seconds=max(first - again, 0.0),
+        state_bytes=torch_models.state_bytes(problem, params.values()),
+        compile_seconds=compile_seconds,
         facts={"threads": torch.get_num_threads()},
         device_memory=torch_models.device_memory,
     )

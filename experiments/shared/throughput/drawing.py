@@ -63,7 +63,12 @@ def comparison(
         return None
     title, first = TITLES[part]
     return figures.comparison(
-        panels, members, title=title, first=first, command=result["command"], note=_note(result)
+        panels,
+        members,
+        title=title,
+        first=first,
+        command=result["command"],
+        note=_waves(cells, members) + _note(result),
     )
 
 
@@ -82,11 +87,25 @@ def scaling(cells: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> Fi
                 np.array([[1 / r["median"], 1 / r["high"], 1 / r["low"]] for r in rates]),
                 np.array([max(beyond(row), 0.0) for row in rows]),
                 np.array([row["memory"]["state_bytes"] for row in rows], float),
+                np.array([row["waves"] > 1 for row in rows]),
             )
         )
     if not costs:
         return None
     return figures.scaling(costs, command=result["command"], note=_note(result))
+
+
+def _waves(cells: Sequence[Mapping[str, Any]], members: Sequence[int]) -> str:
+    """Say for which numbers of members the first competitor trained one wave of several."""
+    firsts = [cell["rows"][0] for cell in cells]
+    waved = [m for m in members if any(r["members"] == m and r.get("waves", 1) > 1 for r in firsts)]
+    if not waved:
+        return ""
+    counts = " and ".join(f"{m:,}" for m in waved)
+    return (
+        f"It trains {counts} members in waves of fewer where that is faster or needs less memory; "
+        "each of its samples is one wave. "
+    )
 
 
 def _note(result: Mapping[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """Runs the cells of a benchmark: competitors in turns, one at a time, each in its own process."""
 
+import random
+import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,9 +22,6 @@ class Group:
     def __init__(self, entrant: Entrant, reference: str, where: dict[str, Any]):
         peer = entrant.peer
         count = where["cores"] if peer.one_each else 1
-        options = dict(peer.options)
-        if peer.hopeless:
-            options["hopeless"] = entrant.hopeless
         self.workers: list[Worker] = []
         try:
             settings = environment(
@@ -35,27 +34,37 @@ class Group:
                 worker.tell(
                     "prepare",
                     module=peer.module,
-                    options=options,
+                    options=dict(peer.options),
                     problem=entrant.problem._asdict(),
                     reference=reference,
                 )
             self.facts = [worker.answer() for worker in self.workers]
+            if count > 1:  # one that makes more steps than the others would work on alone
+                steps = min(facts["steps"] for facts in self.facts)
+                for worker in self.workers:
+                    worker.ask("take", steps=steps)
         except BaseException:
             self.close()
             raise
 
     def sample(self) -> dict[str, float]:
-        """Train once more: all processes at the same time."""
+        """Train once more: all processes at the same time.
+
+        Returns:
+          'member_steps' and 'seconds'; 'start', seconds, where something came before the sample.
+        """
         for worker in self.workers:
             worker.tell("sample")
         found = [worker.answer() for worker in self.workers]
         work = sum(a["steps"] * f["members"] for a, f in zip(found, self.facts, strict=True))
-        return {"member_steps": work, "seconds": max(a["seconds"] for a in found)}
+        known = [name for name in ("start", "seconds") if name in found[0]]
+        return {**{name: max(a[name] for a in found) for name in known}, "member_steps": work}
 
-    def row(self, entrant: Entrant, samples: list[dict[str, float]]) -> dict[str, Any]:
+    def row(self, samples: list[dict[str, float]]) -> dict[str, Any]:
         """Collect what was found out about a competitor, ready for JSON."""
         ends = [worker.ask("finish") for worker in self.workers]
         first = self.facts[0]
+        starts = [sample["start"] for sample in samples if "start" in sample]
         memory = {
             name: None
             if any(end["memory"][name] is None for end in ends)
@@ -67,6 +76,8 @@ class Group:
             "compile_seconds": first["compile_seconds"],
             "facts": ends[0]["facts"],
             "members_measured": sum(fact["members"] for fact in self.facts),
+            "waves": first["facts"].get("waves", 1),
+            "wave_start_seconds": statistics.median(starts) if starts else None,
             "memory": {**memory, "state_bytes": sum(f["state_bytes"] for f in self.facts)},
             "samples": list(samples),
         }
@@ -95,8 +106,10 @@ class Bench:
         self._rooflines: dict[int, Group] = {}
         self._model = ""
         self.references: dict[str, str] = {}
+        self._random = random.Random(0)
+        self._disturbed: dict[str, list[tuple[float, float]]] = {}
+        self._faults: list[str] = []
         self.roofline: dict[int, list[float]] = {}
-        self.notes: list[str] = []
 
     def __enter__(self) -> "Bench":
         return self
@@ -105,6 +118,19 @@ class Bench:
         for group in [*self._own.values(), *self._lasting.values(), *self._rooflines.values()]:
             group.close()
         self._scratch.cleanup()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the numbers should know: a line per competitor that is concerned."""
+        lines = list(self._faults)
+        for name, found in self._disturbed.items():
+            share, spent, seconds = max((a / b, a, b) for a, b in found)
+            lines.append(
+                f"{name}: in {len(found)} of its samples others used processor time, at most "
+                f"{spent:.2f} s in one of {seconds:.2f} s ({100 * share:.0f} %): its rate may be "
+                "too low"
+            )
+        return lines
 
     def describe(self, base: Problem, model: str, members: Sequence[int]) -> dict[str, Any]:
         """Write a model's reference, and tell the size of its work; see `Worker.describe`."""
@@ -132,14 +158,29 @@ class Bench:
             facts = facts or group.facts[0]["facts"]
         return {name: facts[name] for name in ("backend", "devices")}
 
-    def look_at_roofline(self, cores: int = 0) -> None:
-        """Measure matrix products once."""
-        self._rooflines[cores].sample()
-        found = self._rooflines[cores].workers[0].ask("finish")["facts"]["best"]
+    def look_at_roofline(self, cores: int = 0) -> float | None:
+        """Measure matrix products once.
+
+        Returns:
+          Operations a second; None where its process is lost, with a note.
+        """
+        if cores not in self._rooflines:
+            return None
+        try:
+            self._rooflines[cores].sample()
+            found = self._rooflines[cores].workers[0].ask("finish")["facts"]["best"]
+        except WorkerError as error:
+            self._rooflines.pop(cores).close()
+            where = f"on {cores}" if cores else "on all"
+            self._faults.append(f"matrix products {where} are no longer measured: {error}")
+            return None
         self.roofline[cores] = found
+        return found[-1]
 
     def measure(self, cell: Cell, rounds: int, say: Callable[[int, str], None]) -> dict[str, Any]:
-        """Measure a cell: every competitor once a round, in an order that moves on by one.
+        """Measure a cell: every competitor once a round, in an order drawn anew each time.
+
+        After them come the matrix products that they are held against, in every round.
 
         Args:
           cell: what to compare.
@@ -147,7 +188,8 @@ class Bench:
           say: told how many preparations and samples are done, and what comes now.
 
         Returns:
-          The cell ready for JSON; a competitor that failed has a row with 'error'.
+          The cell ready for JSON; a competitor that failed has a row with 'error'. 'roofline' has
+          the products of its rounds, operations a second, by the devices they used ('0': all).
         """
         if cell.model != self._model:
             self._forget()
@@ -165,24 +207,31 @@ class Bench:
             except WorkerError as error:
                 rows[index] = {"error": str(error), "samples": []}
         samples: dict[int, list[dict[str, float]]] = {index: [] for index in groups}
+        counts = sorted({0, *(e.cores for e in cell.entrants if e.cores in self._rooflines)})
+        looks: dict[int, list[float]] = {count: [] for count in counts}
         for number in range(rounds):
-            order = sorted(groups)
-            start = number % max(len(order), 1)
-            for index in order[start:] + order[:start]:
+            for index in self._random.sample(sorted(groups), len(groups)):
                 entrant = cell.entrants[index]
                 if entrant.hopeless and number >= HOPELESS_ROUNDS:
                     continue
                 say(self._count, f"{cell.title}: round {number + 1} of {rounds}, {entrant.title}")
                 try:
-                    samples[index].append(self._one(groups, index))
+                    samples[index].append(self._one(groups, index, cell, entrant))
                 except WorkerError as error:
                     rows[index] = {"error": str(error), "samples": []}
                     self._drop(groups.pop(index))
             self._count += len(cell.entrants)
-            self.look_at_roofline()
+            for count in counts:
+                found = self.look_at_roofline(count)
+                looks[count] += [] if found is None else [found]
         for index, group in groups.items():
             entrant = cell.entrants[index]
-            rows[index] = group.row(entrant, samples[index])
+            try:
+                rows[index] = group.row(samples[index])
+            except WorkerError as error:
+                rows[index] = {"error": str(error), "samples": []}
+                self._drop(group)
+                continue
             if entrant.hopeless:
                 self._done[entrant.key] = rows[index]
         self._close_own()
@@ -190,20 +239,21 @@ class Bench:
             "part": cell.part,
             "model": cell.model,
             "members": cell.members,
+            "roofline": {str(count): found for count, found in looks.items()},
             "rows": [_named(e, rows[i]) for i, e in enumerate(cell.entrants)],
         }
 
-    def _one(self, groups: dict[int, Group], index: int) -> dict[str, float]:
+    def _one(
+        self, groups: dict[int, Group], index: int, cell: Cell, entrant: Entrant
+    ) -> dict[str, float]:
         """Take one sample, and watch that the others keep still."""
         others = [w for i, g in groups.items() if i != index for w in g.workers]
         before = sum(worker.cpu_seconds() for worker in others)
         found = groups[index].sample()
         spent = sum(worker.cpu_seconds() for worker in others) - before
         if spent > max(IDLE_SHARE * found["seconds"], 0.05):
-            self.notes.append(
-                f"others used {spent:.2f} s of processor time while a sample of "
-                f"{found['seconds']:.2f} s was taken: its rate may be too low"
-            )
+            name = entrant.title if cell.part == "table" else f"{cell.part}, {entrant.title}"
+            self._disturbed.setdefault(name, []).append((spent, found["seconds"]))
         return found
 
     def _group(self, entrant: Entrant) -> Group:

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 import psutil
 
 ROOT = Path(__file__).parents[3]
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 PATIENCE = 1800.0  # seconds that any one answer may take
 SILENT = {  # compilation is measured, so nothing compiled before may be found
     "JAX_ENABLE_COMPILATION_CACHE": "false",
@@ -142,11 +143,13 @@ def environment(*, module: str, cores: int, backend: str) -> dict[str, str]:
 
     Args:
       module: of `experiments.shared.peers`.
-      cores: accelerators that it may use; 0 for all.
+      cores: accelerators that it may use, the first of those that this process sees; 0 for all.
       backend: 'cpu' or another.
     """
     if backend != "cpu":
-        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(cores)))} if cores else {}
+        visible = [name for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+        chosen = visible[:cores] or [str(number) for number in range(cores)]
+        return {VISIBLE: ",".join(chosen)} if cores else {}
     if module.startswith("flax"):
         return {"JAX_NUM_CPU_DEVICES": "1"}  # as it is where nobody says otherwise
     return {}

@@ -1,6 +1,7 @@
 """The folder of a benchmark: always a new one, and its JSON, whole after every cell."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def new_folder(out_dir: str, name: str) -> Path:
 
 
 def write(folder: Path, result: dict[str, Any]) -> None:
-    """Put the results so far in the place of those before; nan becomes null."""
+    """Put the results so far in the place of those before; nan becomes null, inf 'inf'."""
     text = json.dumps(_plain(result), indent=1, ensure_ascii=False, allow_nan=False)
     with atomic.writing("the results", folder), atomic.replacing(folder / FILE) as file:
         file.write((text + "\n").encode())
@@ -38,6 +39,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and value != value:
-        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
     return value

@@ -34,8 +34,9 @@ def ratio(first: Mapping[str, Any], other: Mapping[str, Any]) -> Rate:
     """Compare two competitors of a cell.
 
     Returns:
-      The ratio of their median rates, and the quartiles of the ratios round by round (of samples
-      that were taken one after another).
+      The ratio of their median rates, and the quartiles of the ratios round by round: of samples
+      that were taken in one round, except for a hopeless competitor, whose samples may be those of
+      another cell of the model.
     """
     pairs = [
         (a["member_steps"] / a["seconds"]) / (b["member_steps"] / b["seconds"])
@@ -83,10 +84,15 @@ def beyond(row: Mapping[str, Any]) -> float:
     return float(memory["peak_bytes"] - memory["base_bytes"] - memory["state_bytes"])
 
 
-def best_roofline(result: Mapping[str, Any], cores: int = 0) -> float:
-    """Give the highest rate of a matrix product seen in the run, in operations a second."""
-    samples = result["roofline"].get(str(cores)) or result["roofline"]["0"]
-    return max(samples, default=math.nan)
+def roofline(cell: Mapping[str, Any], cores: int = 0) -> float:
+    """Give the median rate of the matrix products in the rounds of a cell, in operations a second.
+
+    Args:
+      cell: with the looks at them, by devices used.
+      cores: devices that were used; 0, or a number of which nothing is known, for all.
+    """
+    looks = cell["roofline"].get(str(cores)) or cell["roofline"]["0"]
+    return float(np.median(looks)) if looks else math.nan
 
 
 def summarise(result: dict[str, Any]) -> None:
@@ -98,7 +104,7 @@ def summarise(result: dict[str, Any]) -> None:
             found = rate(row["samples"])
             row["member_steps_per_second"] = found._asdict()
             row["gflops"] = found.median * flops / 1e9
-            row["roofline_share"] = found.median * flops / best_roofline(result, row["devices"])
+            row["roofline_share"] = found.median * flops / roofline(cell, row["devices"])
             row["ratio"] = ratio(first, row)._asdict()
             row["wrong"] = wrong(row, result["settings"]["precision"])
 
@@ -115,7 +121,7 @@ def table(cell: Mapping[str, Any], result: Mapping[str, Any]) -> str:
             rows.append([row["title"], str(row["members"]), "failed", *[""] * 6])
             continue
         found = row["member_steps_per_second"]
-        mark = "*" if row["members_measured"] != row["members"] else ""
+        mark = "†" if row.get("waves", 1) > 1 else "*" if _fewer(row) else ""
         rows.append(
             [
                 row["title"] + (" (hopeless)" if row["hopeless"] else ""),
@@ -123,9 +129,7 @@ def table(cell: Mapping[str, Any], result: Mapping[str, Any]) -> str:
                 number(found["median"]),
                 f"{number(found['low'])} to {number(found['high'])}",
                 number(row["gflops"]),
-                f"{100 * row['roofline_share']:.0f} %"
-                if row["roofline_share"] >= 0.01
-                else "< 1 %",
+                percent(row["roofline_share"]),
                 f"{number(row['ratio']['median'])}{'  WRONG' if row['wrong'] else ''}",
                 size(peak(row)),
                 f"{row['compile_seconds']:.1f}",
@@ -138,7 +142,9 @@ def table(cell: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         f"{model['parameters']:,} parameters, {number(model['flops'] / 1e6)} MF a member-step)"
     )
     lines = [title, *("  " + line for line in aligned(rows))]
-    measured = sorted({r["members_measured"] for r in cell["rows"] if _marked(r)})
+    if waved := [r for r in cell["rows"] if not r.get("error") and r.get("waves", 1) > 1]:
+        lines.append(f"  † {waves_line(waved)}")
+    measured = sorted({r["members_measured"] for r in cell["rows"] if _fewer(r)})
     if measured:
         lines.append(f"  * measured with {' or '.join(map(str, measured))} members")
     lines += [f"  {r['title']} failed: {r['error']}" for r in cell["rows"] if r.get("error")]
@@ -146,24 +152,50 @@ def table(cell: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _marked(row: Mapping[str, Any]) -> bool:
-    return not row.get("error") and row["members_measured"] != row["members"]
+def waves_line(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many waves competitors train their members in, and what of that was timed."""
+    counts = [f"{r['members']:,} in {r['waves']:,} waves of {r['members_measured']}" for r in rows]
+    text = f"trained wave after wave: {', '.join(counts)}; a sample is one wave, another each time"
+    starts = [r["wave_start_seconds"] for r in rows if r["wave_start_seconds"] is not None]
+    if starts:
+        text += f"; the start of a wave, at most {max(starts):.2g} s, is not in it"
+    return text
+
+
+def _fewer(row: Mapping[str, Any]) -> bool:
+    """Tell whether fewer members stand for those asked for, the engine's waves apart."""
+    if row.get("error") or row.get("waves", 1) > 1:
+        return False
+    return row["members_measured"] != row["members"]
+
+
+def percent(share: float) -> str:
+    """Write a share of the roofline; nan as –."""
+    if math.isnan(share):
+        return "–"
+    return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
+
+
+SHARE = (  # told wherever shares are
+    "share of the roofline: a competitor's median rate over the median of the matrix products in "
+    "the same rounds, on as many devices as it was given"
+)
 
 
 def roofline_line(result: Mapping[str, Any]) -> str:
-    """Write what a matrix product reached, on all cores and on fewer."""
+    """Write what a matrix product reached, on all cores and on fewer, and what a share of it is."""
     parts = []
     kind = "core" if result["machine"]["backend"] == "cpu" else "device"
     for cores, samples in result["roofline"].items():
         if not samples:
             continue
         name = f"all {kind}s" if cores == "0" else f"{cores} {kind}" + "s" * (cores != "1")
-        words = f"{name}: best {max(samples) / 1e9:,.0f} GF/s"
+        words = f"{name}: median {np.median(samples) / 1e9:,.0f} GF/s"
         if len(samples) > 1:
-            words += f" (median {np.median(samples) / 1e9:,.0f}, lowest {min(samples) / 1e9:,.0f})"
+            words += f" (best {max(samples) / 1e9:,.0f}, lowest {min(samples) / 1e9:,.0f})"
         parts.append(words)
     precision = result["settings"]["precision"]
-    return f"roofline, a {precision} matrix product on " + "; on ".join(parts)
+    return f"roofline, a {precision} matrix product on {'; on '.join(parts)}\n{SHARE}"
 
 
 def number(value: float) -> str:

@@ -95,12 +95,24 @@ class Worker:
             "optimizer": asked.recipe.optimizer,
         }
 
+    def take(self, steps: int) -> dict[str, Any]:
+        """Make so many steps a sample from now on, in place of those that `prepare` found."""
+        self._steps = steps
+        return {}
+
     def sample(self) -> dict[str, Any]:
-        """Train once more, and tell for how many steps and seconds."""
+        """Train once more, and tell for how many steps and seconds.
+
+        Where something comes before the sample (see `Runner.start`), 'start' tells its seconds.
+        """
+        found = {}
+        if self._runner.start is not None:
+            begin = time.perf_counter()
+            self._runner.start()
+            found["start"] = time.perf_counter() - begin
         begin = time.perf_counter()
         self._runner.run(self._steps)
-        seconds = time.perf_counter() - begin
-        return {"steps": self._steps, "seconds": seconds}
+        return {**found, "steps": self._steps, "seconds": time.perf_counter() - begin}
 
     def finish(self) -> dict[str, Any]:
         """Tell what memory it took, and what else was found."""
