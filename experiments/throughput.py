@@ -2,14 +2,14 @@
 
 Each competitor trains the same models, from the same weights on the same batches, with the same
 optimiser, in a process of its own: this engine, stock Flax in a Python loop and as vmap + scan,
-torch one model after another (NCHW, channels-last, one process a core) and by torch.func.vmap,
-scikit-learn. They take turns; what counts is the ratio of medians within the run, and the share of
-the machine's own matrix product ("roofline"). Each one's first steps are compared with stock
-Flax's first: a wrong engine does not win. This engine works as in an experiment: its real
+torch one model after another (NCHW, channels-last, one process a core) and by torch.func.vmap.
+The first steps of each are compared with stock Flax's: a wrong engine does not win. Scikit-learn
+trains models of the same size in its own way, unchecked. They take turns in an order drawn anew
+each round; what counts is the ratio of medians within the run, and the share of the machine's own
+matrix product ("roofline") in the same rounds. This engine works as in an experiment: its real
 optimiser, schedule, losses, metrics, its gathering and normalising of batches (10,000 noise
 pictures of 32 × 32, no augmentation, since the others have none); the others get their batches
-ready-made. Expected: networks at 60 to 80 % of the roofline on a CPU, level with torch
-channels-last or ahead; the literal vmap + scan of a convolution 50 times behind.
+ready-made. Members beyond one wave are timed wave by wave, another in each sample.
 
   python -m experiments.throughput                       a few minutes on two cores
   python -m experiments.throughput --full                the whole table: over an hour on two cores
@@ -27,10 +27,11 @@ figures/*.png. For numbers worth quoting, let nothing else run on the machine.
 import functools
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from catdog_jax.models.build import model_spec
 from catdog_jax.population.plan import STRATEGIES
+from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import InputError
 from experiments.shared import launcher
@@ -44,6 +45,11 @@ from experiments.shared.throughput.problem import check_entry
 @dataclass(frozen=True)
 class Config:
     """Settings of throughput."""
+
+    AFTER: ClassVar[str] = (
+        "throughput.json has the comparisons that were done; the same command measures anew, in a "
+        "new folder"
+    )
 
     parts: str = setting(
         "table",
@@ -65,7 +71,7 @@ class Config:
     seconds: float | None = setting(
         None,
         "that a sample lasts; unset: 0.5, with --full 3; this engine's last up to 8 times as long, "
-        "at most the 4 s of its calls in a run",
+        "as far as the 4 s of its calls in a run",
         above=0.0,
         high=600.0,
     )
@@ -89,6 +95,8 @@ def check(config: Config) -> None:
       InputError: a value that is not allowed.
     """
     check_ranges(config)
+    if config.name:
+        check_name(config.name)
     for flag, value, allowed in (
         ("precision", config.precision, PRECISIONS),
         ("strategy", config.strategy, STRATEGIES),

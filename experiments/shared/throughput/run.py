@@ -26,6 +26,7 @@ from experiments.shared.throughput.cells import Cell, split_numbers
 from experiments.shared.throughput.drawing import draw
 from experiments.shared.throughput.measure import Bench
 from experiments.shared.throughput.problem import Problem
+from experiments.shared.throughput.process import WorkerError
 from experiments.shared.throughput.store import new_folder, write
 
 MODELS = "linear,mlp,cnn:widths=32-64-128"
@@ -41,6 +42,9 @@ def measure_all(config: Any) -> tuple[dict[str, Any], Path]:
 
     Returns:
       What `throughput.json` holds, and its folder.
+
+    Raises:
+      InputError: what is asked for cannot be measured here; no folder is made.
     """
     rounds = config.rounds or (7 if config.full else 3)
     seconds = config.seconds or (3.0 if config.full else 0.5)
@@ -50,24 +54,30 @@ def measure_all(config: Any) -> tuple[dict[str, Any], Path]:
     base = Problem(models[0], 1, seconds, config.precision, config.strategy)
     where: dict[str, Any] = {"backend": "cpu", "cores": num_cores()}
     name = config.name or run_name("throughput", deciding(config))
-    folder = new_folder(config.out_dir, name)
     result: dict[str, Any] = {
         "experiment": "throughput",
         "command": command_line(config, "throughput"),
         "settings": {**dataclasses.asdict(config), "rounds": rounds, "seconds": seconds},
         "finished": False,
+        "definitions": {"roofline_share": summary.SHARE},
     }
     begin = time.monotonic()
     with Bench(where) as bench:
         devices = split_numbers("devices", config.devices) if config.devices else ()
         facts = bench.start_roofline(base, [0])
         where["backend"] = facts["backend"]
+        if facts["backend"] == "tpu":
+            raise InputError(
+                "throughput does not measure TPUs: a chip serves one process, and here every "
+                "competitor has its own; set JAX_PLATFORMS=cpu to measure the processor"
+            )
         if facts["backend"] != "cpu":
             where["cores"] = len(facts["devices"])
             peers, found = gpu_peers(peers)
             notes += found
         devices = devices or tuple(sorted({1, where["cores"]}))
-        _refuse_more(devices, where["cores"])
+        _refuse_more(config.devices, devices, where["cores"])
+        folder = new_folder(config.out_dir, name)
         asked_parts = split_list("parts", config.parts)
         parts = [part for part in asked_parts if part not in whole.WHOLE]
         further = {1, *(devices if "devices" in parts else ())} - {where["cores"]}
@@ -83,7 +93,13 @@ def measure_all(config: Any) -> tuple[dict[str, Any], Path]:
         result["cells"] = []
         for model in dict.fromkeys(cell.model for cell in cells):
             asked = {e.members for cell in cells if cell.model == model for e in cell.entrants}
-            result["models"][model] = bench.describe(base, model, sorted(asked))
+            try:
+                result["models"][model] = bench.describe(base, model, sorted(asked))
+            except WorkerError as error:
+                notes.append(f"{model} is left out: {error}")
+        cells = [cell for cell in cells if cell.model in result["models"]]
+        if parts and not cells:
+            raise RuntimeError(f"nothing is left to measure: {'; '.join(notes)}")
         for cores in further:
             for _ in range(rounds):
                 bench.look_at_roofline(cores)
@@ -221,9 +237,12 @@ def _cells(
     return found
 
 
-def _refuse_more(devices: Sequence[int], there: int) -> None:
+def _refuse_more(text: str, devices: Sequence[int], there: int) -> None:
     if max(devices) > there:
-        raise InputError(f"--devices: {max(devices)} is more than the {there} there are")
+        raise InputError(
+            f"--devices={text}: {max(devices)} is more than the {there} there are; give numbers "
+            f"from 1 to {there}"
+        )
 
 
 def _announcement(
