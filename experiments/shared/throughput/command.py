@@ -37,6 +37,7 @@ class Command:
         """
         self.path = out_dir / EXPERIMENT / NAME
         words = ["-m", f"experiments.{EXPERIMENT}", f"--out_dir={out_dir}", f"--name={NAME}"]
+        words.append("--coordinator=none")  # also within the job of a batch system
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self.began = time.time()
         self._process = subprocess.Popen(
