@@ -273,9 +273,32 @@ def test_wrong_input_is_one_line(tmp_path, capsys, flag, message):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(
+TPU = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="no libtpu: install the extra [tpu]"
 )
+
+
+@TPU
+@pytest.mark.slow  # four compilations of CNNs, a minute each
+def test_a_chip_of_256_holds_its_share_and_no_more():
+    settings = {"dataset": "cifar10", "batch_size": 64, "models": "cnn:widths=16-32"}
+    dataset = programs.shape_dataset("cifar10", 10_000, 2_000, 32, 2)
+    found = {}
+    for name, chips in (("v5e:1x1", 1), ("v5e:16x16", 256)):
+        machine = find_machine(name)
+        assert len(machine.devices) == chips
+        config = TrainConfig(**settings, num_members=4 * chips, wave=4 * chips)
+        (job,) = jobs.make_jobs(config, dataset, (config.models,))
+        plan = jobs.rule_for(config, job, machine, "auto", "auto", config.wave)
+        assert (plan.num_devices, plan.share, plan.wave) == (chips, 1, 4 * chips)
+        parts = programs.compile_programs(config, job, plan, machine)
+        assert [part.collectives for part in parts] == [[], []]
+        found[chips] = {part.name: part.needed for part in parts}
+    assert found[256]["training"] > 10_000 * 32 * 32 * 3
+    assert found[256] == pytest.approx(found[1], rel=1e-3)
+
+
+@TPU
 def test_a_slice_that_is_not_here(tmp_path, capsys):
     # A small formula on eight chips compiles in seconds.
     assert launch(tmp_path, "--topology=v5e:2x4", "--num_members=16", "--search=false") == 0
