@@ -78,7 +78,8 @@ def _next(trials: list[Trial], memory: int, most: int, multiple: int, settle: bo
         if members == 0 or members == good:
             members = max(2 * good, multiple)
     else:
-        (low, low_bytes), (high, high_bytes) = measured[-2:]
+        # Padding makes steps of the line: neighbours may need the same, so the ends tell its slope.
+        (low, low_bytes), (high, high_bytes) = measured[0 if bad is None else -2], measured[-1]
         slope = max((high_bytes - low_bytes) / (high - low), 1.0)
         members = int(high + (_AIM * memory - high_bytes) / slope)
         if bad is not None and members >= bad:

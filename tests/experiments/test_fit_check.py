@@ -61,6 +61,19 @@ def test_the_largest_wave_on_a_straight_line(start, slope, multiple, says):
         assert true * (1 - 2 * CLOSE) - multiple <= found.members <= true
 
 
+def test_a_step_of_the_line_does_not_mislead():
+    """Members 61 to 80 need the same: twice the same figure is no reason to try a thousand."""
+
+    def compile_at(members):
+        needed = 300 + 97 * math.ceil(members / 20) * 20
+        return Trial(members, needed <= 8_900, needed)
+
+    trials = largest_fit(compile_at, compile_at(62), memory=8_900, most=1000)
+    assert [trial.needed for trial in trials].count(8_060) > 1
+    assert 80 * (1 - 2 * CLOSE) <= best(trials).members <= 80
+    assert max(trial.members for trial in trials) < 100
+
+
 @pytest.mark.parametrize("slope", [10, 37, 97, 400, 3000])
 @pytest.mark.parametrize("most", [64, 512, 1000])
 def test_a_search_that_stops_early_leads_to_as_many_waves(slope, most):
