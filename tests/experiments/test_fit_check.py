@@ -70,7 +70,7 @@ def test_a_step_of_the_line_does_not_mislead():
 
     trials = largest_fit(compile_at, compile_at(62), memory=8_900, most=1000)
     assert [trial.needed for trial in trials].count(8_060) > 1
-    assert 80 * (1 - 2 * CLOSE) <= best(trials).members <= 80
+    assert 0.9 * 80 <= best(trials).members <= 80
     assert max(trial.members for trial in trials) < 100
 
 
