@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom, small, and shows its figures."""
 
+import datetime
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from experiments import init_convergence
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURE = re.compile(r"^\w+\.(?!run\b|open_run\b)\w+\(\w*run\b.*\)$", re.MULTILINE)
+TURN = datetime.date.today().toordinal() % 3 == 0
 PLACES = re.compile(r'^([A-Z_]+) = ""', re.MULTILINE)  # where a person names a run folder
 
 
@@ -102,11 +104,19 @@ def test_the_notebook_draws_every_figure_of_the_experiment():
     assert sorted(drawn) == sorted(wanted)
 
 
-# Slow: the other notebooks a second time, with every figure from the finished runs.
+# The longest one runs on one day of three. Slow: the other notebooks a second time, with every
+# figure from the finished runs.
 @pytest.mark.parametrize(
     ("path", "twice"),
     [
-        *((path, name_of(path) == "init_convergence") for path in NOTEBOOKS),
+        *(
+            pytest.param(
+                path,
+                name_of(path) == "init_convergence",
+                marks=[pytest.mark.slow] if name_of(path) == "what_is_learned" and not TURN else [],
+            )
+            for path in NOTEBOOKS
+        ),
         *(
             pytest.param(path, True, marks=pytest.mark.slow)
             for path in NOTEBOOKS

@@ -41,7 +41,7 @@ def best_threshold_accuracy(values, labels):
     return 0.5 + np.abs(cats_minus_dogs[last_of_its_value]).max() / len(labels)
 
 
-@pytest.mark.parametrize("size", [8, 100])
+@pytest.mark.parametrize("size", [8, pytest.param(100, marks=pytest.mark.slow)])
 def test_render_is_a_function_of_its_key_at_any_size(size):
     program = jax.jit(jax.vmap(lambda key, label: render(key, label, size)))
     keys = jax.random.split(jax.random.key(3), 4)

@@ -220,7 +220,15 @@ def test_the_compiled_step_holds_no_collective(entry, strategy):
 
 @pytest.mark.parametrize(
     ("optimizer", "strategy"),
-    [("adam", "chunk"), *((optimizer, "map") for optimizer in OPTIMIZERS)],
+    [
+        ("adam", "chunk"),
+        ("adam", "map"),
+        *(
+            pytest.param(optimizer, "map", marks=pytest.mark.slow)
+            for optimizer in OPTIMIZERS
+            if optimizer != "adam"
+        ),
+    ],
 )
 def test_saving_copies_of_the_moments_changes_no_bit(optimizer, strategy, monkeypatch):
     def trained():
