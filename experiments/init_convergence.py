@@ -9,7 +9,7 @@ the same accuracy, and disagree on the harder pictures.
   python -m experiments.init_convergence
   python -m experiments.init_convergence --dataset=cifar10 --data_dir=DIR --num_members=8
 
-The first takes under two minutes on two cores. It ends with a table and the path of the run
+The first takes about two minutes on two cores. It ends with a table and the path of the run
 folder: results.nc (every number), manifest.json (settings, versions, times), figures/*.png, and
 the weights. The same command again goes on where a run was left, and only prints where it is done.
 """
