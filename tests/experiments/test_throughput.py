@@ -236,7 +236,8 @@ def run_bench(*flags):
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--parts=tables", "allowed: table, scaling, strategies, devices"),
+        ("--parts=start,jobs", "'jobs'; allowed: table, scaling, strategies, devices, start, job"),
+        ("--job_seconds=0", "0.0 is out of range; give a finite number above 0"),
         ("--members=8,0", "--members=8,0: write different whole numbers above 0"),
         ("--devices=two", "--devices=two: write different whole numbers above 0"),
         ("--models=mpl", "did you mean 'mlp'"),

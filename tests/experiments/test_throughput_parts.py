@@ -225,21 +225,6 @@ def run_bench(*flags):
     return launcher.launch(argv, "experiments.throughput", throughput.Config, throughput.run)
 
 
-@pytest.mark.parametrize(
-    ("flag", "words"),
-    [
-        ("--job_seconds=0", "0.0 is out of range; give a finite number above 0"),
-        ("--parts=start,jobs", "'jobs'; allowed: table, scaling, strategies, devices, start, job"),
-    ],
-)
-def test_wrong_input_is_refused_in_a_line(flag, words, tmp_path, capsys):
-    assert run_bench(f"--out_dir={tmp_path}", flag) == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert len(said.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("part", whole.WHOLE)
 def test_settings_reach_the_parts(part, monkeypatch, tmp_path):
     seen = {}
