@@ -185,11 +185,6 @@ def scaling(costs: Sequence[Cost], *, command: str, note: str = "") -> Figure:
         relative = cost.seconds / cost.seconds[-1, 0]
         spread = np.abs(relative[:, 1:].T - relative[:, 0])
         time.errorbar(cost.members, relative[:, 0], spread, **look)
-        last = cost.seconds[-1, 0]
-        time.annotate(
-            _span(last), (cost.members[-1], 1.0), (5, 7 * (index - 1)),
-            textcoords="offset points", color=style.colour(index), size=7.5, va="center",
-        )  # fmt: skip
         memory.plot(cost.members, cost.beyond / 2**20, **look)
         memory.plot(cost.members, cost.state / 2**20, ":", linewidth=1.0, color=look["color"])
         for ax, height in ((time, relative[:, 0]), (memory, cost.beyond / 2**20)):
@@ -212,15 +207,18 @@ def scaling(costs: Sequence[Cost], *, command: str, note: str = "") -> Figure:
     time.set_title("time per member", loc="left")
     memory.set_title("memory beyond weights and optimiser", loc="left")
     handles = [
-        Line2D([], [], color=style.colour(i), marker=marks[i % 6], markersize=4, label=cost.model)
+        Line2D(
+            [], [], color=style.colour(i), marker=marks[i % 6], markersize=4,
+            label=f"{cost.model} ({_span(cost.seconds[-1, 0])})",
+        )
         for i, cost in enumerate(costs)
-    ]
+    ]  # fmt: skip
     handles += [
         Line2D([], [], color=style.GREY, linestyle=":", label="weights and optimiser alone"),
     ]
     caption = (
-        "Left: what one step of one member takes, relative to the same with the most members (at "
-        "the right end of each line: how long that is); bars are quartiles over samples, the grey "
+        "Left: what one step of one member takes, relative to the same with the most members (how "
+        "long that is: beside the model's name); bars are quartiles over samples, the grey "
         "band is ± 15 %. Right: peak memory beyond what the libraries take at rest and beyond "
         "weights and optimiser, which the dotted lines show by themselves. "
     )
