@@ -42,14 +42,14 @@ class TrainState(NamedTuple):
       step: number of steps done, int32; the same for all members of a wave.
       params: the weights.
       opt_state: the optimiser's.
-      frozen_step: the step whose loss or gradient was not finite, int32; -1 = never. A frozen
+      diverged_step: the step whose loss or gradient was not finite, int32; -1 = never. A diverged
         member keeps the weights it had before that step.
     """
 
     step: Int[Array, ""]
     params: Params
     opt_state: PyTree
-    frozen_step: Int[Array, "*M"]
+    diverged_step: Int[Array, "*M"]
 
 
 class Info(NamedTuple):
@@ -209,13 +209,13 @@ def make_learner(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 
-        running = state.frozen_step < 0
+        running = state.diverged_step < 0
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         params, opt_state = _where(
             running & finite, (params, opt_state), (state.params, state.opt_state)
         )
-        frozen_step = jnp.where(running & ~finite, state.step, state.frozen_step)
-        return TrainState(state.step + 1, params, opt_state, frozen_step), Info(loss, grad_norm)
+        diverged_step = jnp.where(running & ~finite, state.step, state.diverged_step)
+        return TrainState(state.step + 1, params, opt_state, diverged_step), Info(loss, grad_norm)
 
     @jax.default_matmul_precision(matmul)
     def evaluate(params: Params, data: Data, sharing: Sharing = ALONE) -> Metrics:

@@ -145,13 +145,13 @@ def chosen_models(source: Run, text: str) -> list[str]:
 
 
 def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
-    """Read --members: numbers of members that are not lost.
+    """Read --members: numbers of members that did not diverge.
 
     Raises:
-      InputError: no numbers, numbers that the run does not have or given twice, or lost members.
+      InputError: no numbers, numbers not in the run or given twice, or diverged members.
     """
-    frozen = source.data["frozen_step"].sel(model=labels).values
-    alive = [int(m) for m in np.flatnonzero((frozen < 0).all(axis=0))]
+    diverged = source.data["diverged_step"].sel(model=labels).values
+    alive = [int(m) for m in np.flatnonzero((diverged < 0).all(axis=0))]
     if not alive:
         raise InputError(
             f"no member of {', '.join(labels)} is left in this run; try other --models"
@@ -163,14 +163,14 @@ def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
         if not part.strip().isdecimal():
             raise InputError(f"--members={text}: {part!r} is no number; write a list like 0,1,2")
         member = int(part)
-        if member >= frozen.shape[1]:
+        if member >= diverged.shape[1]:
             raise InputError(
-                f"--members={text}: the run has members 0 to {frozen.shape[1] - 1}; choose of these"
+                f"--members={text}: the run has members 0 to {len(diverged[0]) - 1}; choose some"
             )
         if member not in alive:
             raise InputError(
-                f"--members={text}: member {member} was lost in training (frozen_step says when); "
-                f"choose others, like {','.join(map(str, alive[:3]))}"
+                f"--members={text}: member {member} diverged in training (diverged_step says "
+                f"when); choose others, like {','.join(map(str, alive[:3]))}"
             )
         if member in members:
             raise InputError(f"--members={text}: {member} is given twice; give it once")

@@ -127,11 +127,11 @@ def refuse_all_lost(run: Run, path: Path) -> None:
     Raises:
       RuntimeError: as above.
     """
-    steps = run.data["frozen_step"]
+    steps = run.data["diverged_step"]
     for network in steps["network"].values:
         if (steps.sel(network=network) >= 0).any("training_set").all():
             raise RuntimeError(
-                f"all starts of {network} were lost on a training set (a loss that was not "
+                f"all starts of {network} diverged on a training set (a loss that was not "
                 f"finite); lower --learning_rate; what there is: {path}"
             )
 

@@ -128,7 +128,7 @@ def run(config: Config) -> Run:
     ]
     if lost:
         raise RuntimeError(
-            f"all members of {', '.join(lost)} were lost (a loss that was not finite); lower "
+            f"all members of {', '.join(lost)} diverged (a loss that was not finite); lower "
             f"--learning_rate; what there is: {folder}"
         )
     if config.write_program:

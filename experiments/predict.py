@@ -92,7 +92,7 @@ def judge(finished: Run, images: np.ndarray) -> list[list[Verdict]]:
       images: [B, H, W, 3] uint8.
 
     Returns:
-      For each picture one verdict per model that has members left; lost members have no vote.
+      For each picture one verdict per model that has members left; diverged members have no vote.
     """
     inputs: Mapping[str, Any] = finished.manifest["inputs"]
     pixels = normaliser(tuple(inputs["mean"]), tuple(inputs["std"]))(jnp.asarray(images))
@@ -102,7 +102,7 @@ def judge(finished: Run, images: np.ndarray) -> list[list[Verdict]]:
     }
     for entry in finished.params:
         model = build_model(entries[entry], tuple(inputs["shape"]), len(inputs["class_names"]))
-        alive = finished.data["frozen_step"].sel(model=entry).values < 0
+        alive = finished.data["diverged_step"].sel(model=entry).values < 0
         if not alive.any():
             continue
         params = finished.params_like(entry, jax.eval_shape(model.init, jax.random.key(0)))

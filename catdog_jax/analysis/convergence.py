@@ -9,15 +9,15 @@ from catdog_jax.analysis import agreement
 
 
 class Summary(NamedTuple):
-    """Where the members of one model ended; frozen members are counted and left out.
+    """Where the members of one model ended; diverged members are counted and left out.
 
     A number that needs more members than there are (a spread or a pair needs two) is nan.
 
     Attributes:
       model: the entry of `--models`.
       num_parameters: weights of one member.
-      num_members: members that were trained, frozen ones included.
-      num_frozen: members that lost their way (a loss that was not finite) and were left out below.
+      num_members: members that were trained, diverged ones included.
+      num_diverged: members that diverged (a loss that was not finite), left out below.
       mean_accuracy, sd_accuracy, min_accuracy, max_accuracy: test accuracy over members, 0..1; the
         standard deviation is that of a sample (ddof = 1).
       balanced_accuracy: mean over members of the mean recall of the classes, 0..1.
@@ -30,7 +30,7 @@ class Summary(NamedTuple):
     model: str
     num_parameters: int
     num_members: int
-    num_frozen: int
+    num_diverged: int
     mean_accuracy: float
     sd_accuracy: float
     min_accuracy: float
@@ -49,7 +49,7 @@ def summary(
     test_accuracy: Float[np.ndarray, " M"],
     logits: Float[np.ndarray, "M N K"],
     labels: Int[np.ndarray, " N"],
-    frozen_step: Int[np.ndarray, " M"],
+    diverged_step: Int[np.ndarray, " M"],
     disagreement: Float[np.ndarray, "M M"],
     weight_distance: Float[np.ndarray, "M M"],
     relative_weight_distance: Float[np.ndarray, "M M"],
@@ -62,14 +62,14 @@ def summary(
       test_accuracy: [M], at the last step, 0..1.
       logits: [M, N, K], on the test examples.
       labels: [N].
-      frozen_step: [M], -1 for a member that was never frozen.
+      diverged_step: [M], -1 for a member that never diverged.
       disagreement: [M, M], of `agreement.pairwise_disagreement`.
       weight_distance, relative_weight_distance: [M, M], of `distance`.
 
     Returns:
       Summary.
     """
-    alive = frozen_step < 0
+    alive = diverged_step < 0
     accuracy = test_accuracy[alive].astype(np.float64)
     any_alive = accuracy.size > 0
     balanced = agreement.balanced_accuracy(agreement.predictions(logits[alive]), labels)
@@ -77,7 +77,7 @@ def summary(
         model=model,
         num_parameters=num_parameters,
         num_members=alive.size,
-        num_frozen=int((~alive).sum()),
+        num_diverged=int((~alive).sum()),
         mean_accuracy=float(accuracy.mean()) if any_alive else np.nan,
         sd_accuracy=float(accuracy.std(ddof=1)) if accuracy.size > 1 else np.nan,
         min_accuracy=float(accuracy.min()) if any_alive else np.nan,

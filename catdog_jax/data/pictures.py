@@ -62,7 +62,7 @@ def decode(
 
 
 def is_conversion(note: str) -> bool:
-    """Tell whether a note of `decode` says that pixels were changed, not only that they are odd."""
+    """Return whether a note of `decode` says that pixels were changed, not only odd."""
     return not note.startswith(_REMARKS)
 
 

@@ -125,12 +125,12 @@ def tfrecord_without_tensorflow(folder: Path) -> InputError:
 
 
 def have_tensorflow() -> bool:
-    """Tell whether TensorFlow can be imported, without importing it."""
+    """Return whether TensorFlow can be imported, without importing it."""
     return importlib.util.find_spec("tensorflow") is not None
 
 
 def needs_tensorflow(error: BaseException | None) -> bool:
-    """Tell whether an error comes from TensorFlow's absence, looking down its causes."""
+    """Return whether an error comes from TensorFlow's absence, looking down its causes."""
     seen = 0
     while error is not None and seen < 10:
         text = str(error).lower()

@@ -14,7 +14,7 @@ from catdog_jax.figures import strip, style
 def final_accuracy(
     test_accuracy: Float[np.ndarray, "P M"],
     ensemble_accuracy: Float[np.ndarray, " P"],
-    frozen_step: Int[np.ndarray, "P M"],
+    diverged_step: Int[np.ndarray, "P M"],
     models: Sequence[str],
     *,
     chance: float,
@@ -26,7 +26,7 @@ def final_accuracy(
     Args:
       test_accuracy: [P, M], at the last step, fraction in 0..1.
       ensemble_accuracy: [P], of the mean probability over members.
-      frozen_step: [P, M], -1 for a member that was never frozen; frozen members are left out.
+      diverged_step: [P, M], -1 for a member that never diverged; diverged members are left out.
       models: P entries of `--models`.
       chance: accuracy of guessing, 0..1.
       command: the command that computed the numbers.
@@ -40,7 +40,7 @@ def final_accuracy(
     axes = figure.subplots()
     style.tidy(axes)
     for p in range(num_models):
-        values = test_accuracy[p, frozen_step[p] < 0].astype(np.float64)
+        values = test_accuracy[p, diverged_step[p] < 0].astype(np.float64)
         strip.draw_strip(axes, p, values, style.colour(p))
         if num_members > 1:
             axes.plot(
@@ -54,7 +54,7 @@ def final_accuracy(
     strip.name_rows(axes, list(models), 1.5)
     axes.axvline(chance, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
     axes.set_xlabel("test accuracy after the last step (fraction right)")
-    num_frozen = int((frozen_step >= 0).sum())
+    num_diverged = int((diverged_step >= 0).sum())
     caption = (
         f"Final test accuracy of {style.members(num_members)} of each model. "
         + "Above each line the density of the members; dots lie at different heights only to stay "
@@ -62,7 +62,7 @@ def final_accuracy(
         * (num_members > 1)
         + "The ensemble takes the class of the largest mean probability over members. "
         * (num_members > 1)
-        + f"{num_frozen} frozen (loss no longer finite) and left out. " * (num_frozen > 0)
+        + f"{num_diverged} diverged (loss no longer finite) and left out. " * (num_diverged > 0)
         + note
     )
     handles = [
@@ -81,7 +81,7 @@ def final_accuracy(
 
 def _numbers(values, ensemble):
     if values.size == 0:
-        return "all frozen"
+        return "all diverged"
     mean = f"{values.mean():.3f}"
     if values.size < 2:
         return mean

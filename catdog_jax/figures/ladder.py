@@ -65,7 +65,7 @@ def ladder(
       origins: R of 'programmed', 'estimated', 'learned'; other words make further groups. Groups
         stand in the order of first appearance, the first at the bottom.
       train_accuracy, test_accuracy: [R, M], fraction in 0..1; NaN where a rung has fewer members,
-        or for a member that was lost.
+        or for a member that diverged.
       low, high: [R], 95 % interval of the mean test accuracy; NaN: none is drawn.
       num_params: [R], numbers that a classifier holds; NaN: unknown.
       seconds: [R], to get the weights of all members; NaN: unknown.

@@ -33,7 +33,7 @@ def class_by_layer(
     """Draw how well a linear probe reads the class off each layer, before and after training.
 
     Args:
-      probe: [P, 2, M, L] test accuracy in 0..1; nan behind a model's last layer and for lost
+      probe: [P, 2, M, L] test accuracy in 0..1; nan behind a model's last layer and for diverged
         members. Second axis: at the start, trained.
       head: [P, 2, M] test accuracy of the networks' own answers.
       ridge: [P, 2, M] test accuracy of ridge regression in the head's place.

@@ -19,7 +19,7 @@ def learning_curves(
     step: Real[np.ndarray, " E"] | Real[np.ndarray, "P E"],
     train_accuracy: Float[np.ndarray, "P M E"],
     test_accuracy: Float[np.ndarray, "P M E"],
-    frozen_step: Int[np.ndarray, "P M"],
+    diverged_step: Int[np.ndarray, "P M"],
     models: Sequence[str],
     *,
     chance: float,
@@ -31,7 +31,7 @@ def learning_curves(
     Args:
       step: [E], or [P, E] where models were evaluated at steps of their own.
       train_accuracy, test_accuracy: [P, M, E] for P models, fraction in 0..1.
-      frozen_step: [P, M], -1 for a member that was never frozen.
+      diverged_step: [P, M], -1 for a member that never diverged.
       models: P entries of `--models`.
       chance: accuracy of guessing, 0..1.
       command: the command that computed the numbers.
@@ -45,9 +45,9 @@ def learning_curves(
     figure, axes = style.panels(len(models), width=3.0, height=2.7, share_y=True)
     columns = style.num_columns(len(models))
     for p, ax in enumerate(axes):
-        alive = frozen_step[p] < 0
+        alive = diverged_step[p] < 0
         _members(ax, steps[p], test_accuracy[p, alive], style.colour(p))
-        _frozen(ax, steps[p], test_accuracy[p, ~alive], frozen_step[p, ~alive])
+        _diverged(ax, steps[p], test_accuracy[p, ~alive], diverged_step[p, ~alive])
         if alive.any():
             _middle(ax, steps[p], train_accuracy[p, alive], style.GREY, "--")
             _middle(ax, steps[p], test_accuracy[p, alive], style.colour(p), "-")
@@ -58,15 +58,15 @@ def learning_curves(
         ax.margins(x=0.02)
         if p % columns == 0:
             ax.set_ylabel("accuracy (fraction right)")
-    num_frozen = int((frozen_step >= 0).sum())
+    num_diverged = int((diverged_step >= 0).sum())
     caption = (
         f"Accuracy of {style.members(num_members)} of each model while it trains, by step; "
         + ("each thin line is one member on the test examples. " if num_members > 1 else "")
-        + f"{num_frozen} frozen (loss no longer finite): drawn to their last step, left out of "
-        "the medians. " * (num_frozen > 0) + note
+        + f"{num_diverged} diverged (loss no longer finite): drawn to their last step, left out of "
+        "the medians. " * (num_diverged > 0) + note
     )
     return style.finish(
-        figure, "Learning curves", caption, command, _legend(num_members, num_frozen)
+        figure, "Learning curves", caption, command, _legend(num_members, num_diverged)
     )
 
 
@@ -79,8 +79,8 @@ def _members(ax, step, accuracy, colour):
     ax.autoscale_view()
 
 
-def _frozen(ax, step, accuracy, frozen_step):
-    for row, stop in zip(accuracy, frozen_step, strict=True):
+def _diverged(ax, step, accuracy, diverged_step):
+    for row, stop in zip(accuracy, diverged_step, strict=True):
         kept = (step <= stop) & np.isfinite(row)
         ax.plot(step[kept], row[kept], color=style.INK, linewidth=0.7, alpha=0.6)
         ax.plot(step[kept][-1:], row[kept][-1:], "x", color=style.INK, markersize=6, zorder=5)
@@ -96,7 +96,7 @@ def _middle(ax, step, accuracy, colour, line):
     )
 
 
-def _legend(num_members, num_frozen):
+def _legend(num_members, num_diverged):
     many = num_members > 1
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=style.PALETTE[0], lw=2, label="test" + ", median" * many),
@@ -106,6 +106,8 @@ def _legend(num_members, num_frozen):
         handles.insert(0, Line2D([], [], color=style.PALETTE[0], lw=0.7, label="test, one member"))
         handles.append(Patch(color=style.GREY, alpha=0.4, lw=0, label="middle half of members"))
     handles.append(Line2D([], [], color=style.INK, lw=0.8, ls=":", label="guessing"))
-    if num_frozen:
-        handles.append(Line2D([], [], color=style.INK, ls="none", marker="x", label="frozen here"))
+    if num_diverged:
+        handles.append(
+            Line2D([], [], color=style.INK, ls="none", marker="x", label="diverged here")
+        )
     return handles

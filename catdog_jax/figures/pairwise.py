@@ -24,7 +24,7 @@ def disagreement(
     """Draw on how many test examples every two members disagree.
 
     Args:
-      values: [P, M, M], fraction of the test examples in 0..1; nan for a lost member.
+      values: [P, M, M], fraction of the test examples in 0..1; nan for a diverged member.
       models: P entries of `--models`.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
@@ -53,7 +53,7 @@ def weight_distance(
     """Draw how far apart the final weights of every two members lie.
 
     Args:
-      values: [P, M, M], relative distance ‖wᵢ − wⱼ‖ / ½(‖wᵢ‖ + ‖wⱼ‖) in 0..2; nan for a lost
+      values: [P, M, M], relative distance ‖wᵢ − wⱼ‖ / ½(‖wᵢ‖ + ‖wⱼ‖) in 0..2; nan for a diverged
         member.
       models: P entries of `--models`.
       command: the command that computed the numbers.
@@ -116,7 +116,7 @@ def _pairwise(values, models, title, label, caption, command, note, landmark):
     count = num_members * (num_members - 1) // 2
     if count:
         caption += (
-            "Top: row and column are members, by number; the diagonal, and members that were lost, "
+            "Top: row and column are members, by number; the diagonal, and members that diverged, "
             f"are grey. Bottom: the {count:,} {'pair' if count == 1 else 'pairs'} of the "
             f"{style.members(num_members)} of each model. "
         )

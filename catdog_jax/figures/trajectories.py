@@ -16,7 +16,7 @@ from catdog_jax.figures import style
 def trajectories(
     coordinates: Float[np.ndarray, "P M E 2"],
     explained: Float[np.ndarray, "P 2"],
-    frozen_step: Int[np.ndarray, "P M"],
+    diverged_step: Int[np.ndarray, "P M"],
     models: Sequence[str],
     *,
     command: str,
@@ -27,7 +27,7 @@ def trajectories(
     Args:
       coordinates: [P, M, E, 2], in units of the weights; snapshots that are nan are left out.
       explained: [P, 2], fraction of the variance along each axis, 0..1.
-      frozen_step: [P, M], -1 for a member that was never frozen.
+      diverged_step: [P, M], -1 for a member that never diverged.
       models: P entries of `--models`.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
@@ -40,7 +40,7 @@ def trajectories(
     for p, ax in enumerate(axes):
         paths = [path[np.isfinite(path).all(axis=1)] for path in coordinates[p]]
         drawn = [m for m, path in enumerate(paths) if len(path)]
-        _paths(ax, [paths[m] for m in drawn], style.colour(p), frozen_step[p][drawn] >= 0)
+        _paths(ax, [paths[m] for m in drawn], style.colour(p), diverged_step[p][drawn] >= 0)
         ax.set_title(style.entry_title(models[p], 2.5))
         ax.set_xlabel(f"component 1 ({explained[p, 0]:.0%} of variance)")
         ax.set_ylabel(f"component 2 ({explained[p, 1]:.0%})")
@@ -48,14 +48,14 @@ def trajectories(
         ax.margins(0.08)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.yaxis.set_major_locator(MaxNLocator(5))
-    num_frozen = int((frozen_step >= 0).sum())
+    num_diverged = int((diverged_step >= 0).sum())
     caption = (
         f"Paths of {style.members(num_members)} of each model through weight space, "
         f"at most {num_snapshots} snapshot{'s' * (num_snapshots != 1)} each, seen in the plane in "
         "which all snapshots of the model together vary most (principal components of fixed random "
         "sketches of the weights). Lengths in units of the weights; both axes of a panel have one "
         "scale, other panels have others. "
-        + f"{num_frozen} frozen (loss no longer finite), end marked ×. " * (num_frozen > 0)
+        + f"{num_diverged} diverged (loss no longer finite), end marked ×. " * (num_diverged > 0)
         + note
     )
     handles = [
@@ -70,7 +70,7 @@ def trajectories(
     )
 
 
-def _paths(ax, paths, colour, frozen):
+def _paths(ax, paths, colour, diverged):
     if not paths:
         return
     alpha = style.thin(len(paths))
@@ -85,7 +85,7 @@ def _paths(ax, paths, colour, frozen):
         markersize=size, label="start", zorder=3,
     )  # fmt: skip
     ax.plot(
-        *ends[~frozen].T, "o", color=colour, markeredgecolor="white", markeredgewidth=0.4,
+        *ends[~diverged].T, "o", color=colour, markeredgecolor="white", markeredgewidth=0.4,
         markersize=size, label="end", zorder=4,
     )  # fmt: skip
-    ax.plot(*ends[frozen].T, "x", color=style.INK, markersize=6, label="frozen", zorder=5)
+    ax.plot(*ends[diverged].T, "x", color=style.INK, markersize=6, label="diverged", zorder=5)

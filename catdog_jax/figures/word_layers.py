@@ -27,7 +27,7 @@ def probes(
 
     Args:
       accuracy: [L, M, 2, P], of layer, member, start or trained, and question; fraction in 0..1,
-        nan for a member that was lost.
+        nan for a member that diverged.
       baseline: [P], of always giving the most frequent answer.
       layers: L pairs (model, layer), the layers of one model in a row.
       questions: P names.
@@ -111,7 +111,7 @@ def constructions(
     """Draw how often each model is right, for each kind of sentence.
 
     Args:
-      accuracy: [P, M, R], of models, members and kinds of sentences; nan for a lost member.
+      accuracy: [P, M, R], of models, members and kinds of sentences; nan for a diverged member.
       rows: R pairs (kind, an example of it or an explanation).
       models: P entries of `--models`.
       chance: accuracy of guessing, 0..1.

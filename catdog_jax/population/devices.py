@@ -77,7 +77,7 @@ def loop_options(mesh: Mesh) -> dict[str, bool]:
 
 @functools.cache
 def _known(option: str) -> bool:
-    """Tell whether this version's compiler has an option."""
+    """Return whether this version's compiler has an option."""
     try:
         jax.jit(lambda: 0, compiler_options={option: True}).lower().compile()
     except jax.errors.JaxRuntimeError:

@@ -102,7 +102,7 @@ def _told(environ: Mapping[str, str]) -> tuple[int | None, int | None]:
 
 
 def _launcher(environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """Tell whether a launcher has started several tasks, and what it leaves unsaid of them."""
+    """Return whether a launcher has started several tasks, and what it leaves unsaid of them."""
     if all(name in environ for name in _SLURM):
         return {} if int(environ["SLURM_NTASKS"]) > 1 else None
     size = environ.get("OMPI_COMM_WORLD_SIZE", "1")
@@ -133,7 +133,7 @@ def _launcher(environ: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _on_cloud_tpu(environ: Mapping[str, str]) -> bool:
-    """Tell whether this is a Cloud TPU machine, which may be one of several of a slice."""
+    """Return whether this is a Cloud TPU machine, which may be one of several of a slice."""
     if environ.get("JAX_PLATFORMS", "tpu") != "tpu" or "TPU_SKIP_MDS_QUERY" in environ:
         return False
     from jax._src import cloud_tpu_init

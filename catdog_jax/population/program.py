@@ -243,7 +243,7 @@ class Program:
         members = TrainState(*over_members)
         tall, tall_moments = self._tall(state.params), self._tall(state.opt_state)
 
-        def train_chunk(params: Any, opt_state: Any, frozen: Any, keys: MemberKeys) -> Any:
+        def train_chunk(params: Any, opt_state: Any, diverged: Any, keys: MemberKeys) -> Any:
             update = self._each(
                 lambda state, keys, batch: self._learner.step(
                     state, keys, batch, self._sharing, lambda carried: _turned(carried, tall)
@@ -262,24 +262,24 @@ class Program:
                 state, info = update(state._replace(step=step), keys, gather(order, step))
                 return state, order, jax.tree.map(jnp.add, total, info)
 
-            zero = jnp.zeros(frozen.shape, jnp.float32)
-            start = TrainState(first, params, opt_state, frozen)
+            zero = jnp.zeros(diverged.shape, jnp.float32)
+            start = TrainState(first, params, opt_state, diverged)
             state, _, total = jax.lax.fori_loop(
                 0, num_steps, body, (start, draw(keys.order, first), Info(zero, zero))
             )
             mean = jax.tree.map(lambda x: x / num_steps, total)
-            return state.params, state.opt_state, state.frozen_step, mean
+            return state.params, state.opt_state, state.diverged_step, mean
 
-        params, opt_state, frozen, info = self._over_chunks(
+        params, opt_state, diverged, info = self._over_chunks(
             train_chunk,
             (True, True, True, self._keys_varied()),
             _turned(state.params, tall),
             _turned(state.opt_state, tall_moments),
-            state.frozen_step,
+            state.diverged_step,
             keys,
         )
         params, opt_state = _turned(params, tall), _turned(opt_state, tall_moments)
-        return TrainState(first + num_steps, params, opt_state, frozen), info
+        return TrainState(first + num_steps, params, opt_state, diverged), info
 
     def _tall(self, tree: PyTree) -> PyTree:
         """Mark the matrices [M, ., .] that are carried from step to step transposed."""

@@ -105,7 +105,7 @@ def find_machine(name: str) -> Machine:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether a compiler refused a program because its device has too little memory."""
+    """Return whether a compiler refused a program because its device has too little memory."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 

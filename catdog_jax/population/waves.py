@@ -88,7 +88,7 @@ class Wave(NamedTuple):
       history: name -> [M, E, ...]: '<evaluation>_loss' (nats), '<evaluation>_accuracy' (0 to 1),
         and 'observed' where something was.
       logits: evaluation -> [M, N, K] float32, of the final weights.
-      frozen_step: [M] int32, -1 = never; `num_steps` where only the final loss is not finite.
+      diverged_step: [M] int32, -1 = never; `num_steps` where only the final loss is not finite.
       params: final weights, stacked along the leading axis [M, ...].
     """
 
@@ -97,7 +97,7 @@ class Wave(NamedTuple):
     steps: np.ndarray
     history: dict[str, np.ndarray]
     logits: dict[str, np.ndarray]
-    frozen_step: np.ndarray
+    diverged_step: np.ndarray
     params: PyTree
 
 
@@ -203,7 +203,7 @@ class _WaveRunner:
                 limit = max(1, min(2 * limit, int(limit * SEGMENT_SECONDS / max(seconds, 1e-6))))
             if self._step in self._schedule.evaluations:
                 self._evaluate()
-            running = losses[np.asarray(self._state.frozen_step) < 0]
+            running = losses[np.asarray(self._state.diverged_step) < 0]
             loss = float(running.mean()) if running.size else math.nan
             yield self._step, count, loss, seconds
 
@@ -224,17 +224,17 @@ class _WaveRunner:
             steps=np.array(self._schedule.evaluations, np.int32),
             history=self._history,
             logits={name: np.array(m.logits) for name, m in self._metrics.items()},
-            frozen_step=self._frozen_step(),
+            diverged_step=self._diverged_step(),
             params=jax.tree.map(lambda x: np.array(x, copy=True), self._state.params),
         )
 
-    def _frozen_step(self) -> np.ndarray:
+    def _diverged_step(self) -> np.ndarray:
         # No step comes after the last update to find that it went too far: its evaluation does.
-        frozen = np.array(self._state.frozen_step)
+        diverged = np.array(self._state.diverged_step)
         for metrics in self._metrics.values():
             lost = ~np.isfinite(np.asarray(metrics.loss))
-            frozen = np.where((frozen < 0) & lost, np.int32(self._schedule.num_steps), frozen)
-        return frozen
+            diverged = np.where((diverged < 0) & lost, np.int32(self._schedule.num_steps), diverged)
+        return diverged
 
     def _evaluate(self) -> None:
         begin = time.perf_counter()

@@ -17,7 +17,7 @@ class StoreError(RuntimeError):
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error, or what caused it, is a full disk or a full quota.
+    """Return whether an error, or what caused it, is a full disk or a full quota.
 
     Orbax and HDF5 raise ValueError and RuntimeError that only quote the operating system.
     """

@@ -48,7 +48,7 @@ class Background:
             raise self._error
 
     def idle(self, seconds: float = 0.0) -> bool:
-        """Tell whether all is carried out, at the latest after some seconds; raises as `check`."""
+        """Return whether all is carried out, within some seconds; raises as `check`."""
         with self._changed:
             done = self._changed.wait_for(self._is_idle, seconds)
             self.check()

@@ -137,7 +137,7 @@ def refuse_workers(path: Path) -> None:
 
 
 def awaited_session(path: Path, session: Mapping[str, Any]) -> bool:
-    """Tell whether a folder is the one whose manifest has this last session; NFS may be late."""
+    """Return whether a folder is the one whose manifest has this last session; NFS may be late."""
     end = time.monotonic() + VISIBLE_SECONDS
     while True:
         try:

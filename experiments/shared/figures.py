@@ -56,7 +56,7 @@ def learning_curves(run: Run) -> "Figure":
         data["step"].values,
         data["train_accuracy"].values,
         data["test_accuracy"].values,
-        data["frozen_step"].values,
+        data["diverged_step"].values,
         models(run),
         chance=chance(run),
         command=command(run),
@@ -71,7 +71,7 @@ def final_accuracy(run: Run) -> "Figure":
     return final.final_accuracy(
         run.data["test_accuracy"].values[:, :, -1],
         np.array([row.ensemble_accuracy for row in summaries(run.data)]),
-        run.data["frozen_step"].values,
+        run.data["diverged_step"].values,
         models(run),
         chance=chance(run),
         command=command(run),
@@ -108,7 +108,7 @@ def trajectories(run: Run) -> "Figure":
     return paths.trajectories(
         np.stack([plane.coordinates for plane in planes]),
         np.stack([plane.explained for plane in planes]),
-        run.data["frozen_step"].values,
+        run.data["diverged_step"].values,
         models(run),
         command=command(run),
         note=source(run),
@@ -150,7 +150,7 @@ def data_sheet(run: Run) -> "Figure | None":
     if "picture" not in data:
         return None
     shown = data["picture_example"].values
-    alive = data["frozen_step"].values[-1] < 0
+    alive = data["diverged_step"].values[-1] < 0
     logits = data["logits"].values[-1][alive if alive.any() else slice(None)]
     return sheet.data_sheet(
         data["picture"].values,
@@ -189,7 +189,7 @@ def source(run: Run) -> str:
 
 def _alive_pairs(run: Run, name: str) -> np.ndarray:
     values = run.data[name].values.copy()
-    lost = run.data["frozen_step"].values >= 0
+    lost = run.data["diverged_step"].values >= 0
     values[lost[:, :, None] | lost[:, None, :]] = np.nan
     return values
 

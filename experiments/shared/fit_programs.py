@@ -161,7 +161,7 @@ def usable(machine: Machine) -> int:
 
 
 def fits(parts: list[Part], machine: Machine) -> bool:
-    """Tell whether a device holds both programs and what lies beside them."""
+    """Return whether a device holds both programs and what lies beside them."""
     return all(p.memory is not None and (p.needed or 0) <= usable(machine) for p in parts)
 
 

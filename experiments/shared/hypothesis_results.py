@@ -33,7 +33,7 @@ DESCRIPTIONS = {
     "train_accuracy": ("1", "accuracy on a fixed part of the training set, final weights"),
     "test_loss": ("nats", "cross-entropy on all test examples, final weights"),
     "test_accuracy": ("1", "accuracy on all test examples, final weights"),
-    "frozen_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
+    "diverged_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
     "logits": ("nats", "of the final weights on the test examples"),
     "label": ("1", "class index of the test examples"),
     "decomposition": ("1", "error and its parts, averaged over the test examples"),
@@ -104,7 +104,7 @@ def bias_variance(run: Run) -> Figure:
         chosen = np.all([data[other].values == middle[other] for other in same], axis=0)
         part = data.isel(network=np.flatnonzero(chosen)).sortby(name)
         values = _shown_parts(part["decomposition"].values)
-        alive = part["frozen_step"].values < 0
+        alive = part["diverged_step"].values < 0
         accuracy = (
             np.where(alive, part[f"{kind}_accuracy"].values, np.nan) for kind in ("train", "test")
         )
@@ -202,7 +202,7 @@ def _network_table(data: xr.Dataset) -> list[str]:
     for n, name in enumerate(_names(data, "network")):
         one = data.isel(network=n)
         values = _shown_parts(one["decomposition"].values)[..., 0]
-        alive = one["frozen_step"].values < 0
+        alive = one["diverged_step"].values < 0
         accuracy = (
             one[f"{k}_accuracy"].values[alive].mean() if alive.any() else np.nan
             for k in ("train", "test")
@@ -217,13 +217,13 @@ def _network_table(data: xr.Dataset) -> list[str]:
                 f"{float(one['main_prediction'][1]):.4f}",
             ]
         )
-    lost = int((data["frozen_step"].values >= 0).sum())
+    lost = int((data["diverged_step"].values >= 0).sum())
     note = (
         f"{data.sizes['member']} starts × {data.sizes['training_set']} training sets; error = "
         "bias² + variance between sets + variance between starts on a set; main wrong: share of "
         "test examples whose most frequent vote is wrong"
     )
-    return [*aligned(rows), note, *([f"{lost} members lost and left out"] if lost else [])]
+    return [*aligned(rows), note, *([f"{lost} members diverged and left out"] if lost else [])]
 
 
 def _names(data: xr.Dataset, coordinate: str) -> list[str]:

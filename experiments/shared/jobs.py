@@ -227,7 +227,7 @@ def ruled_plan(config: TrainConfig, job: Job, strategy: str, conv: str, wave: in
 
 
 def searches(machine: Machine, wave: int) -> bool:
-    """Tell whether a run there finds its waves by compiling: on accelerators without --wave."""
+    """Return whether a run there finds its waves by compiling: on accelerators without --wave."""
     return machine.backend != "cpu" and wave == 0
 
 
@@ -254,7 +254,7 @@ def rule_for(
 
 
 def may_turn(job: Job) -> bool:
-    """Tell whether a job's optimiser treats a matrix and its transpose alike."""
+    """Return whether a job's optimiser treats a matrix and its transpose alike."""
     return parse_entry(job.recipe.optimizer)[0] in NUMBERWISE
 
 

@@ -113,7 +113,7 @@ class Keeper:
     def keep_wave(self, wave: Wave) -> None:
         arrays = {
             "steps": wave.steps,
-            "frozen_step": wave.frozen_step,
+            "diverged_step": wave.diverged_step,
             "test_logits": wave.logits["test"],
             **wave.history,
         }

@@ -101,7 +101,7 @@ def _found(name: str, run: Run, images: np.ndarray) -> tuple[Any, Any, Any, np.n
     inputs = run.manifest["inputs"]
     entry = next((p["entry"] for p in run.manifest["parts"] if p["model"] == name), "")
     if entry and np.isnan(run.data["test_accuracy"].sel(rung=name).values).all():
-        raise InputError(f"--program_model={name}: all its members were lost; choose another rung")
+        raise InputError(f"--program_model={name}: all its members diverged; choose another rung")
     if parse_entry(entry or name)[0] != "mlp":  # `program_text` says what can be written
         return {}, None, None, np.zeros((len(images), 0))
     model = build_model(entry, tuple(inputs["shape"]), len(inputs["class_names"]))

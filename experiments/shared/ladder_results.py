@@ -91,7 +91,7 @@ def _from_optimum(rungs: Sequence[Rung], most: int) -> np.ndarray:
 
 def linear_rungs(rungs: Sequence[Rung]) -> list[Rung]:
     """Pick the rungs that are one set of weights on the pixels, or a population of such."""
-    return [rung for rung in rungs if rung.is_linear and not rung.frozen.all()]
+    return [rung for rung in rungs if rung.is_linear and not rung.diverged.all()]
 
 
 def _accuracies(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:

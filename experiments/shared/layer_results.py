@@ -58,14 +58,14 @@ def probe_layers(
         choose(split, num_classes, names, probe_examples) for split in (dataset.train, dataset.test)
     )
     readers = [Reader(job, probe_features) for job in jobs]
-    num_members = len(trained[0].arrays["frozen_step"])
+    num_members = len(trained[0].arrays["diverged_step"])
     depth = max(len(reader.layers) for reader in readers)
     columns = _empty(len(jobs), num_members, depth, len(names))
     inputs: dict[Any, Any] = {}  # what was read off the pictures themselves: the same for all
 
     with Progress("probing", 2 * len(jobs) * num_members, "networks") as progress:
         for m, (job, members, reader) in enumerate(zip(jobs, trained, readers, strict=True)):
-            lost = members.arrays["frozen_step"] >= 0
+            lost = members.arrays["diverged_step"] >= 0
             grams: dict[tuple[int, int], list[np.ndarray]] = {}
             starts = starting_params(config, job.model, num_members)
             for i, start in enumerate(starts):

@@ -126,7 +126,7 @@ def ask(
     Args:
       run: a finished run that was trained on pictures.
       label: one of its models.
-      members: M member numbers, none of them lost.
+      members: M member numbers, none of them diverged.
       question: the pictures and the settings.
       progress: called after each of the 3 · M parts of the work.
     """

@@ -46,7 +46,7 @@ def new_plans(config: TrainConfig, jobs: Sequence[Job], count: int) -> Plans:
 
 
 def has_plans(config: TrainConfig, experiment: str, name: str) -> bool:
-    """Tell whether a run was planned before, without taking its folder."""
+    """Return whether a run was planned before, without taking its folder."""
     if config.fresh:
         return False
     try:

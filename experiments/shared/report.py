@@ -22,7 +22,7 @@ def summaries(data: "xr.Dataset") -> list[Summary]:
                 test_accuracy=one["test_accuracy"].values[:, -1],
                 logits=one["logits"].values,
                 labels=one["label"].values,
-                frozen_step=one["frozen_step"].values,
+                diverged_step=one["diverged_step"].values,
                 disagreement=one["disagreement"].values,
                 weight_distance=one["weight_distance"].values,
                 relative_weight_distance=one["relative_weight_distance"].values,
@@ -71,17 +71,17 @@ def table(data: "xr.Dataset", timings: Mapping[str, Mapping[str, float]]) -> str
             _number(spent.get("rate", math.nan), 1),
         ]
         body.append(cells)
-    frozen = [
-        f"{row.model}: {row.num_frozen} of {row.num_members} members lost (a loss that was not "
-        f"finite) and left out, frozen_step says when"
+    diverged = [
+        f"{row.model}: {row.num_diverged} of {row.num_members} members diverged (a loss that was "
+        f"not finite) and left out, diverged_step says when"
         for row in rows
-        if row.num_frozen
+        if row.num_diverged
     ]
     members = (
         f"{data.sizes['member']} members each; ± is one standard deviation over members; "
         "seconds count all of a model's work, member-steps/s its training steps alone"
     )
-    return "\n".join([*aligned([head, *body]), members, *frozen])
+    return "\n".join([*aligned([head, *body]), members, *diverged])
 
 
 def size(num_bytes: float) -> str:

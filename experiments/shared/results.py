@@ -76,7 +76,7 @@ def assemble(
         "logits": (("model", "member", "example", "class"), logits),
         "label": (("example",), labels),
         "example_id": (("example",), _text(dataset.test.ids)),
-        "frozen_step": (per_member, np.stack([t.arrays["frozen_step"] for t in trained])),
+        "diverged_step": (per_member, np.stack([t.arrays["diverged_step"] for t in trained])),
         "num_parameters": (("model",), np.array([job.num_params for job in jobs])),
         "sketch": (
             ("model", "member", "eval", "bucket"),
@@ -165,7 +165,7 @@ _DESCRIPTIONS = {
     "test_balanced_accuracy": ("1", "mean recall of the classes, final weights"),
     "logits": ("nats", "of the final weights on the test examples"),
     "label": ("1", "class index of the test examples"),
-    "frozen_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
+    "diverged_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
     "num_parameters": ("1", "weights of one member"),
     "sketch": ("weight", "count sketch of the weights at each evaluation"),
     "disagreement": ("1", "share of test examples two members classify differently"),

@@ -33,7 +33,7 @@ class Rung(NamedTuple):
       params: weights; of a population, stacked [M, ...].
       apply: (params of one member, inputs) -> logits [B, K].
       num_members: M; 0 where nothing is random, so that there is one.
-      frozen: [M] bool, members lost to a loss that was not finite.
+      diverged: [M] bool, members diverged: a loss that was not finite.
       seconds: what it took to get the params.
       reads: 'images' (floats in 0..1) or 'factors'.
       from_optimum: [M] relative distance of each member's weights from the lowest point of its
@@ -45,7 +45,7 @@ class Rung(NamedTuple):
     params: Params
     apply: Callable[[Params, Array], Array]
     num_members: int
-    frozen: np.ndarray
+    diverged: np.ndarray
     seconds: float
     reads: str = "images"
     from_optimum: np.ndarray | None = None
@@ -64,8 +64,8 @@ class Rung(NamedTuple):
 
     @property
     def first_alive(self) -> int:
-        """The first member that was not lost; 0 where all were."""
-        return int(np.argmin(self.frozen))
+        """The first member that did not diverge; 0 where all did."""
+        return int(np.argmin(self.diverged))
 
     @property
     def is_linear(self) -> bool:
@@ -172,7 +172,7 @@ def learned(
         def apply(params: Params, images: Array) -> Array:
             return model(params["model"], project(params["pca"], images))
 
-        count = len(trained.arrays["frozen_step"])
+        count = len(trained.arrays["diverged_step"])
         stacked = jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), pca)
         params = {"model": params, "pca": stacked}
     elif isinstance(params, LinearParams):
@@ -183,14 +183,14 @@ def learned(
         def apply(params: Params, images: Array) -> Array:
             return model(params, normalise(255.0 * images))
 
-    frozen = trained.arrays["frozen_step"] >= 0
+    diverged = trained.arrays["diverged_step"] >= 0
     apart = None
-    if smoothing == 0 and not frozen.all():
-        apart = _from_optimum(job, jax.tree.map(lambda x: x[~frozen], trained.params))
+    if smoothing == 0 and not diverged.all():
+        apart = _from_optimum(job, jax.tree.map(lambda x: x[~diverged], trained.params))
     if apart is not None:
-        apart = np.where(frozen, np.nan, apart[np.cumsum(~frozen).clip(1) - 1])
+        apart = np.where(diverged, np.nan, apart[np.cumsum(~diverged).clip(1) - 1])
     return Rung(
-        job.label, "learned", params, apply, len(frozen), frozen, seconds, from_optimum=apart
+        job.label, "learned", params, apply, len(diverged), diverged, seconds, from_optimum=apart
     )
 
 
@@ -235,7 +235,7 @@ def on_pixels(params: LinearParams, dataset: Dataset) -> LinearParams:
     size = params.weights.shape[1] // len(mean)
     weights = params.weights.astype(np.float64) / np.tile(std, size)[None, :, None]
     bias = params.bias - np.einsum("mdk,d->mk", weights, np.tile(mean, size))
-    with np.errstate(over="ignore"):  # of members that were lost
+    with np.errstate(over="ignore"):  # of members that diverged
         return LinearParams(weights.astype(np.float32), bias.astype(np.float32))
 
 
@@ -282,13 +282,13 @@ def predictions(rung: Rung, split: Split) -> np.ndarray:
       split: the examples.
 
     Returns:
-      [M, N] int16 class indices, M = 1 where nothing is random; -1 for a lost member.
+      [M, N] int16 class indices, M = 1 where nothing is random; -1 for a diverged member.
     """
     reads_factors = rung.reads == "factors"
     inputs = factors_matrix(split) if reads_factors else split.inputs
     ask = jax.jit(lambda params, x: jnp.argmax(rung.apply(params, x), axis=-1))
     answers = np.full((max(rung.num_members, 1), len(split.labels)), -1, np.int16)
-    for index in np.flatnonzero(~rung.frozen):
+    for index in np.flatnonzero(~rung.diverged):
         params = rung.member(int(index))
         for rows in chunks(len(split.labels)):
             part = inputs[rows] if reads_factors else pixels(inputs[rows])

@@ -95,7 +95,7 @@ def prepare(config: TrainConfig) -> Dataset:
 
 
 def _writes_cache(group: Group, folder: str | None) -> bool:
-    """Tell whether this process keeps what it compiles: one does of those that share the folder.
+    """Return whether this process keeps what it compiles: one does of those that share the folder.
 
     JAX writes its cache without care for others that write the same. The number of a folder is the
     same on all machines that see it; of two folders that happen to have the same, one is not
@@ -215,7 +215,7 @@ def _help(group: Group, config: TrainConfig, experiment: str, jobs: Sequence[Job
 
 
 def is_finished(config: TrainConfig, experiment: str, facts: Mapping[str, Any], stem: str) -> bool:
-    """Tell whether `fill_folder` with these arguments would find its work done.
+    """Return whether `fill_folder` with these arguments would find its work done.
 
     An answer of False may be wrong (a folder that cannot be read): then work is done twice.
     True in a process that is not the first of its run, for it makes no results.
@@ -253,13 +253,13 @@ def refuse_all_lost(run: Run, path: Path) -> None:
     """Raise where a model has no member left; call it last, when all is kept and shown.
 
     Raises:
-      RuntimeError: every member of some model was frozen.
+      RuntimeError: every member of some model diverged.
     """
     for entry in run.data["model"].values:
-        steps = run.data["frozen_step"].sel(model=entry).values
+        steps = run.data["diverged_step"].sel(model=entry).values
         if (steps >= 0).all():
             raise RuntimeError(
-                f"all {len(steps)} members of {entry} were lost (a loss that was not finite, first "
+                f"all {len(steps)} members of {entry} diverged (a loss that was not finite, first "
                 f"at step {steps.min()}); lower --learning_rate; what there is: {path}"
             )
 

@@ -151,8 +151,8 @@ def assemble(
     def stacked(name: str) -> np.ndarray:
         return np.stack([np.stack([one.arrays[name] for one in group]) for group in groups])
 
-    logits, frozen = stacked("test_logits"), stacked("frozen_step")
-    found = [decompose(x, labels, num_classes, f) for x, f in zip(logits, frozen, strict=True)]
+    logits, diverged = stacked("test_logits"), stacked("diverged_step")
+    found = [decompose(x, labels, num_classes, f) for x, f in zip(logits, diverged, strict=True)]
     over = ("network", "training_set", "member")
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         "width": (("network",), np.array([n.width for n in grid])),
@@ -166,7 +166,7 @@ def assemble(
         "train_accuracy": (over, stacked("train_accuracy")[..., -1]),
         "test_loss": (over, stacked("test_loss")[..., -1]),
         "test_accuracy": (over, stacked("test_accuracy")[..., -1]),
-        "frozen_step": (over, frozen),
+        "diverged_step": (over, diverged),
         "logits": ((*over, "example", "class"), logits),
         "label": (("example",), labels),
     }
@@ -189,23 +189,23 @@ def assemble(
 
 
 def decompose(
-    logits: np.ndarray, labels: np.ndarray, num_classes: int, frozen: np.ndarray
+    logits: np.ndarray, labels: np.ndarray, num_classes: int, diverged: np.ndarray
 ) -> Mapping[str, np.ndarray]:
     """Decompose one network's squared (Brier) and zero-one error, averaged over test examples.
 
-    A start that was lost on any set is left out on all.
+    A start that diverged on any set is left out on all.
 
     Args:
       logits: [R, M, N, K].
       labels: [N].
       num_classes: K.
-      frozen: [R, M], -1 = never.
+      diverged: [R, M], -1 = never.
 
     Returns:
       'decomposition' [loss, part, 2] with jackknife standard errors over sets, and
       'main_prediction' [4]; nan where fewer than two starts are left.
     """
-    kept = logits[:, (frozen < 0).all(axis=0)].astype(np.float64)
+    kept = logits[:, (diverged < 0).all(axis=0)].astype(np.float64)
     values = np.full((len(LOSSES), len(PARTS), 2), np.nan)
     main = np.full(len(bias_variance.MainPrediction._fields), np.nan)
     if kept.shape[1] < 2:

@@ -34,7 +34,7 @@ def constructions(run: Run) -> Figure:
     values = np.concatenate(
         [data["accuracy_by_construction"].values, data["accuracy_by_modifiers"].values], axis=2
     )
-    values = np.where(data["frozen_step"].values[:, :, None] < 0, values, np.nan)
+    values = np.where(data["diverged_step"].values[:, :, None] < 0, values, np.nan)
     return word_layers.constructions(
         values,
         kinds,
@@ -148,11 +148,11 @@ def _last_embedded(run: Run) -> str | None:
 
 
 def _alive(data: xr.Dataset, model: str) -> np.ndarray:
-    return np.flatnonzero(data["frozen_step"].sel(model=model).values < 0)
+    return np.flatnonzero(data["diverged_step"].sel(model=model).values < 0)
 
 
 def _overlap(data: xr.Dataset, model: str, when: str) -> float:
-    """Mean over pairs of members that were not lost; nan where there is no pair."""
+    """Mean over pairs of members that did not diverge; nan where there is no pair."""
     alive = _alive(data, model)
     values = data["neighbour_overlap"].sel(embedded=model, when=when).values
     values = values[np.ix_(alive, alive)]

@@ -87,7 +87,7 @@ def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trai
     members = config.num_members
     tables: dict[str, list[np.ndarray]] = {}
     for job, found in zip(jobs, trained, strict=True):
-        members = len(found.arrays["frozen_step"])
+        members = len(found.arrays["diverged_step"])
         ended = _table(found.params)
         starts = [_table(p) for p in starting_params(config, job.model, members)]
         if ended is not None:
@@ -156,7 +156,7 @@ def _probed(
     probe_sentences: int,
 ) -> list[tuple[str, str, np.ndarray]]:
     """Probe every layer of a model that has a vector per word: (model, layer, [m, 2, P])."""
-    alive = found.arrays["frozen_step"] < 0
+    alive = found.arrays["diverged_step"] < 0
     fit = dataset.train.inputs[:probe_sentences]
     judge = dataset.test.inputs[:probe_sentences]
     features = _token_features(job)

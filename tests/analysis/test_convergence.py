@@ -1,4 +1,4 @@
-"""The summary row against NumPy, with lost members and with one member."""
+"""The summary row against NumPy, with diverged members and with one member."""
 
 import numpy as np
 import pytest
@@ -7,15 +7,15 @@ from catdog_jax.analysis import agreement, distance
 from catdog_jax.analysis.convergence import mean_over_pairs, summary
 
 
-def _row(num_members, frozen=()):
+def _row(num_members, diverged=()):
     rng = np.random.default_rng(0)
     labels = (np.arange(60) % 3 == 0).astype(np.int32)
     logits = rng.normal(size=(num_members, 60, 2)).astype(np.float32)
     logits[..., 1] += labels
     weights = rng.normal(size=(num_members, 30))
-    frozen_step = np.full(num_members, -1)
-    for member in frozen:
-        frozen_step[member] = 12
+    diverged_step = np.full(num_members, -1)
+    for member in diverged:
+        diverged_step[member] = 12
         logits[member] = np.nan
         weights[member] = np.nan
     accuracy = (agreement.predictions(logits) == labels).mean(axis=1)
@@ -26,7 +26,7 @@ def _row(num_members, frozen=()):
         test_accuracy=accuracy,
         logits=logits,
         labels=labels,
-        frozen_step=frozen_step,
+        diverged_step=diverged_step,
         disagreement=agreement.pairwise_disagreement(logits),
         weight_distance=apart,
         relative_weight_distance=distance.relative_weight_distance(
@@ -52,9 +52,9 @@ def test_the_row_holds_what_numpy_says():
 
 
 def test_frozen_members_are_counted_and_left_out():
-    row, accuracy, logits, labels, _ = _row(6, frozen=(1, 4))
+    row, accuracy, logits, labels, _ = _row(6, diverged=(1, 4))
     alive = [0, 2, 3, 5]
-    assert (row.num_members, row.num_frozen) == (6, 2)
+    assert (row.num_members, row.num_diverged) == (6, 2)
     assert row.mean_accuracy == pytest.approx(accuracy[alive].mean())
     assert row.ensemble_accuracy == agreement.ensemble_accuracy(logits[alive], labels)
     assert np.isfinite(row[4:]).all()
@@ -69,8 +69,8 @@ def test_one_member_has_no_spread_and_no_pairs():
 
 
 def test_a_population_that_is_lost_has_a_row_too():
-    row, *_ = _row(3, frozen=(0, 1, 2))
-    assert row.num_frozen == 3
+    row, *_ = _row(3, diverged=(0, 1, 2))
+    assert row.num_diverged == 3
     assert np.isnan(row[4:]).all()
 
 

@@ -30,7 +30,7 @@ def logits(classifier, inputs):
 
 
 def same_up_to_near_ties(found, decision, expected, margin):
-    """Tell whether two lists of classes differ only where a decision was nearly a tie.
+    """Return whether two lists of classes differ only where a decision was nearly a tie.
 
     Args:
       found: [N] classes.

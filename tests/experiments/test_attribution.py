@@ -264,13 +264,13 @@ def test_lost_members_are_left_out_or_refused(source):
 
     def lost(*members) -> Run:
         data = run.data.copy(deep=True)
-        data["frozen_step"].loc[{"model": "mlp:width=8", "member": list(members)}] = 3
+        data["diverged_step"].loc[{"model": "mlp:width=8", "member": list(members)}] = 3
         return dataclasses.replace(run, data=data)
 
     labels = list(MODELS)
     assert attribution.chosen_members(lost(0), labels, "") == [1, 2]
     assert attribution.chosen_members(lost(0), ["linear"], "0,2") == [0, 2]
-    with pytest.raises(InputError, match="member 0 was lost in training"):
+    with pytest.raises(InputError, match="member 0 diverged in training"):
         attribution.chosen_members(lost(0), labels, "0,2")
     with pytest.raises(InputError, match="no member of .* is left"):
         attribution.chosen_members(lost(0, 1, 2), labels, "")

@@ -185,13 +185,13 @@ def test_vectors_are_the_pictures_as_a_network_sees_them():
 def test_a_start_that_was_lost_is_left_out_everywhere():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(3, 4, 20, 2)), rng.integers(0, 2, 20)
-    frozen = np.full((3, 4), -1)
-    frozen[1, 2] = 7
+    diverged = np.full((3, 4), -1)
+    diverged[1, 2] = 7
     spoiled = logits.copy()
     spoiled[1, 2] = np.nan
-    found = training_sets.decompose(spoiled, labels, 2, frozen)
+    found = training_sets.decompose(spoiled, labels, 2, diverged)
     kept = training_sets.decompose(logits[:, [0, 1, 3]], labels, 2, np.full((3, 3), -1))
     for name in kept:
         np.testing.assert_array_equal(found[name], kept[name])
-    frozen[0] = 5
-    assert np.isnan(training_sets.decompose(logits, labels, 2, frozen)["decomposition"]).all()
+    diverged[0] = 5
+    assert np.isnan(training_sets.decompose(logits, labels, 2, diverged)["decomposition"]).all()

@@ -189,7 +189,7 @@ def test_a_rung_whose_members_are_all_lost_is_told_and_the_rest_is_kept(tmp_path
     program = ("--program_model=linear", f"--write_program={tmp_path / 'p.py'}")
     assert run_ladder(tmp_path, *flags, *program, "--learning_rate=1e38") == 1
     said = capsys.readouterr()
-    assert "all members of linear were lost" in said.err
+    assert "all members of linear diverged" in said.err
     assert "centroid" in said.out
     (folder,) = (tmp_path / "ladder").iterdir()
     data = open_run(folder).data

@@ -114,7 +114,7 @@ def raising(error):
     ("error", "status", "line"),
     [
         (InputError("unknown model 'x'"), 2, "error: unknown model 'x'"),
-        (RuntimeError("all members lost"), 1, "error: all members lost"),
+        (RuntimeError("all members diverged"), 1, "error: all members diverged"),
         (OSError(28, "No space left"), 1, "error: [Errno 28] No space left"),
         (MemoryError(), 1, "error: MemoryError"),
         (RuntimeError("RESOURCE_EXHAUSTED: much\nmore\nof it"), 1, "error: RESOURCE_EXHAUSTED: "),

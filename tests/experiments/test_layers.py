@@ -144,7 +144,7 @@ def test_a_head_that_reads_much_is_replaced_on_all_of_it(small_job):
     config, job = small_job(entry="cnn:widths=8:head=flatten")
     (start,) = starting_params(config, job.model, 1)
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], start)
-    trained = Trained(np.array([0]), {"frozen_step": np.array([-1])}, stacked)
+    trained = Trained(np.array([0]), {"diverged_step": np.array([-1])}, stacked)
     dataset = job.dataset
     found = [
         layer_results.probe_layers(
@@ -278,7 +278,7 @@ def load(*, image_size: int = 0):
 
 
 def fragile(input_shape, num_classes):
-    '''Names no layers; every second start is lost at once.'''
+    '''Names no layers; every second start diverges at once.'''
     size = int(np.prod(input_shape))
 
     def init(key):
@@ -299,7 +299,7 @@ def test_three_classes_without_factors_and_a_model_that_loses_members(
     assert _launch(tmp_path, *flags, "--models=mine_layers.fragile", "--probe_examples=40") == 0
     folder = tmp_path / "layers" / "x"
     data = open_run(folder).data
-    lost = data["frozen_step"].values[0] >= 0
+    lost = data["diverged_step"].values[0] >= 0
     assert 0 < lost.sum() < 6
     assert data["layer_name"].values.tolist() == [["input", "logits"]]
     assert data.sizes["factor"] == 0

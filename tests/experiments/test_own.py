@@ -32,7 +32,7 @@ def build(input_shape, num_classes, *, scale: float = 1.0):
 
 
 def fragile(input_shape, num_classes):
-    '''Some starts are lost at once.'''
+    '''Some starts diverge at once.'''
     model = build(input_shape, num_classes)
 
     def init(key):
@@ -43,7 +43,7 @@ def fragile(input_shape, num_classes):
 
 
 def hopeless(input_shape, num_classes):
-    '''All are lost.'''
+    '''All diverge.'''
     init, apply = build(input_shape, num_classes)
     return init, lambda params, images: apply(params, images) * jnp.nan
 
@@ -164,7 +164,7 @@ def test_what_a_run_cannot_use_is_refused_before_it_starts(
 def test_members_lost_by_the_last_step_are_marked(tmp_path, run_here, run_folder, one_figure):
     flags = ("--models=linear", "--num_steps=1", "--learning_rate=1e20", "--weight_decay=1e20")
     assert run_here(tmp_path / "runs", *flags) == 1
-    assert open_run(run_folder(tmp_path / "runs")).data["frozen_step"].values.tolist() == [[1, 1]]
+    assert open_run(run_folder(tmp_path / "runs")).data["diverged_step"].values.tolist() == [[1, 1]]
 
 
 def test_some_members_lost_leave_the_others_and_are_counted(
@@ -174,12 +174,12 @@ def test_some_members_lost_leave_the_others_and_are_counted(
     assert run_here(tmp_path / "runs", *flags) == 0
     said = capsys.readouterr().out
     data = open_run(run_folder(tmp_path / "runs")).data
-    steady, lost = data["frozen_step"].values
+    steady, lost = data["diverged_step"].values
     assert (steady == -1).all()
     assert set(lost) == {-1, 0}
     alive = lost == -1
     count = int((~alive).sum())
-    assert f"{mine}.fragile: {count} of 8 members lost" in said
+    assert f"{mine}.fragile: {count} of 8 members diverged" in said
     # Where they live, the two models are the same formula with the same keys.
     logits = data["logits"].values
     assert np.array_equal(logits[0, alive], logits[1, alive])
@@ -194,10 +194,10 @@ def test_a_model_that_loses_all_leaves_the_other_models_alone(
 ):
     assert run_here(tmp_path / "runs", f"--models={mine}.hopeless,linear", "--num_steps=4") == 1
     said = capsys.readouterr()
-    assert said.err.startswith(f"error: all 2 members of {mine}.hopeless were lost")
+    assert said.err.startswith(f"error: all 2 members of {mine}.hopeless diverged")
     assert said.err.count("\n") == 1
     data = open_run(run_folder(tmp_path / "runs")).data
-    assert (data["frozen_step"].values == [[0, 0], [-1, -1]]).all()
+    assert (data["diverged_step"].values == [[0, 0], [-1, -1]]).all()
     assert np.isfinite(data.sel(model="linear")["logits"].values).all()
     assert [line for line in said.out.splitlines() if line.startswith("linear ")][-1].count(
         "–"

@@ -56,8 +56,8 @@ def test_the_results_have_the_dimensions_of_the_contract(run):
         assert np.isfinite(data[name].values).all()
     assert data["logits"].dims == ("model", "member", "example", "class")
     assert data["label"].dims == ("example",)
-    assert data["frozen_step"].dims == ("model", "member")
-    assert (data["frozen_step"].values == -1).all()
+    assert data["diverged_step"].dims == ("model", "member")
+    assert (data["diverged_step"].values == -1).all()
     for name in ("disagreement", "weight_distance", "relative_weight_distance"):
         assert data[name].shape == (2, 3, 3)
     for name, values in data.variables.items():
@@ -198,11 +198,11 @@ def test_all_members_lost_is_a_failure_that_keeps_its_results(
     for _ in range(2):  # the second time nothing is trained, and it is a failure still
         assert run_here(tmp_path, *flags) == 1
         said = capsys.readouterr()
-        assert said.err.startswith("error: all 2 members of mlp:width=8 were lost")
+        assert said.err.startswith("error: all 2 members of mlp:width=8 diverged")
         assert said.err.count("\n") == 1
-        assert "mlp:width=8: 2 of 2 members lost" in said.out
+        assert "mlp:width=8: 2 of 2 members diverged" in said.out
     data = open_run(run_folder(tmp_path)).data
-    assert (data["frozen_step"].values >= 0).all()
+    assert (data["diverged_step"].values >= 0).all()
     assert np.isfinite(data["test_loss"].values[:, :, 0]).all()
     assert (run_folder(tmp_path) / "figures" / "data_sheet.png").exists()
 

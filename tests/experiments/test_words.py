@@ -136,7 +136,7 @@ def test_lost_members_are_left_out_of_every_figure(tmp_path, capsys):
     flags = [flag for flag in SMALL if not flag.startswith(("--models", "--num_steps"))]
     flags += ["--models=word_conv:width=8", "--num_steps=3", "--optimizer=sgd"]
     assert launch(words, tmp_path, *flags, "--learning_rate=1e30") == 1
-    assert "all 2 members of word_conv:width=8 were lost" in capsys.readouterr().err
+    assert "all 2 members of word_conv:width=8 diverged" in capsys.readouterr().err
     (folder,) = (tmp_path / "words").iterdir()
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert drawn == set(words.FIGURES) - {"embeddings", "neighbours"}

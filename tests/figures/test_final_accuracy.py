@@ -10,7 +10,7 @@ def _figure(r, command):
     return final_accuracy(
         r.test_accuracy[..., -1],
         r.ensemble_accuracy,
-        r.frozen_step,
+        r.diverged_step,
         r.models,
         chance=0.5,
         command=command,
@@ -22,13 +22,13 @@ def test_every_size_is_drawn_and_says_what_it_is(results, command, draw):
     assert f"{results.num_members:,} member" in words
     assert "".join(words.split()).count("".join(command.split())) == 1
     assert "test accuracy after the last step (fraction right)" in words
-    assert "all frozen" in words or (results.frozen_step < 0).any()
+    assert "all diverged" in words or (results.diverged_step < 0).any()
     for entry in results.models[:4]:
         assert entry.split(":")[0] in words
 
 
 def test_dots_are_the_members_and_diamonds_the_ensembles(small, command, draw):
-    small.frozen_step[0, 1] = 30
+    small.diverged_step[0, 1] = 30
     figure = _figure(small, command)
     (axes,) = figure.axes
     rows = [line for line in axes.lines if len(line.get_xdata()) in (3, 4)]
@@ -40,4 +40,4 @@ def test_dots_are_the_members_and_diamonds_the_ensembles(small, command, draw):
     words = draw(figure)
     assert f"{last.mean():.3f} ± {last.std(ddof=1):.3f} ensemble" in words
     assert f"ensemble {small.ensemble_accuracy[1]:.3f}" in words
-    assert "1 frozen" in words
+    assert "1 diverged" in words

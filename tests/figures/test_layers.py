@@ -18,7 +18,7 @@ SIZES = pytest.mark.parametrize(("num_models", "num_members"), [(1, 1), (2, 3), 
 
 
 class Probes:
-    """Made-up numbers; the last member is lost."""
+    """Made-up numbers; the last member diverged."""
 
     def __init__(self, num_models, num_members):
         rng = np.random.default_rng(0)

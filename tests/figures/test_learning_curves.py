@@ -11,7 +11,7 @@ def _figure(r, command, **changes):
         "step": r.step,
         "train_accuracy": r.train_accuracy,
         "test_accuracy": r.test_accuracy,
-        "frozen_step": r.frozen_step,
+        "diverged_step": r.diverged_step,
     } | changes
     return learning_curves(**arrays, models=r.models, chance=0.5, command=command, note="A note.")
 
@@ -25,7 +25,7 @@ def test_every_size_is_drawn_and_says_what_it_is(results, command, draw):
     assert "training step" in words
     assert "accuracy (fraction right)" in words
     assert "A note." in words
-    assert ("frozen" in words) == bool((results.frozen_step >= 0).any())
+    assert ("diverged" in words) == bool((results.diverged_step >= 0).any())
 
 
 def test_lines_are_the_members_and_the_medians(small, command):
@@ -50,7 +50,7 @@ def test_the_band_is_the_middle_half(small, command):
 
 
 def test_a_frozen_member_ends_where_it_froze_and_moves_no_median(small, command):
-    small.frozen_step[1, 2] = 120
+    small.diverged_step[1, 2] = 120
     axes = _figure(small, command).axes[1]
     (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
     assert list(cross.get_xdata()) == [100]

@@ -7,7 +7,7 @@ from catdog_jax.figures.trajectories import trajectories
 
 
 def _figure(r, command):
-    return trajectories(r.coordinates, r.explained, r.frozen_step, r.models, command=command)
+    return trajectories(r.coordinates, r.explained, r.diverged_step, r.models, command=command)
 
 
 def test_every_size_is_drawn_and_says_what_it_is(results, command, draw):
@@ -22,7 +22,7 @@ def test_every_size_is_drawn_and_says_what_it_is(results, command, draw):
 
 
 def test_paths_starts_and_ends_are_the_arrays(small, command):
-    small.frozen_step[0, 1] = 60
+    small.diverged_step[0, 1] = 60
     small.coordinates[0, 1, 2:] = np.nan
     axes = _figure(small, command).axes[0]
     (lines,) = [c for c in axes.collections if isinstance(c, LineCollection)]
@@ -31,7 +31,7 @@ def test_paths_starts_and_ends_are_the_arrays(small, command):
     marks = {line.get_label(): line.get_xydata() for line in axes.lines}
     np.testing.assert_array_equal(marks["start"], small.coordinates[0, :, 0])
     np.testing.assert_array_equal(marks["end"], small.coordinates[0, [0, 2, 3], -1])
-    np.testing.assert_array_equal(marks["frozen"], small.coordinates[0, [1], 1])
+    np.testing.assert_array_equal(marks["diverged"], small.coordinates[0, [1], 1])
 
 
 def test_a_model_without_one_finite_snapshot_is_an_empty_panel(small, command, draw):

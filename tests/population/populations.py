@@ -78,7 +78,7 @@ def assert_same_bits(one, other, rows=slice(None)):
 
 
 def differs(one, other) -> bool:
-    """Tell whether any leaf differs anywhere."""
+    """Return whether any leaf differs anywhere."""
     return any(
         bool(np.any(np.asarray(a) != np.asarray(b)))
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)

@@ -87,7 +87,7 @@ def test_a_member_that_is_not_a_number_is_not_felt(strategy):
     healthy = train(learner(), plan(strategy, 8, 2), 8, steps=30)[0]
     sick = train(learner(model=poisoned_model(3)), plan(strategy, 8, 2), 8, steps=30)[0]
     others = [i for i in range(8) if i != 3]
-    assert sick.frozen_step.tolist() == [-1, -1, -1, 0, -1, -1, -1, -1]
+    assert sick.diverged_step.tolist() == [-1, -1, -1, 0, -1, -1, -1, -1]
     assert_same_bits(healthy.params, sick.params, others)
     assert_same_bits(healthy.history, sick.history, others)
     assert np.isnan(sick.history["test_loss"][3]).all()

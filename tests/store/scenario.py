@@ -33,7 +33,7 @@ def state(step: int, members: int = 4) -> dict[str, Any]:
         },
         "count": np.array(step, np.int32),
         "key": rng.integers(0, 2**32, size=(members, 2), dtype=np.uint32),
-        "frozen": np.array([True, False] * (members // 2)),
+        "diverged": np.array([True, False] * (members // 2)),
         "nothing": None,
         "empty": (),
     }
@@ -44,7 +44,7 @@ def wave_arrays(wave: int, members: int = 2) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(100 + wave)
     return {
         "logits": rng.normal(size=(members, 5, 2)).astype(np.float32),
-        "frozen_step": np.full(members, -1, np.int32),
+        "diverged_step": np.full(members, -1, np.int32),
     }
 
 

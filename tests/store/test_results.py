@@ -78,7 +78,7 @@ def test_every_kind_of_variable_comes_back(folder):
     dataset = xr.Dataset(
         {
             "loss": (("model", "member"), np.array([[np.nan, np.inf, -0.0]], np.float32)),
-            "frozen_step": (("model", "member"), np.array([[-1, 2, 3]], np.int32)),
+            "diverged_step": (("model", "member"), np.array([[-1, 2, 3]], np.int32)),
             "flag": ("member", np.array([True, False, True])),
             "key": ("member", np.array([0, 1, 2**32 - 1], np.uint32)),
         },

@@ -59,7 +59,7 @@ def test_full_batch_iterates_are_those_of_the_closed_form():
     np.testing.assert_allclose(state.params["w"], w, atol=2e-6)
     np.testing.assert_allclose(state.params["b"], b, atol=2e-6)
     assert int(state.step) == 20
-    assert int(state.frozen_step) == -1
+    assert int(state.diverged_step) == -1
 
 
 def test_golden_first_loss_and_gradient_norm():
@@ -95,10 +95,10 @@ def test_a_member_that_is_not_finite_keeps_its_last_weights(poison):
     learner = make_learner(linear_model(), optax.adam(0.1), batch_size=12)
     state, _ = learner.step(learner.init(keys()), keys(), examples())
     bad = examples()._replace(inputs=np.full((12, 3), poison, np.float32))
-    frozen, _ = learner.step(state, keys(), bad)
-    assert int(frozen.frozen_step) == 1
-    after, _ = learner.step(frozen, keys(), examples())
-    assert int(after.frozen_step) == 1
+    diverged, _ = learner.step(state, keys(), bad)
+    assert int(diverged.diverged_step) == 1
+    after, _ = learner.step(diverged, keys(), examples())
+    assert int(after.diverged_step) == 1
     for kept, before in zip(
         jax.tree.leaves((after.params, after.opt_state)),
         jax.tree.leaves((state.params, state.opt_state)),

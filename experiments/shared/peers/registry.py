@@ -47,7 +47,7 @@ class Peer(NamedTuple):
         return min(problem.members, most)
 
     def is_hopeless(self, problem: Problem, backend: str) -> bool:
-        """Tell whether it is so slow that it is only measured to say so."""
+        """Return whether it is so slow that it is only measured to say so."""
         return self.hopeless and problem.has_conv and backend == "cpu"
 
     def load(self) -> Any:

@@ -163,7 +163,7 @@ def waves_line(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _fewer(row: Mapping[str, Any]) -> bool:
-    """Tell whether fewer members stand for those asked for, the engine's waves apart."""
+    """Return whether fewer members stand for those asked for, the engine's waves apart."""
     if row.get("error") or row.get("waves", 1) > 1:
         return False
     return row["members_measured"] != row["members"]
