@@ -16,13 +16,13 @@ import jax
 import numpy as np
 
 from catdog_jax.population import Plan, parse_vary
+from catdog_jax.population.flops import step_flops
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
 from experiments.shared.progress import duration
 from experiments.shared.report import aligned, size
-from experiments.shared.throughput.flops import step_flops
 
 EFFICIENCY = {"map": 0.5, "chunk": 0.4, "vmap": 0.3}  # of a matrix product's speed, typical on CPU
 SECONDS_TO_COMPILE = 4.0

@@ -14,13 +14,13 @@ from catdog_jax.models.build import build_model
 from catdog_jax.population import Plan, Program, Seeds, member_keys, parse_vary
 from catdog_jax.population.compiled import Collective, Memory, collectives_of, memory_of
 from catdog_jax.population.devices import member_mesh
+from catdog_jax.population.flops import step_flops
 from catdog_jax.population.plan import tree_bytes
 from catdog_jax.population.topology import Machine, is_out_of_memory
 from catdog_jax.types import Data, Dataset, Split
 from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
-from experiments.shared.throughput.flops import step_flops
 
 # Of an accelerator's memory. No program counts the logits of the last evaluation, nor memory that
 # is free but in pieces.

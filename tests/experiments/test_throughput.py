@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from catdog_jax.population.flops import step_flops
 from catdog_jax.types import InputError
 from experiments import throughput
 from experiments.shared import launcher
@@ -19,7 +20,6 @@ from experiments.shared.peers import engine, flax_loop, flax_vmap_scan, stock
 from experiments.shared.peers.reference import distance, read_reference, write_reference
 from experiments.shared.peers.registry import ENGINE, PEERS
 from experiments.shared.throughput import cells, measure, summary
-from experiments.shared.throughput.flops import step_flops
 from experiments.shared.throughput.problem import Problem, train_config
 from experiments.shared.throughput.process import Worker, WorkerError, environment
 from experiments.shared.throughput.worker import calibrated

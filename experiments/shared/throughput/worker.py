@@ -79,9 +79,9 @@ class Worker:
         import jax
         import numpy as np
 
+        from catdog_jax.population.flops import step_flops
         from experiments.shared.peers import stock
         from experiments.shared.peers.reference import read_reference, write_reference
-        from experiments.shared.throughput.flops import step_flops
 
         asked = Problem(**problem)
         write_reference(asked, Path(reference), members)
