@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh
 from jaxtyping import Array, PyTree
 
-from catdog_jax.population import processes
+from catdog_jax.population import distributed
 from catdog_jax.train import ALONE, Sharing
 
 AXIS = "member"
@@ -115,7 +115,7 @@ def total_memory() -> int:
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
-        sharers = processes.current().sharers  # processes of this run on the same machine
+        sharers = distributed.current().sharers  # processes of this run on the same machine
         total = host_memory() // (jax.local_device_count() * sharers)
     else:
         stats = device.memory_stats() or {}

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -113,7 +113,7 @@ def train_population(
     plan: Plan | None = None,
     mesh: Mesh | None = None,
     observe: Observe | None = None,
-    skip: Collection[int] = (),
+    waves: Iterable[int] | None = None,
     restore: Callable[[int, Snapshot], Snapshot | None] | None = None,
     on_segment: Callable[[Segment], None] | None = None,
 ) -> Iterator[Wave]:
@@ -131,7 +131,7 @@ def train_population(
       plan: see `make_plan`; made for this machine by default.
       mesh: devices; all local ones by default.
       observe: params -> array [S] kept at every evaluation as history['observed'].
-      skip: waves that are done already.
+      waves: numbers of the waves to train, asked for one at a time; all by default.
       restore: (wave, a snapshot of the right structure) -> the snapshot to go on from, or None.
       on_segment: called after each segment; what it raises ends the training.
 
@@ -141,12 +141,9 @@ def train_population(
     if plan is None:
         plan = local_plan(learner.model, train.inputs, learner.batch_size, num_members)
     mesh = member_mesh(plan.num_devices, plan.share) if mesh is None else mesh
-    num_waves = math.ceil(num_members / plan.wave)
     keys = member_keys(seeds, 0, plan.wave, vary)
     program = Program(learner, keys, train, evaluations, plan, mesh, observe)
-    for index in range(num_waves):
-        if index in skip:
-            continue
+    for index in range(math.ceil(num_members / plan.wave)) if waves is None else waves:
         runner = _WaveRunner(program, schedule, seeds, vary, plan.wave, index)
         runner.start(restore)
         for step, count, loss, seconds in runner.segments():

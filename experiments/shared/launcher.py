@@ -16,11 +16,11 @@ from typing import Any
 
 from absl import flags
 
-from catdog_jax.population import processes
+from catdog_jax.population import distributed
 from catdog_jax.types import InputError
 from experiments.shared.config import check_value
 from experiments.shared.interrupt import GOES_ON, Interrupted, interruptible
-from experiments.shared.together import Helped
+from experiments.shared.processes import WorkerDone
 
 HELP_FLAGS = ("--help", "-help", "--helpshort", "-helpshort", "--helpfull", "-h")
 
@@ -78,7 +78,7 @@ def launch(
         with interruptible(getattr(config_class, "AFTER", GOES_ON)):
             run(config)
         status = 0
-    except Helped:
+    except WorkerDone:
         status = 0
     except InputError as error:
         status, message = 2, _told(error)
@@ -87,9 +87,9 @@ def launch(
         print(message, file=sys.stderr)
     except (RuntimeError, OSError, MemoryError) as error:
         # Ours are one clear line; XLA's and the system's are shortened to their first.
-        status, message = 1, _told(error)
+        status, message = getattr(error, "status", 1), _told(error)
     finally:
-        processes.leave(status, message)
+        distributed.leave(status, message)
     return status
 
 

@@ -1,9 +1,12 @@
 """Trains the populations of a config into a run folder, and goes on where one was left."""
 
 import dataclasses
+import itertools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,25 +17,25 @@ from catdog_jax.analysis.sketch import sketch
 from catdog_jax.data import dataset_spec, load_dataset
 from catdog_jax.population import (
     Plan,
+    distributed,
     parse_vary,
-    processes,
     train_population,
     use_all_cores,
     use_compilation_cache,
 )
-from catdog_jax.population.processes import Group, ProcessLost
+from catdog_jax.population.distributed import Group, ProcessEnded
 from catdog_jax.population.waves import Segment
 from catdog_jax.registry import parse_entry
 from catdog_jax.store import Run, RunFolder, WorkerFolder, open_run, run_name
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
-from experiments.shared import together
 from experiments.shared.announce import announcement, check_disk, manifest_facts
 from experiments.shared.config import TrainConfig
 from experiments.shared.interrupt import deferred
 from experiments.shared.jobs import Job
 from experiments.shared.keeper import Keeper
 from experiments.shared.plans import has_plans, kept_plans, new_plans
+from experiments.shared.processes import WaveQueue, WorkerDone, check_same, joined_timings
 from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 
 GROWABLE = ("num_members",)
+WAITING_SECONDS = 0.5
 
 
 def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
@@ -87,7 +91,7 @@ def prepare(config: TrainConfig) -> Dataset:
     parse_vary(config.vary)
     job_module.check_config(config)
     use_all_cores()
-    group = processes.join(config.coordinator, config.num_processes, config.process_id)
+    group = distributed.join(config.coordinator, config.num_processes, config.process_id)
     use_compilation_cache(config.compile_cache)
     if not _writes_cache(group, jax.config.values["jax_compilation_cache_dir"]):
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
@@ -95,7 +99,7 @@ def prepare(config: TrainConfig) -> Dataset:
 
 
 def _writes_cache(group: Group, folder: str | None) -> bool:
-    """Return whether this process keeps what it compiles: one does of those that share the folder.
+    """Return whether this process keeps what it compiles: one of those that share a folder does.
 
     JAX writes its cache without care for others that write the same. The number of a folder is the
     same on all machines that see it; of two folders that happen to have the same, one is not
@@ -105,7 +109,8 @@ def _writes_cache(group: Group, folder: str | None) -> bool:
         number = os.stat(folder).st_ino if folder else 0
     except OSError:  # in a bucket
         number = 0
-    return bool(group.broadcast(group.gather(number)).index(number) == group.index)
+    same = [index for index, n in group.gather("compile_cache", number).items() if n == number]
+    return min(same) == group.index
 
 
 def _read_together(config: TrainConfig, group: Group) -> Dataset:
@@ -113,12 +118,12 @@ def _read_together(config: TrainConfig, group: Group) -> Dataset:
 
     What the first one has fetched is there for all that see the same data_dir.
     """
-    fetching = group.broadcast(any(group.gather(config.download) or ()))
+    fetching = any(group.gather("download", config.download).values())
     if fetching and not group.first:
-        group.broadcast()
+        group.wait_for("fetched")
     dataset = read_dataset(config)
     if fetching and group.first:
-        group.broadcast()
+        group.tell("fetched", True)
     return dataset
 
 
@@ -151,10 +156,11 @@ def fill_folder(
     Returns:
       The finished run and its folder.
     """
-    group = processes.current()
-    together.check_same(group, experiment, facts)
+    group = distributed.current()
+    run = run_name("", dict(facts))  # what the processes call it
+    check_same(group, run, experiment, facts)
     if not group.first:
-        _help(group, config, experiment, jobs)
+        _help(group, run, config, experiment, jobs)
     name = _name(config, facts, stem, growable)
     planned = None
     if not has_plans(config, experiment, name):  # before a folder is made: it may be refused
@@ -165,8 +171,7 @@ def fill_folder(
     ) as folder:
         if folder.finished:
             print(f"already done: {folder.path} holds these results; nothing is computed")
-            group.broadcast(None)
-            group.release()
+            group.tell(f"{run}/task", {})
             return open_run(folder.path), folder.path
         if "num_members" in growable:
             # What is asked for, or what finished results hold already, where that is more.
@@ -179,14 +184,19 @@ def fill_folder(
         if dataset.name == "folder":
             folder.write_files(dataset.files)
         print(announcement(config, dataset, jobs, plans, folder.path, group.count), flush=True)
-        shares = together.share_out(folder, jobs, plans, config.num_members, group.count)
-        together.send_task(group, folder, plans, config.num_members, shares)
-        _train_jobs(folder, config, jobs, plans, shares[0])
-        _, *others = group.gather(None) or [None]
-        group.release()
-        if others:
+        task = {
+            "name": folder.path.name,
+            "session": folder.manifest["sessions"][-1],
+            "backend": jax.default_backend(),
+            "plans": [plan._asdict() for plan in plans],
+            "num_members": config.num_members,
+        }
+        group.tell(f"{run}/task", task)
+        _train_jobs(group, run, folder, config, jobs, plans)
+        told = [group.told(f"{run}/timings/{index}") for index in range(1, group.count)]
+        if others := [timings for timings in told if timings is not None]:
             spent = folder.manifest.get("timings", {})
-            folder.update_manifest(timings=together.joined_timings(before, spent, others))
+            folder.update_manifest(timings=joined_timings(before, spent, others))
         trained = [
             _trained(folder, job, plan, config.num_members)
             for job, plan in zip(jobs, plans, strict=True)
@@ -195,23 +205,36 @@ def fill_folder(
         return open_run(folder.path), folder.path
 
 
-def _help(group: Group, config: TrainConfig, experiment: str, jobs: Sequence[Job]) -> NoReturn:
-    """Train the waves that the first process deals to this one.
+def _help(
+    group: Group, run: str, config: TrainConfig, experiment: str, jobs: Sequence[Job]
+) -> NoReturn:
+    """Train waves of the run that process 0 has begun.
 
     Raises:
-      Helped: the first process has ended well.
-      ProcessLost: another process has ended otherwise.
+      WorkerDone: all waves are done.
+      ProcessEnded: process 0 has ended.
+      InputError: this process has other devices, or does not see the folder.
     """
-    task = group.broadcast()
-    if task is not None:
+    if task := group.wait_for(f"{run}/task"):
         config = dataclasses.replace(config, num_members=task["num_members"])
         plans = [Plan(**plan) for plan in task["plans"]]
-        with together.open_task(group, config, experiment, task) as folder:
-            _train_jobs(folder, config, jobs, plans, task["shares"][group.index])
-            group.gather(folder.manifest.get("timings", {}))
-    group.wait_for_first()
+        devices, kind = jax.local_device_count(), jax.default_backend()
+        needed = max((plan.num_devices for plan in plans), default=1)
+        if kind != task["backend"] or devices < needed:
+            raise InputError(
+                f"{group.name} has {devices} {kind} device(s), and process 0 needs {needed} of "
+                f"{task['backend']}; give all processes the same (on CPU by JAX_NUM_CPU_DEVICES)"
+            )
+        path = Path(config.out_dir).expanduser() / experiment / task["name"]
+        with WorkerFolder.open(path, group.index, task["session"]) as folder:
+            print(
+                f"{group.name} on {socket.gethostname()}: trains on {devices} {kind} device(s); "
+                f"run folder: {path}",
+                flush=True,
+            )
+            _train_jobs(group, run, folder, config, jobs, plans)
     print(f"{group.name}: done", flush=True)
-    raise together.Helped
+    raise WorkerDone
 
 
 def is_finished(config: TrainConfig, experiment: str, facts: Mapping[str, Any], stem: str) -> bool:
@@ -220,7 +243,7 @@ def is_finished(config: TrainConfig, experiment: str, facts: Mapping[str, Any], 
     An answer of False may be wrong (a folder that cannot be read): then work is done twice.
     True in a process that is not the first of its run, for it makes no results.
     """
-    if not processes.current().first:
+    if not distributed.current().first:
         return True
     if config.fresh:
         return False
@@ -265,47 +288,58 @@ def refuse_all_lost(run: Run, path: Path) -> None:
 
 
 def _train_jobs(
+    group: Group,
+    run: str,
     folder: RunFolder | WorkerFolder,
     config: TrainConfig,
     jobs: Sequence[Job],
     plans: Sequence[Plan],
-    waves: Mapping[str, Sequence[int]],
 ) -> None:
-    """Train waves of every model: part of the run -> numbers of waves."""
-    for job, plan in zip(jobs, plans, strict=True):
-        if waves[job.part]:
-            _train_job(folder, config, job, plan, waves[job.part])
+    """Train all waves of a run, with its other processes; returns when all waves are done."""
+    queues = [
+        WaveQueue(group, f"{run}/{job.part}", math.ceil(config.num_members / plan.wave))
+        for job, plan in zip(jobs, plans, strict=True)
+    ]
+    while True:
+        for job, plan, queue in zip(jobs, plans, queues, strict=True):
+            untrained = (w for w in queue.take() if folder.load_wave(job.part, w) is None)
+            if (first := next(untrained, None)) is not None:
+                _train_job(group, folder, config, job, plan, itertools.chain([first], untrained))
+                group.tell(f"{run}/timings/{group.index}", folder.manifest["timings"])
+            queue.finish()
+        if not [queue for queue in queues if queue.unfinished()]:
+            return
+        group.check()  # others train what is left, unless they are gone
+        time.sleep(WAITING_SECONDS)
 
 
 def _train_job(
+    group: Group,
     folder: RunFolder | WorkerFolder,
     config: TrainConfig,
     job: Job,
     plan: Plan,
-    waves: Sequence[int],
+    waves: Iterable[int],
 ) -> None:
     """Train some waves of one model."""
-    group = processes.current()
-    num_waves = math.ceil(config.num_members / plan.wave)
+    # All processes take the waves in order, so those before one's own are done, or nearly.
     per_wave = plan.wave * job.schedule.num_steps
-    # Alone, what was done before counts; among others, one's own part.
-    before = (num_waves - len(waves)) * per_wave if group.count == 1 else 0
-    total = before + len(waves) * per_wave
+    total = math.ceil(config.num_members / plan.wave) * per_wave
     title = f"{job.label} × {config.num_members}"
     title = f"{group.name}: {title}" if group.count > 1 else title
     with (
         deferred(f"{job.label} is trained and saved in {folder.path}"),
-        Progress(title, total, "member-steps", before) as progress,
+        Progress(title, total, "member-steps") as progress,
         Keeper(folder, job) as keeper,
     ):
 
         def on_segment(segment: Segment) -> None:
-            done = before + waves.index(segment.wave) * per_wave + segment.step * plan.wave
+            done = segment.wave * per_wave + segment.step * plan.wave
             progress.to(done, f"loss {segment.loss:.3f}")
             keeper.after_segment(segment, plan.wave)
             try:
                 group.check()
-            except ProcessLost:
+            except ProcessEnded:
                 keeper.save(segment)
                 raise
 
@@ -319,7 +353,7 @@ def _train_job(
             seeds=job_module.seeds_of(config),
             vary=parse_vary(config.vary),
             observe=sketch,
-            skip=set(range(num_waves)) - set(waves),
+            waves=waves,
             restore=keeper.restore,
             on_segment=on_segment,
         ):

@@ -291,5 +291,5 @@ def test_what_is_observed_is_kept_at_every_evaluation():
 
 
 def test_finished_waves_are_skipped():
-    waves = train(learner("linear"), plan("map", 4, 4), 12, steps=2, skip=(0, 1))
+    waves = train(learner("linear"), plan("map", 4, 4), 12, steps=2, waves=[2])
     assert [wave.number for wave in waves] == [2]
