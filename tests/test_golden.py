@@ -130,6 +130,9 @@ def test_a_small_run_leaves_the_golden_numbers(name, finished):
     for start in golden["prints"]:
         assert any(line.startswith(start) for line in lines), printed
     found = digests_of(folder) if (folder / "results.nc").exists() else {}
+    for path in folder.glob("figures/*"):
+        with Image.open(path) as image:
+            assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
     figures = sorted(path.name for path in folder.glob("figures/*"))
     if WRITE:
         write(name, golden | {"figures": figures, "digests": found})
