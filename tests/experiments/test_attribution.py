@@ -46,8 +46,8 @@ def asked(tmp_path_factory, source):
     return folder, open_run(folder).data
 
 
-def test_every_map_has_its_place_and_every_figure_is_drawn(asked, source):
-    folder, data = asked
+def test_every_map_has_its_place(asked, source):
+    data = asked[1]
     assert data.sizes["model"] == data.sizes["member"] == 3
     assert data["saliency"].dims == ("model", "member", "picture", "row", "column", "channel")
     assert data["saliency"].shape == (3, 3, 4, 8, 8, 3)
@@ -64,10 +64,6 @@ def test_every_map_has_its_place_and_every_figure_is_drawn(asked, source):
     kept = open_run(source).data
     rows = data["picture_example"].values
     np.testing.assert_array_equal(kept["label"].values[rows], data["label"].values)
-    drawn = sorted(path.name for path in (folder / "figures").iterdir())
-    maps = [f"maps_{name}.png" for name in ("cnn_widths=4", "linear", "mlp_width=8")]
-    others = ["first_layer_before_after.png", "map_agreement.png", "maximising_inputs.png"]
-    assert drawn == sorted([*maps, *others])
 
 
 def test_scores_are_the_logits_of_the_run(asked, source):

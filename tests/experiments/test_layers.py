@@ -244,11 +244,7 @@ def test_more_members_change_none_of_the_others(tmp_path, whole, no_figures):
     ).read_bytes()
 
 
-def test_it_ends_with_figures_and_a_table(whole, capsys):
-    assert {path.name for path in (whole / "figures").iterdir()} == {
-        f"{name}.png" for name in layers.FIGURES
-    }
-    capsys.readouterr()
+def test_it_ends_with_a_table(whole, capsys):
     assert _launch(whole.parents[1]) == 0
     said = capsys.readouterr().out
     data = open_run(whole).data
