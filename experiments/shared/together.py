@@ -12,7 +12,7 @@ import jax
 
 from catdog_jax.population import Plan
 from catdog_jax.population.processes import Group
-from catdog_jax.store import RunFolder, WorkerFolder, manifest
+from catdog_jax.store import RunFolder, manifest
 from catdog_jax.types import InputError
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
@@ -89,7 +89,7 @@ def send_task(
 
 def open_task(
     group: Group, config: TrainConfig, experiment: str, task: Mapping[str, Any]
-) -> WorkerFolder:
+) -> RunFolder:
     """Open the run folder that the first process holds, and say what will be done.
 
     Raises:
@@ -103,7 +103,7 @@ def open_task(
             f"{task['backend']}; give all processes the same (on CPU by JAX_NUM_CPU_DEVICES)"
         )
     path = Path(config.out_dir).expanduser() / experiment / task["name"]
-    folder = WorkerFolder.open(path, group.index, task["session"])
+    folder = RunFolder.join(path, group.index, task["session"])
     mine, total = (
         sum(len(waves) for share in shares for waves in share.values())
         for shares in ([task["shares"][group.index]], task["shares"])

@@ -23,15 +23,15 @@ from catdog_jax.population import (
 from catdog_jax.population.processes import Group, ProcessLost
 from catdog_jax.population.waves import Segment
 from catdog_jax.registry import parse_entry
-from catdog_jax.store import Run, RunFolder, WorkerFolder, open_run, run_name
+from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
 from experiments.shared import together
 from experiments.shared.announce import announcement, check_disk, manifest_facts
+from experiments.shared.checkpointer import Checkpointer
 from experiments.shared.config import TrainConfig
 from experiments.shared.interrupt import deferred
 from experiments.shared.jobs import Job
-from experiments.shared.keeper import Keeper
 from experiments.shared.plans import has_plans, kept_plans, new_plans
 from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
@@ -160,7 +160,7 @@ def fill_folder(
     if not has_plans(config, experiment, name):  # before a folder is made: it may be refused
         planned = new_plans(config, jobs, group.count)
     check_disk(config, jobs)
-    with RunFolder.open(
+    with RunFolder.open_or_create(
         config.out_dir, experiment, name, facts, growable=growable, fresh=config.fresh
     ) as folder:
         if folder.finished:
@@ -265,7 +265,7 @@ def refuse_all_lost(run: Run, path: Path) -> None:
 
 
 def _train_jobs(
-    folder: RunFolder | WorkerFolder,
+    folder: RunFolder,
     config: TrainConfig,
     jobs: Sequence[Job],
     plans: Sequence[Plan],
@@ -278,7 +278,7 @@ def _train_jobs(
 
 
 def _train_job(
-    folder: RunFolder | WorkerFolder,
+    folder: RunFolder,
     config: TrainConfig,
     job: Job,
     plan: Plan,
@@ -296,17 +296,17 @@ def _train_job(
     with (
         deferred(f"{job.label} is trained and saved in {folder.path}"),
         Progress(title, total, "member-steps", before) as progress,
-        Keeper(folder, job) as keeper,
+        Checkpointer(folder, job) as checkpointer,
     ):
 
         def on_segment(segment: Segment) -> None:
             done = before + waves.index(segment.wave) * per_wave + segment.step * plan.wave
             progress.to(done, f"loss {segment.loss:.3f}")
-            keeper.after_segment(segment, plan.wave)
+            checkpointer.after_segment(segment, plan.wave)
             try:
                 group.check()
             except ProcessLost:
-                keeper.save(segment)
+                checkpointer.save(segment)
                 raise
 
         for wave in train_population(
@@ -320,10 +320,10 @@ def _train_job(
             vary=parse_vary(config.vary),
             observe=sketch,
             skip=set(range(num_waves)) - set(waves),
-            restore=keeper.restore,
+            restore=checkpointer.restore,
             on_segment=on_segment,
         ):
-            keeper.keep_wave(wave)
+            checkpointer.keep_wave(wave)
 
 
 def _trained(folder: RunFolder, job: Job, plan: Plan, num_members: int) -> Trained:

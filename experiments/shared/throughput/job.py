@@ -138,7 +138,7 @@ def compared(
 
     Args:
       before, after: rates of the engine, steps of a wave a second.
-      times: of the job, as `Keeper` tells them, and Unix times of when its process 'began' and
+      times: of the job, as `Checkpointer` tells them, and Unix times of when its process 'began' and
         had 'ended'.
 
     Returns:
