@@ -6,7 +6,6 @@ in the tree, joined with '/'; bfloat16 is there a structure of one uint16 named 
 
 import io
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,20 @@ import numpy as np
 from catdog_jax.store.atomic import StoreError, replacing
 
 
-class Damaged(Exception):
-    """What was read is not what was written; the message says how, in a few words."""
+class Damaged(StoreError):
+    """A file is not what was written; the message names it."""
 
 
-def flatten(tree: Any) -> dict[str, np.ndarray]:
-    """List the leaves of a pytree as numpy arrays, by their path.
-
-    Args:
-      tree: a pytree of arrays and numbers; random keys as their key data.
+def flatten(tree: Any) -> dict[str, Any]:
+    """List the leaves of a pytree by their path, joined with '/'.
 
     Raises:
-      TypeError: a leaf is no array of numbers, booleans or text.
       ValueError: two leaves have the same path.
     """
-    found: dict[str, np.ndarray] = {}
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        name, array = _name(keys), np.asarray(leaf, order="C")
-        if array.dtype.hasobject:
-            raise TypeError(f"leaf {name} is {type(leaf).__name__}, not an array of numbers")
-        if name in found:
-            raise ValueError(f"two leaves share the path {name!r}")
-        found[name] = array
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    found = {jax.tree_util.keystr(k, simple=True, separator="/"): leaf for k, leaf in leaves}
+    if len(found) < len(leaves):
+        raise ValueError(f"two of these share a name: {sorted(found)}; use no '/' in names")
     return found
 
 
@@ -46,10 +37,15 @@ def write(path: Path, tree: Any) -> None:
 
     Args:
       path: the .npz file; its folder is created.
-      tree: as for `flatten`.
+      tree: a pytree of arrays and numbers, its root no array; random keys as their key data.
+
+    Raises:
+      TypeError: a leaf is a random key.
+      ValueError: a leaf is no array of numbers, booleans or text, or two have the same path.
     """
-    found = flatten(tree)
+    found = {name: np.asarray(leaf, order="C") for name, leaf in flatten(tree).items()}
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.comment = str(len(found)).encode()
         for name, array in found.items():
             if array.dtype.kind == "V":  # bfloat16 and its kin, of which .npy knows the size only
                 array = array.view([(array.dtype.name, f"u{array.itemsize}")])
@@ -58,82 +54,54 @@ def write(path: Path, tree: Any) -> None:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def read(path: Path, under: str = "") -> dict[str, np.ndarray]:
+def read(path: Path) -> dict[str, Any]:
     """Read what `write` wrote.
 
-    Args:
-      path: the .npz file.
-      under: read only what is under this key at the root of the tree.
-
     Returns:
-      Arrays by their path in the tree, or below `under`, joined with '/'; '' is the root itself.
+      Nested dicts of arrays; what held no array is left out.
 
     Raises:
       Damaged: the file is missing, or is not what was written.
     """
-    found = {}
+    tree: dict[str, Any] = {}
     try:
         # Not numpy.load: it leaves a file that is no zip open, and believes an entry's header
         # before zipfile has compared the entry's CRC-32.
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            # Damage to the list of entries at the end of the file could hide some of them.
+            if archive.comment != str(len(archive.namelist())).encode():
+                raise ValueError("entries are missing")
             for entry in archive.namelist():
-                name = entry.removesuffix(".npy")
-                if under and name.split("/")[0] != under:
-                    continue
                 content = io.BytesIO(archive.read(entry))
                 array = np.lib.format.read_array(content, allow_pickle=False)
-                if array.dtype.names:
-                    array = array.view(array.dtype.names[0])
-                found[name.removeprefix(under).removeprefix("/")] = array
+                *above, name = entry.removesuffix(".npy").split("/")
+                place = tree
+                for key in above:
+                    place = place.setdefault(key, {})
+                place[name] = array.view(array.dtype.names[0]) if array.dtype.names else array
     except MemoryError:
         raise
     except Exception as error:  # a damaged zip can make zipfile raise anything
         why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise Damaged(why.splitlines()[0][:100]) from error
-    return found
+        raise Damaged(f"{path} is damaged ({why.splitlines()[0]:.100})") from error
+    return tree
 
 
-def nested(found: Mapping[str, np.ndarray]) -> Any:
-    """Rebuild what was read as nested dicts of arrays; a lone array at the root comes back bare."""
-    tree: dict[str, Any] = {}
-    for name, array in found.items():
-        *above, last = name.split("/")
-        place = tree
-        for key in above:
-            place = place.setdefault(key, {})
-        place[last] = array
-    return tree[""] if list(tree) == [""] else tree
-
-
-def restructured(found: Mapping[str, np.ndarray], like: Any, where: str, *, shapes: bool) -> Any:
-    """Put what was read into the structure of another pytree.
+def restructured(tree: Any, like: Any, where: object) -> Any:
+    """Put arrays into the structure of another pytree.
 
     Args:
-      found: arrays by name.
-      like: a pytree of the wanted structure; its leaves are arrays or ShapeDtypeStructs.
+      tree: what `read` returned, or a part of it.
+      like: a pytree of the wanted structure; its leaves do not matter.
       where: where the arrays come from, for the message.
-      shapes: whether shapes and dtypes must match too.
 
     Raises:
       StoreError: the structures differ.
     """
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(like)
-    wanted = {_name(keys): leaf for keys, leaf in leaves}
-    problem = ""
+    found, wanted = flatten(tree), flatten(like)
     if strange := sorted(found.keys() ^ wanted.keys()):
-        problem = f"{'holds' if strange[0] in found else 'lacks'} {strange[0]}"
-    elif shapes:
-        for name, leaf in wanted.items():
-            is_, other = (f"{x.dtype}{list(x.shape)}" for x in (found[name], leaf))
-            if is_ != other:
-                problem = f"holds {name} as {is_}, not {other}"
-    if problem:
         raise StoreError(
-            f"{where} {problem}: another version of the program made it; resume with that one, or "
-            "use --fresh"
+            f"{where} {'holds' if strange[0] in found else 'lacks'} {strange[0]}: another version "
+            "of the program made it; resume with that one, or use --fresh"
         )
-    return jax.tree_util.tree_unflatten(treedef, [found[name] for name in wanted])
-
-
-def _name(keys: Any) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator="/")
+    return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in wanted])

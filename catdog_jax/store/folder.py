@@ -12,13 +12,13 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from catdog_jax.store import arrays, atomic, manifest
 from catdog_jax.store.atomic import StoreError, writing
-from catdog_jax.store.lock import FolderInUse, hold
+from catdog_jax.store.lock import hold
 from catdog_jax.store.results import RESULTS, WAVES, intact_record
 from catdog_jax.types import FileNote, InputError
 
@@ -66,7 +66,7 @@ class RunFolder:
         *,
         growable: Collection[str] = ("num_members",),
         fresh: bool = False,
-    ) -> Self:
+    ) -> "RunFolder":
         """Start a run, or continue the one of that name.
 
         Args:
@@ -91,22 +91,19 @@ class RunFolder:
                 path = make_folder(root, name, fresh)
                 folder = cls(path, hold(path / LOCK))
                 undo.callback(folder.close)
-                _await_workers(path)
+                # Processes of a run whose first one is gone may still write waves.
+                for place in path.glob(f"{LOCK}-*"):
+                    hold(place, WORKER_SECONDS).close()
                 folder._begin(experiment, asked, growable)
             except OSError as error:
-                if atomic.is_disk_full(error):
-                    with writing("the run folder", root / name):
-                        raise
-                blocked = isinstance(error, FileExistsError | NotADirectoryError)
-                why = f"{error.filename} is a file" if blocked else error.strerror or error
                 raise InputError(
-                    f"cannot write to {root / name}: {why}; choose another --out_dir"
+                    f"cannot write to {root / name} ({error}); choose another --out_dir"
                 ) from error
             undo.pop_all()
         return folder
 
     @classmethod
-    def join(cls, path: Path, index: int, session: Mapping[str, Any]) -> Self:
+    def join(cls, path: Path, index: int, session: Mapping[str, Any]) -> "RunFolder":
         """Open the folder that the first process of a run holds, to train waves of the run.
 
         The lock of this process keeps another run from beginning while it may still write.
@@ -122,10 +119,8 @@ class RunFolder:
         """
 
         def is_here() -> bool:
-            with contextlib.suppress(OSError, InputError):
-                found = manifest.read(path)
-                return found is not None and found["sessions"][-1:] == [session]
-            return False
+            found = manifest.read(path)
+            return found is not None and found["sessions"][-1] == session
 
         if not _appears(is_here, path):
             raise InputError(
@@ -134,7 +129,7 @@ class RunFolder:
             )
         return cls(path, hold(path / f"{LOCK}-{index}"), joined=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -148,14 +143,16 @@ class RunFolder:
         """Set top-level entries of the manifest, atomically.
 
         Args:
-          entries: JSON-ready values; `recipe` and `results` are the store's own.
+          entries: JSON-ready values.
 
         Raises:
           StoreError: the disk is full, or refuses the write.
         """
-        if not entries.keys().isdisjoint({"recipe", "results"}):
-            raise ValueError("the manifest's recipe and results are set by the store")
-        self._set(**entries)
+        updated = self.manifest | manifest.plain(entries)
+        if not self._joined:
+            with writing(manifest.FILE, self.path):
+                manifest.write(self.path, updated)
+        self.manifest = updated
 
     def save_checkpoint(self, model: str, wave: int, step: int, tree: Any) -> None:
         """Save the state of a wave in training; the last two are kept.
@@ -176,12 +173,12 @@ class RunFolder:
                 (place / f"{old}.npz").unlink(missing_ok=True)
 
     def load_checkpoint(self, model: str, wave: int, like: Any) -> tuple[int, Any] | None:
-        """Load the last usable checkpoint of a wave; set damaged ones aside, with a warning.
+        """Load the last usable checkpoint of a wave; remove damaged ones, with a warning.
 
         Args:
           model: its name in this folder.
           wave: number of the wave, from 0.
-          like: a pytree of the structure, shapes and dtypes that were saved.
+          like: a pytree of the structure that was saved.
 
         Returns:
           (step, pytree of numpy arrays), or None where the wave has to start anew.
@@ -190,19 +187,13 @@ class RunFolder:
           StoreError: a whole checkpoint has another structure than `like`.
         """
         place = self._checkpoints(model, wave)
-        present = _steps(place)
-        for step in reversed(present):
+        for step in reversed(_steps(place)):
             file = place / f"{step}.npz"
             try:
-                found = arrays.read(file)
+                return step, arrays.restructured(arrays.read(file), like, file)
             except arrays.Damaged as error:
-                logger.warning("%s is damaged (%s); trying the one before", file, error)
-                with writing(f"beside the checkpoints of {model}", self.path):
-                    os.replace(file, place / f"damaged-{step}.npz")  # or it would count as one kept
-                continue
-            return step, arrays.restructured(found, like, str(file), shapes=True)
-        if present:
-            logger.warning("no usable checkpoint in %s: this wave starts again", place)
+                logger.warning("%s; trying the one before", error)
+                file.unlink(missing_ok=True)  # or it would count as one of those kept
         return None
 
     def save_wave(
@@ -237,13 +228,9 @@ class RunFolder:
         try:
             found = arrays.read(file)  # all of it: its params have to be whole too
         except arrays.Damaged as error:
-            logger.warning("%s is damaged (%s); this wave is trained again", file, error)
+            logger.warning("%s; this wave is trained again", error)
             return None
-        return {
-            name.removeprefix("observed/"): array
-            for name, array in found.items()
-            if name.startswith("observed/")
-        }
+        return found.get("observed", {})
 
     def await_wave(self, model: str, wave: int) -> dict[str, np.ndarray]:
         """Load what a wave observed that a process of this run has finished; NFS may show it late.
@@ -258,8 +245,7 @@ class RunFolder:
         found = self.load_wave(model, wave) if _appears(file.exists, file.parent) else None
         if found is None:
             raise StoreError(
-                f"wave {wave} of {model} is missing or damaged in {self.path}; rerun the same "
-                "command to train it anew"
+                f"{file} is missing or damaged; rerun the same command to train that wave anew"
             )
         return found
 
@@ -278,11 +264,7 @@ class RunFolder:
           StoreError: the file is missing or damaged, or has another structure than `like`.
         """
         file = self._wave(model, wave)
-        try:
-            found = arrays.read(file, "params")
-        except arrays.Damaged as error:
-            raise StoreError(f"{file} is damaged ({error}); rerun the same command") from error
-        return arrays.restructured(found, like, str(file), shapes=False)
+        return arrays.restructured(arrays.read(file).get("params", {}), like, file)
 
     def write_results(self, dataset: "xr.Dataset") -> None:
         """Write `results.nc`, last of all, and remove the checkpoints.
@@ -297,21 +279,18 @@ class RunFolder:
         with writing(RESULTS, self.path):
             # In memory first: HDF5 meets a full disk only when it closes the file, and not well.
             content = dataset.to_netcdf(engine="h5netcdf")
-            files = {RESULTS: hashlib.sha256(content).hexdigest()}
-            for file in sorted((self.path / WAVES).glob("*/*.npz")):
-                files[file.relative_to(self.path).as_posix()] = atomic.digest(file)
-            record = {key: self.recipe[key] for key in self._growable}
-            record |= {"files": files, "written": _now()}
+            waves = sorted((self.path / WAVES).glob("*/*.npz"))
+            files = {p.relative_to(self.path).as_posix(): atomic.digest(p) for p in waves}
+            files[RESULTS] = hashlib.sha256(content).hexdigest()
+            record = {key: self.recipe[key] for key in self._growable} | {"files": files}
             # The record comes first: the file counts the moment it is there, and while it is not,
             # the record of the results before it still holds.
             others = [r for r in self.manifest["results"] if r["files"][RESULTS] != files[RESULTS]]
-            self._set(results=[*others, record])
-            with atomic.replacing(self.path / RESULTS) as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-                # Now that a full disk can no longer refuse the results; they come last.
-                shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+            self.update_manifest(results=[*others, record])
+            # Waves are kept by now, and no checkpoint is of use; the results come last.
+            shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+            with atomic.replacing(self.path / RESULTS) as file:
+                file.write(content)
             self.finished = True
 
     def write_files(self, notes: Sequence[FileNote]) -> None:
@@ -330,14 +309,11 @@ class RunFolder:
 
     def _begin(self, experiment: str, asked: dict[str, Any], growable: Collection[str]) -> None:
         """Compare the recipe of now with the run's; where something is to be trained, say so."""
-        name = self.path.name
-        found = manifest.read(self.path)
-        if found is not None:
-            manifest.check_recipe(name, found["recipe"], asked, growable)
-            atomic.sweep(self.path)
-        else:
-            found = {"experiment": experiment, "name": name, "recipe": asked}
-            found |= {"sessions": [], "results": []}
+        new = {"experiment": experiment, "name": self.path.name, "recipe": asked}
+        found = manifest.read(self.path) or {**new, "sessions": [], "results": []}
+        manifest.check_recipe(self.path.name, found["recipe"], asked, growable)
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
         self.manifest, self.recipe = found, dict(asked)
         self._growable = [key for key in growable if key in asked]
         record = intact_record(self.path, found)
@@ -345,18 +321,21 @@ class RunFolder:
             self.finished = all(record[key] >= asked[key] for key in self._growable)
             self.recipe |= {key: max(asked[key], record[key]) for key in self._growable}
         if not self.finished:
-            recipe, sessions, versions = found["recipe"], found["sessions"], manifest.versions()
-            _warn_of_other_versions(name, sessions, versions)
-            largest = {key: max(asked[key], recipe[key]) for key in self._growable}
-            session = {"started": _now(), "versions": versions}
-            self._set(recipe=asked | largest, sessions=[*sessions, session])
-
-    def _set(self, **entries: Any) -> None:
-        updated = self.manifest | manifest.plain(entries)
-        if not self._joined:
-            with writing(manifest.FILE, self.path):
-                manifest.write(self.path, updated)
-        self.manifest = updated
+            sessions, versions = found["sessions"], manifest.versions()
+            begun = sessions[0]["versions"] if sessions else versions
+            other = [
+                f"{k} {v}, now {versions[k]}" for k, v in begun.items() if v != versions.get(k, v)
+            ]
+            if other:
+                logger.warning(
+                    "run %r was begun with %s: its bits may differ from those of an uninterrupted "
+                    "run",
+                    self.path.name,
+                    " and ".join(other),
+                )
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            session = {"started": now, "versions": versions}
+            self.update_manifest(recipe=self.recipe, sessions=[*sessions, session])
 
     def _checkpoints(self, model: str, wave: int) -> Path:
         return self.path / "checkpoints" / manifest.model_folder(model) / f"wave_{wave:05d}"
@@ -377,7 +356,7 @@ def make_folder(root: Path, name: str, fresh: bool) -> Path:
       InputError: the folder holds something that is no run.
       OSError: the folder cannot be created.
     """
-    atomic.make_folder(root)
+    root.mkdir(parents=True, exist_ok=True)
     if fresh:
         for number in itertools.count(1):
             path = root / (name if number == 1 else f"{name}-{number}")
@@ -397,58 +376,18 @@ def make_folder(root: Path, name: str, fresh: bool) -> Path:
     return path
 
 
-def _await_workers(path: Path) -> None:
-    """Wait for the processes of a run whose first one is gone: they may still write waves.
-
-    Raises:
-      FolderInUse: one does not end within WORKER_SECONDS.
-    """
-    end = time.monotonic() + WORKER_SECONDS
-    waiting = sorted(path.glob(f"{LOCK}-*"))
-    while waiting:
-        try:
-            hold(waiting[0]).close()
-            waiting.pop(0)
-        except FolderInUse:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
-
-
 def _appears(is_here: Callable[[], bool], folder: Path) -> bool:
     """Return whether something comes within VISIBLE_SECONDS."""
     end = time.monotonic() + VISIBLE_SECONDS
-    while not is_here():
+    while True:
+        with contextlib.suppress(OSError):
+            os.listdir(folder)  # has NFS look again
+            if is_here():
+                return True
         if time.monotonic() > end:
             return False
         time.sleep(0.2)
-        with contextlib.suppress(OSError):
-            os.listdir(folder)  # has NFS look again
-    return True
 
 
 def _steps(place: Path) -> list[int]:
     return sorted(int(file.stem) for file in place.glob("[0-9]*.npz"))
-
-
-def _warn_of_other_versions(
-    name: str, sessions: Sequence[Mapping[str, Any]], now: Mapping[str, str]
-) -> None:
-    before = sessions[0]["versions"] if sessions else now
-    if changed := [library for library in now if before.get(library) != now[library]]:
-        was, is_ = (
-            ", ".join(f"{library} {versions.get(library, 'unknown')}" for library in changed)
-            for versions in (before, now)
-        )
-        logger.warning(
-            "run %r was begun with %s and continues with %s: its bits may differ from those of an "
-            "uninterrupted run",
-            name,
-            was,
-            is_,
-        )
-
-
-def _now() -> str:
-    """Write the time, in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

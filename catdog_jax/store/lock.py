@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,12 +21,13 @@ class FolderInUse(RuntimeError):
     """Another process holds the run folder; the message is one line for a person."""
 
 
-def hold(path: Path) -> BinaryIO:
+def hold(path: Path, patience: float = 0.0) -> BinaryIO:
     """Lock a file, and write the number of this process into it.
 
     Args:
       path: the lock file; created if missing, and never removed: removing a lock file would let
         two processes each hold "the" lock.
+      patience: seconds to wait for another holder to let go, ≥ 0.
 
     Returns:
       The open file; the lock is held until it is closed, or the process ends.
@@ -34,19 +36,19 @@ def hold(path: Path) -> BinaryIO:
       FolderInUse: another process, or another call in this one, holds it.
       OSError: the file cannot be written, or the file system has no locks.
     """
-    file = open(path, "ab+", buffering=0)  # noqa: SIM115 (open for as long as the lock is held)
-    try:
-        _lock(file)
-    except OSError as error:
-        file.seek(0)
-        holder = file.read(32).decode("ascii", "replace").strip()
-        file.close()
-        if error.errno not in _BUSY:
-            raise
-        by = f"process {holder}" if holder.isdigit() else "another process"
-        raise FolderInUse(
-            f"run folder {path.parent} is in use by {by}; wait for it, or choose another --name"
-        ) from None
+    end = time.monotonic() + patience
+    with contextlib.ExitStack() as undo:
+        file = undo.enter_context(open(path, "ab+", buffering=0))
+        while not _is_locked(file):
+            if time.monotonic() >= end:
+                file.seek(0)
+                holder = file.read(32).decode("ascii", "replace").strip() or "unknown"
+                raise FolderInUse(
+                    f"run folder {path.parent} is in use by process {holder}; wait for it, or "
+                    "choose another --name"
+                )
+            time.sleep(0.2)
+        undo.pop_all()
     # The number is for the message only: a full disk must not keep a run from its folder.
     with contextlib.suppress(OSError):
         file.truncate(0)
@@ -54,9 +56,16 @@ def hold(path: Path) -> BinaryIO:
     return file
 
 
-def _lock(file: BinaryIO) -> None:
-    if sys.platform == "win32":
-        file.seek(_LOCKED_BYTE)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _is_locked(file: BinaryIO) -> bool:
+    """Try to lock a file; return whether that succeeded."""
+    try:
+        if sys.platform == "win32":
+            file.seek(_LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _BUSY:
+            raise
+        return False
+    return True

@@ -6,11 +6,10 @@ for each `results.nc` written: how much it holds, and the SHA-256 of it and of e
 weights). Experiments add others: command, parts, plans, inputs, data, machine, timings, ….
 """
 
-import functools
+import contextlib
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -22,10 +21,8 @@ from catdog_jax.store.atomic import replacing
 from catdog_jax.types import InputError
 
 FILE = "manifest.json"
-OWN = {"experiment": str, "name": str, "recipe": dict, "sessions": list, "results": list}
 _FORMAT = 2  # of run folders; 1, of the first release, had no number
 _LONGEST = 100
-_SHOWN = 3
 _LIBRARIES = ("catdog_jax", "jax", "jaxlib", "numpy", "flax", "optax", "xarray")
 
 
@@ -37,24 +34,17 @@ def read(folder: Path) -> dict[str, Any] | None:
     """
     file = folder / FILE
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(manifest, dict) and manifest.pop("format", 1) != _FORMAT:
-            raise InputError(
-                f"{file} was written by another release of catdog_jax; use that one, or choose "
-                "another --name"
-            )
-        if manifest.pop("sha256") != _digest(manifest):
-            raise ValueError("its digest differs")
-        if wrong := [key for key, kind in OWN.items() if not isinstance(manifest.get(key), kind)]:
-            raise ValueError(f"{wrong[0]} is wrong or missing")
+        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        intact = manifest.pop("format") == _FORMAT and manifest.pop("sha256") == _digest(manifest)
     except FileNotFoundError:
         return None
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError):
+        intact = False
+    if not intact:
         raise InputError(
-            f"{file} is damaged or was edited ({error}); restore it, or choose another --name"
-        ) from error
+            f"{file} is damaged, was edited, or is of another release of catdog_jax; restore it, "
+            "use that release, or choose another --name"
+        )
     return manifest
 
 
@@ -94,18 +84,11 @@ def check_name(name: str) -> None:
       InputError: empty, over 100 characters, with a separator, a control character or a character
         that Windows refuses, or with a dot or a space at its start or end.
     """
-    wrong = (
-        not name
-        or len(name) > _LONGEST
-        or len(os.fsencode(name)) > 2 * _LONGEST
-        or re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name)
-        or name != name.strip(" .")
-    )
-    if wrong:
-        shown = name if len(name) <= _LONGEST else f"{name[:20]}…"
+    allowed = r'[^/\\:*?"<>|\x00-\x1f\x7f]{1,100}'
+    if not re.fullmatch(allowed, name) or name != name.strip(" ."):
         raise InputError(
-            f"--name={shown!r} cannot name a folder; use 1 to {_LONGEST} letters, digits, "
-            "'-', '_', '=' or inner dots"
+            f"--name={name[:_LONGEST]!r} cannot name a folder; use 1 to {_LONGEST} letters, "
+            "digits, '-', '_', '=' or inner dots"
         )
 
 
@@ -118,11 +101,7 @@ def model_folder(label: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Turn settings into what JSON reads back unchanged.
-
-    Raises:
-      TypeError: something is no JSON, numpy array or path.
-    """
+    """Turn settings into what JSON reads back unchanged: numpy into numbers, paths into text."""
     return json.loads(json.dumps(value, default=_plain_leaf))
 
 
@@ -140,43 +119,26 @@ def check_recipe(
     Raises:
       InputError: they differ; the message names up to three differences.
     """
-    differences = [
-        f"{key}={_show(made, key)}, not {_show(asked, key)}"
-        for key in {**asked, **made}
-        if _canonical(made.get(key, _UNSET)) != _canonical(asked.get(key, _UNSET))
-        and not (key in growable and type(made.get(key)) is type(asked.get(key)) is int)
-    ]
-    if differences:
-        more = len(differences) - _SHOWN
-        tail = [f"{more} more setting{'s' if more > 1 else ''}"] if more > 0 else []
+    different = []
+    for key in {**asked, **made}:
+        was, wanted = (_canonical(r[key]) if key in r else "unset" for r in (made, asked))
+        if was != wanted and key not in growable:
+            different.append(f"{key}={was:.60}, not {wanted:.60}")
+    if different:
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         raise InputError(
-            f"run {name!r} was made with {' and '.join([*differences[:_SHOWN], *tail])}; "
-            "choose another --name, or repeat its settings"
+            f"run {name!r} was made with {' and '.join(different[:3])}{more}; choose another "
+            "--name, or repeat its settings"
         )
 
 
 def versions() -> dict[str, str]:
     """List the versions of the libraries that decide the bits of a run."""
-    return {library: _version(library) for library in _LIBRARIES}
-
-
-@functools.cache
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:  # catdog_jax, in a checkout
-        return "unknown"
-
-
-_UNSET = ["unset"]
-
-
-def _show(settings: Mapping[str, Any], key: str) -> str:
-    if key not in settings:
-        return "unset"
-    value = settings[key]
-    text = value if isinstance(value, str) and value.isprintable() and value else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    found = dict.fromkeys(_LIBRARIES, "unknown")
+    for library in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[library] = importlib.metadata.version(library)
+    return found
 
 
 def _canonical(value: Any) -> str:
@@ -189,8 +151,4 @@ def _digest(value: Any) -> str:
 
 
 def _plain_leaf(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is no JSON: {value!r}")
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

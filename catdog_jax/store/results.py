@@ -1,9 +1,10 @@
 """A finished run, read back: the labelled results and every member's final params."""
 
+import collections
 import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,8 +55,7 @@ class Run:
         Raises:
           StoreError: the structures differ.
         """
-        found = arrays.flatten(self.params[model])
-        return arrays.restructured(found, like, f"the params of {model!r}", shapes=False)
+        return arrays.restructured(self.params[model], like, f"the params of {model!r}")
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -71,63 +71,51 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     if folder.name == RESULTS and not folder.is_dir():
         folder = folder.parent
     try:
-        return _open(folder, path)
+        found = manifest.read(folder) if folder.is_dir() else None
+        if found is None:
+            raise InputError(
+                f"no run at {str(path)!r}: there is no {manifest.FILE}; give the folder that a "
+                "finished command printed"
+            )
+        record = intact_record(folder, found)
+        if record is None:
+            raise InputError(
+                f"{folder / RESULTS} is missing or damaged; rerun the command of this run to "
+                "finish it"
+            )
+        import xarray as xr  # takes most of a second to import
+
+        with xr.open_dataset(folder / RESULTS, engine="h5netcdf") as file:
+            data = file.load()
     except OSError as error:
         raise InputError(
-            f"cannot read {error.filename or folder}: {error.strerror or error}; give a run "
-            "folder that can be read"
+            f"cannot read {folder} ({error}); give a run folder that can be read"
         ) from error
-
-
-def _open(folder: Path, path: str | os.PathLike[str]) -> Run:
-    found = manifest.read(folder) if folder.is_dir() else None
-    if found is None:
-        raise InputError(
-            f"no run at {str(path)!r}: there is no {manifest.FILE}; give the folder that a "
-            "finished command printed"
-        )
-    if not (folder / RESULTS).exists():
-        raise InputError(f"run {str(folder)!r} is not finished; rerun the same command to resume")
-    record = intact_record(folder, found)
-    if record is None:
-        raise InputError(
-            f"{folder / RESULTS} is damaged; rerun the command of this run to write it anew"
-        )
-    import xarray as xr  # takes most of a second to import
-
-    with xr.open_dataset(folder / RESULTS, engine="h5netcdf") as file:
-        data = file.load()
-    parts = {part["model"]: part["part"] for part in found.get("parts", ())}
-    return Run(folder, data, _StackedParams(folder, parts, record), found)
+    params = {
+        part["model"]: functools.partial(_stack, folder, part["part"], record)
+        for part in found.get("parts", ())
+    }
+    return Run(folder, data, _Params(params), found)
 
 
 def intact_record(folder: Path, found: Mapping[str, Any]) -> dict[str, Any] | None:
     """Find the manifest's record of the `results.nc` that is there; None if missing or damaged."""
-    if not (folder / RESULTS).exists():
-        return None
     digest = atomic.digest(folder / RESULTS)
     for record in found["results"]:
         if record["files"][RESULTS] == digest:
             return dict(record)
-    logger.warning("%s is damaged (its digest differs)", folder / RESULTS)
+    if digest is not None:
+        logger.warning("%s is damaged (its digest differs)", folder / RESULTS)
     return None
 
 
-class _StackedParams(Mapping[str, Any]):
+class _Params(collections.UserDict[str, Any]):
     """Model as typed -> params of all members, read on first use: they may be gigabytes."""
 
-    def __init__(self, folder: Path, parts: Mapping[str, str], record: Mapping[str, Any]) -> None:
-        self._parts = dict(parts)
-        self._read = functools.cache(lambda part: _stack(folder, part, record))
-
     def __getitem__(self, model: str) -> Any:
-        return self._read(self._parts[model])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parts)
-
-    def __len__(self) -> int:
-        return len(self._parts)
+        if callable(self.data[model]):
+            self.data[model] = self.data[model]()
+        return self.data[model]
 
 
 def _stack(folder: Path, part: str, record: Mapping[str, Any]) -> Any:
@@ -136,15 +124,10 @@ def _stack(folder: Path, part: str, record: Mapping[str, Any]) -> Any:
     for file, digest in record["files"].items():
         if not file.startswith(f"{WAVES}/{manifest.model_folder(part)}/"):
             continue
-        try:
-            if atomic.digest(folder / file) != digest:
-                raise arrays.Damaged("its digest differs")
-            waves.append(arrays.nested(arrays.read(folder / file, "params")))
-        except (arrays.Damaged, OSError) as error:
+        if atomic.digest(folder / file) != digest:
             raise StoreError(
-                f"{folder / file} is damaged ({getattr(error, 'strerror', error)}); remove "
-                f"{RESULTS} and rerun the command of this run to train that wave anew"
-            ) from error
-    if not waves:
-        return {}
-    return jax.tree.map(lambda *x: np.concatenate(x)[: record.get("num_members")], *waves)
+                f"{folder / file} is missing or damaged; remove {RESULTS} and rerun the command of "
+                "this run to train that wave anew"
+            )
+        waves.append(arrays.read(folder / file).get("params", {}))
+    return jax.tree.map(lambda *x: np.concatenate(x)[: record.get("num_members")], *waves or [{}])

@@ -59,7 +59,7 @@ class Checkpointer:
         at_once = kind is not None and not issubclass(kind, Exception)
         self._thread.shutdown(cancel_futures=at_once)
         if kind is None:
-            self._finish()
+            self._is_written()
             if "first_step" in self._latest:
                 self._latest["kept"] = self._clock + time.monotonic()
                 self._keep_times(0.0, None, self._latest)
@@ -89,17 +89,17 @@ class Checkpointer:
             self._timed_seconds += segment.seconds
             self._latest["steps"] += segment.steps
             self._latest["evaluation_seconds"] += segment.evaluation_seconds
-        self._is_idle(0.0)
+        self._is_written(0.0)
         stop = pending()
         last = segment.step == self._job.schedule.num_steps
         late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
-        due = late and not last and self._is_idle(PATIENCE_SECONDS)
+        due = late and not last and self._is_written(PATIENCE_SECONDS)
         if stop is not None or due:
             self.save(segment)
         elif first:
             self._write(lambda: None)  # the times alone
         if stop is not None:
-            self._finish()
+            self._is_written()
             raise Interrupted(
                 stop,
                 f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
@@ -126,13 +126,8 @@ class Checkpointer:
         }
         self._write(self._folder.save_wave, self._job.part, wave.number, arrays, wave.params)
 
-    def _finish(self) -> None:
-        """Wait until all is on the disk; raises what a write raised."""
-        while self._writes:
-            self._writes.popleft().result()
-
-    def _is_idle(self, seconds: float) -> bool:
-        """Return whether all is on the disk within some seconds; raises what a write raised."""
+    def _is_written(self, seconds: float | None = None) -> bool:
+        """Return whether all is on the disk within some seconds; raise what a write raised."""
         concurrent.futures.wait(self._writes, seconds)
         while self._writes and self._writes[0].done():
             self._writes.popleft().result()
@@ -149,8 +144,8 @@ class Checkpointer:
             save(*args)
             self._keep_times(spent, rate, latest)
 
-        while len(self._writes) > LONGEST_QUEUE:
-            self._writes.popleft().result()
+        if len(self._writes) > LONGEST_QUEUE:
+            self._is_written()
         self._writes.append(self._thread.submit(write))
 
     def _keep_times(self, seconds: float, rate: float | None, latest: Mapping[str, float]) -> None:
