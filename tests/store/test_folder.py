@@ -248,9 +248,8 @@ def test_a_wave_comes_back_and_a_damaged_one_is_named(folder, scenario, caplog):
     file = folder.path / "waves/00_mlp/wave_00000.npz"
     file.write_bytes(file.read_bytes()[:-1])
     assert folder.load_wave(MODEL, 0) is None
-    assert re.fullmatch(
-        rf"{file} is damaged \(.*\); this wave is trained again", caplog.messages[0]
-    )
+    (message,) = caplog.messages
+    assert re.fullmatch(rf"{file} is damaged \(.*\); this wave is trained again", message)
 
 
 def test_params_of_any_structure_come_back(folder, scenario):
