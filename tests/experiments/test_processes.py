@@ -32,14 +32,14 @@ SCRIPT = """
 import time
 from catdog_jax.population import Program, meeting, waves
 from experiments import init_convergence
-from experiments.shared import keeper, progress
+from experiments.shared import checkpointer, progress
 progress.LINE_SECONDS = 1e9
 init_convergence.FIGURES = {{}}
 meeting.MEETING_SECONDS = {meeting}
 if {pause}:
     waves.SEGMENT_SECONDS = 0
-    keeper.CHECKPOINT_SECONDS = {rarely}
-    keeper.PATIENCE_SECONDS = 60
+    checkpointer.CHECKPOINT_SECONDS = {rarely}
+    checkpointer.PATIENCE_SECONDS = 60
     quick = Program.segment
     def segment(*arguments):
         print("segment", flush=True)
@@ -118,8 +118,7 @@ def assert_same_end(folder, whole):
     ]
     assert names[0] == names[1]
     for name in names[0]:
-        # The arrays of a wave that was resumed lie in another order; they are in results.nc.
-        if name.endswith(".params.npz"):
+        if name.endswith(".npz"):
             assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
 
@@ -132,9 +131,9 @@ def until(condition, processes):
 
 def reached(folder, step):
     """Whether both waves of the first model have a checkpoint so late, or are done."""
-    found = [p for p in folder.glob("checkpoints/00*/wave_*/*") if p.name.isdecimal()]
+    found = list(folder.glob("checkpoints/00*/wave_*/*.npz"))
     done = {p.name.split(".")[0] for p in folder.glob("waves/00*/wave_*")}
-    return len(done | {p.parent.name for p in found if int(p.name) >= step}) == 2
+    return len(done | {p.parent.name for p in found if int(p.stem) >= step}) == 2
 
 
 def test_two_processes_end_with_the_bytes_of_one(tmp_path, start_all, whole, run_here, capsys):
@@ -206,7 +205,7 @@ def test_a_killed_process_ends_the_others_and_any_number_goes_on(
 ):
     folder = tmp_path / "init_convergence" / "x"
     running = start_all(count, pause=0.5)
-    until(lambda: len(list(folder.glob("checkpoints/*/wave_*/[12]"))) >= count, running)
+    until(lambda: len(list(folder.glob("checkpoints/*/wave_*/[12].npz"))) >= count, running)
     running[killed].kill()
     begin = time.monotonic()
     for index, (status, _, said) in enumerate(ended(running, 60)):
@@ -219,7 +218,7 @@ def test_a_killed_process_ends_the_others_and_any_number_goes_on(
                 "command goes on, also with another number of processes\n"
             )
     assert time.monotonic() - begin < 30
-    assert list(folder.glob("checkpoints/*/wave_*/[1-6]"))
+    assert list(folder.glob("checkpoints/*/wave_*/[1-6].npz"))
     assert not (folder / "results.nc").exists()
     for status, _, said in ended(start_all(then)):
         assert (status, said) == (0, "")
@@ -241,7 +240,7 @@ def test_a_killed_process_costs_the_other_no_step(killed, tmp_path, start_all, w
     assert said.startswith(f"error: process {killed} of 2 was killed")
     folder = tmp_path / "init_convergence" / "x"
     saved = folder / "checkpoints" / "00_linear" / f"wave_{1 - killed:05d}"
-    assert os.listdir(saved) == [str(begun)]
+    assert os.listdir(saved) == [f"{begun}.npz"]
     for status, _, said in ended(start_all(2)):
         assert (status, said) == (0, "")
     assert_same_end(folder, whole)

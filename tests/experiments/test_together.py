@@ -116,7 +116,7 @@ def test_a_lost_process_costs_no_step(tmp_path, run_here, monkeypatch, capsys):
     assert run_here(tmp_path, *flags) == 1
     assert capsys.readouterr().err == "error: process 1 of 2 was killed\n"
     folder = tmp_path / "init_convergence" / "x"
-    assert os.listdir(folder / "checkpoints" / "00_linear" / "wave_00000") == ["3"]
+    assert os.listdir(folder / "checkpoints" / "00_linear" / "wave_00000") == ["3.npz"]
     assert run_here(tmp_path, *flags) == 0
     assert len(seen) == 3 + 12 - 3
 
