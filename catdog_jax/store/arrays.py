@@ -20,16 +20,9 @@ class Damaged(StoreError):
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-    """List the leaves of a pytree by their path, joined with '/'.
-
-    Raises:
-      ValueError: two leaves have the same path.
-    """
+    """List the leaves of a pytree by their path, joined with '/'."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    found = {jax.tree_util.keystr(k, simple=True, separator="/"): leaf for k, leaf in leaves}
-    if len(found) < len(leaves):
-        raise ValueError(f"two of these share a name: {sorted(found)}; use no '/' in names")
-    return found
+    return {jax.tree_util.keystr(k, simple=True, separator="/"): leaf for k, leaf in leaves}
 
 
 def write(path: Path, tree: Any) -> None:
@@ -41,7 +34,7 @@ def write(path: Path, tree: Any) -> None:
 
     Raises:
       TypeError: a leaf is a random key.
-      ValueError: a leaf is no array of numbers, booleans or text, or two have the same path.
+      ValueError: a leaf is no array of numbers, booleans or text.
     """
     found = {name: np.asarray(leaf, order="C") for name, leaf in flatten(tree).items()}
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:

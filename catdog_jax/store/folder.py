@@ -2,10 +2,8 @@
 
 import contextlib
 import csv
-import datetime
 import hashlib
 import io
-import itertools
 import logging
 import os
 import shutil
@@ -28,11 +26,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catdog_jax.store")
 KEPT = 2  # checkpoints of a wave
 LOCK = "lock"
-WORKER_SECONDS = 30.0  # for the other processes of a run to end after its first one
 VISIBLE_SECONDS = 30.0  # for a network file system to show what another process has written
 
 
-class RunFolder:
+class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
     """One run on the disk, open for a process that trains; a context manager.
 
     Any process of a run may write any of its waves, also from checkpoints that another one left.
@@ -54,7 +51,6 @@ class RunFolder:
         self.finished = False
         self._lock = lock
         self._joined = joined
-        self._growable: list[str] = []
 
     @classmethod
     def open_or_create(
@@ -93,7 +89,7 @@ class RunFolder:
                 undo.callback(folder.close)
                 # Processes of a run whose first one is gone may still write waves.
                 for place in path.glob(f"{LOCK}-*"):
-                    hold(place, WORKER_SECONDS).close()
+                    hold(place).close()
                 folder._begin(experiment, asked, growable)
             except OSError as error:
                 raise InputError(
@@ -123,14 +119,8 @@ class RunFolder:
             return found is not None and found["sessions"][-1] == session
 
         if not _appears(is_here, path):
-            raise InputError(
-                f"{path} is not here as process 0 sees it; give an --out_dir that all processes "
-                "share"
-            )
+            raise InputError(f"{path} is not here as process 0 sees it; give all one --out_dir")
         return cls(path, hold(path / f"{LOCK}-{index}"), joined=True)
-
-    def __enter__(self) -> "RunFolder":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -223,14 +213,12 @@ class RunFolder:
           or damaged.
         """
         file = self._wave(model, wave)
-        if not file.exists():
-            return None
         try:
-            found = arrays.read(file)  # all of it: its params have to be whole too
+            return arrays.read(file).get("observed", {})  # of a file whose params are whole too
         except arrays.Damaged as error:
-            logger.warning("%s; this wave is trained again", error)
+            if file.exists():
+                logger.warning("%s; this wave is trained again", error)
             return None
-        return found.get("observed", {})
 
     def await_wave(self, model: str, wave: int) -> dict[str, np.ndarray]:
         """Load what a wave observed that a process of this run has finished; NFS may show it late.
@@ -244,9 +232,7 @@ class RunFolder:
         file = self._wave(model, wave)
         found = self.load_wave(model, wave) if _appears(file.exists, file.parent) else None
         if found is None:
-            raise StoreError(
-                f"{file} is missing or damaged; rerun the same command to train that wave anew"
-            )
+            raise StoreError(f"{file} is missing or damaged; rerun the same command to resume")
         return found
 
     def load_params(self, model: str, wave: int, like: Any) -> Any:
@@ -282,7 +268,7 @@ class RunFolder:
             waves = sorted((self.path / WAVES).glob("*/*.npz"))
             files = {p.relative_to(self.path).as_posix(): atomic.digest(p) for p in waves}
             files[RESULTS] = hashlib.sha256(content).hexdigest()
-            record = {key: self.recipe[key] for key in self._growable} | {"files": files}
+            record = {"recipe": self.recipe, "files": files}
             # The record comes first: the file counts the moment it is there, and while it is not,
             # the record of the results before it still holds.
             others = [r for r in self.manifest["results"] if r["files"][RESULTS] != files[RESULTS]]
@@ -315,25 +301,20 @@ class RunFolder:
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         self.manifest, self.recipe = found, dict(asked)
-        self._growable = [key for key in growable if key in asked]
         record = intact_record(self.path, found)
         if record is not None:
-            self.finished = all(record[key] >= asked[key] for key in self._growable)
-            self.recipe |= {key: max(asked[key], record[key]) for key in self._growable}
+            made = record["recipe"]
+            most = {key: max(asked[key], made[key]) for key in growable if key in asked}
+            self.finished = all(made[key] == number for key, number in most.items())
+            self.recipe |= most
         if not self.finished:
             sessions, versions = found["sessions"], manifest.versions()
             begun = sessions[0]["versions"] if sessions else versions
-            other = [
-                f"{k} {v}, now {versions[k]}" for k, v in begun.items() if v != versions.get(k, v)
-            ]
+            other = [f"{k} {v}" for k, v in begun.items() if v != versions.get(k)]
             if other:
-                logger.warning(
-                    "run %r was begun with %s: its bits may differ from those of an uninterrupted "
-                    "run",
-                    self.path.name,
-                    " and ".join(other),
-                )
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                words = "run %r was begun with %s: from here on its bits may differ"
+                logger.warning(words, self.path.name, " and ".join(other))
+            now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
             session = {"started": now, "versions": versions}
             self.update_manifest(recipe=self.recipe, sessions=[*sessions, session])
 
@@ -357,22 +338,18 @@ def make_folder(root: Path, name: str, fresh: bool) -> Path:
       OSError: the folder cannot be created.
     """
     root.mkdir(parents=True, exist_ok=True)
-    if fresh:
-        for number in itertools.count(1):
-            path = root / (name if number == 1 else f"{name}-{number}")
-            with contextlib.suppress(FileExistsError):
-                path.mkdir()
-                return path
-    path = root / name
-    path.mkdir(exist_ok=True)
-    if not (path / manifest.FILE).exists():
-        # A kill before the first manifest leaves no more than the lock and a part of the manifest.
-        ours = (LOCK, f".{manifest.FILE}.")
-        if others := [file for file in sorted(os.listdir(path)) if not file.startswith(ours)]:
-            raise InputError(
-                f"{path} is no run folder: it holds {others[0]!r} and no {manifest.FILE}; "
-                "choose another --name"
-            )
+    path, number = root / name, 2
+    while fresh and path.exists():
+        path, number = root / f"{name}-{number}", number + 1
+    path.mkdir(exist_ok=not fresh)
+    # A kill before the first manifest leaves no more than the lock and a part of the manifest.
+    ours = (LOCK, f".{manifest.FILE}.")
+    others = [file for file in sorted(os.listdir(path)) if not file.startswith(ours)]
+    if others and not (path / manifest.FILE).exists():
+        raise InputError(
+            f"{path} is no run folder: it holds {others[0]!r} and no {manifest.FILE}; "
+            "choose another --name"
+        )
     return path
 
 

@@ -2,8 +2,8 @@
 
 The store's own entries are `experiment` and `name` (of the run), `recipe` (all settings that decide
 its numbers), `sessions` (when a process trained, with which libraries) and `results` (one record
-for each `results.nc` written: how much it holds, and the SHA-256 of it and of every file of
-weights). Experiments add others: command, parts, plans, inputs, data, machine, timings, ….
+for each `results.nc` written: its recipe, and the SHA-256 of it and of every file in waves/).
+Experiments add others: command, parts, plans, inputs, data, machine, timings, ….
 """
 
 import contextlib

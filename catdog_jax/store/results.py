@@ -70,31 +70,21 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     folder = Path(path).expanduser()
     if folder.name == RESULTS and not folder.is_dir():
         folder = folder.parent
-    try:
-        found = manifest.read(folder) if folder.is_dir() else None
-        if found is None:
-            raise InputError(
-                f"no run at {str(path)!r}: there is no {manifest.FILE}; give the folder that a "
-                "finished command printed"
-            )
-        record = intact_record(folder, found)
-        if record is None:
-            raise InputError(
-                f"{folder / RESULTS} is missing or damaged; rerun the command of this run to "
-                "finish it"
-            )
-        import xarray as xr  # takes most of a second to import
-
-        with xr.open_dataset(folder / RESULTS, engine="h5netcdf") as file:
-            data = file.load()
-    except OSError as error:
+    found = manifest.read(folder) if folder.is_dir() else None
+    if found is None:
         raise InputError(
-            f"cannot read {folder} ({error}); give a run folder that can be read"
-        ) from error
-    params = {
-        part["model"]: functools.partial(_stack, folder, part["part"], record)
-        for part in found.get("parts", ())
-    }
+            f"no run at {str(path)!r}: there is no {manifest.FILE}; give the folder that a "
+            "finished command printed"
+        )
+    record = intact_record(folder, found)
+    if record is None:
+        raise InputError(f"{folder / RESULTS} is missing or damaged; rerun the run's command")
+    import xarray as xr  # takes most of a second to import
+
+    with xr.open_dataset(folder / RESULTS, engine="h5netcdf") as file:
+        data = file.load()
+    parts = found.get("parts", ())
+    params = {p["model"]: functools.partial(_stack, folder, p["part"], record) for p in parts}
     return Run(folder, data, _Params(params), found)
 
 
@@ -130,4 +120,5 @@ def _stack(folder: Path, part: str, record: Mapping[str, Any]) -> Any:
                 "this run to train that wave anew"
             )
         waves.append(arrays.read(folder / file).get("params", {}))
-    return jax.tree.map(lambda *x: np.concatenate(x)[: record.get("num_members")], *waves or [{}])
+    members = record["recipe"].get("num_members")
+    return jax.tree.map(lambda *x: np.concatenate(x)[:members], *waves or [{}])

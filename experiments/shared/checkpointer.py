@@ -5,11 +5,12 @@ The disk is written to by a thread of its own, in order, so that training goes o
 
 import collections
 import concurrent.futures
+import contextlib
 import math
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
 from catdog_jax.population import Snapshot
 from catdog_jax.population.waves import Segment, Wave
@@ -22,7 +23,7 @@ PATIENCE_SECONDS = 0.0  # how long a checkpoint that is due waits for older writ
 LONGEST_QUEUE = 2  # what waits is held in memory: more would be a disk that cannot keep up
 
 
-class Checkpointer:
+class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
     """Writes one model's checkpoints, waves and times into the run folder; a context manager.
 
     What fails in its thread is raised by a later call, at the latest at the end of the block;
@@ -46,18 +47,13 @@ class Checkpointer:
         self._saved_at = time.monotonic()
         self._saved: tuple[int, int] | None = None  # wave and step
         self._begin = self._saved_at
-        self._first_call = True
         self._timed_steps = 0
         self._timed_seconds = 0.0
         self._clock = time.time() - self._begin  # so that no one who sets it changes a duration
         self._latest = {"begun": self._clock + self._begin}
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        at_once = kind is not None and not issubclass(kind, Exception)
-        self._thread.shutdown(cancel_futures=at_once)
+        self._thread.shutdown(cancel_futures=kind is not None and not issubclass(kind, Exception))
         if kind is None:
             self._is_written()
             if "first_step" in self._latest:
@@ -68,10 +64,7 @@ class Checkpointer:
         """Return the last checkpoint of a wave, in the structure of another; None where none is."""
         tree = {"state": like.state, "history": like.history}
         found = self._folder.load_checkpoint(self._job.part, wave, tree)
-        if found is None:
-            return None
-        step, tree = found
-        return Snapshot(step, tree["state"], tree["history"])
+        return found and Snapshot(found[0], found[1]["state"], found[1]["history"])
 
     def after_segment(self, segment: Segment, wave_size: int) -> None:
         """Save a checkpoint where one is due or a signal is held back.
@@ -80,7 +73,7 @@ class Checkpointer:
           Interrupted: a signal came; the state is on the disk.
         """
         # The first call compiles: it says nothing of the rate.
-        first, self._first_call = self._first_call, False
+        first = "first_step" not in self._latest
         if first:
             reached = self._clock + time.monotonic()
             self._latest |= {"first_step": reached, "steps": 0, "evaluation_seconds": 0.0}
@@ -151,10 +144,8 @@ class Checkpointer:
     def _keep_times(self, seconds: float, rate: float | None, latest: Mapping[str, float]) -> None:
         """Add what was spent, so that a continued run counts all sessions."""
         timings = dict(self._folder.manifest.get("timings", {}))
-        spent = dict(timings.get(self._job.label, {"seconds": 0.0, "rate": math.nan}))
-        spent["seconds"] += seconds
+        spent = {"seconds": 0.0, "rate": math.nan, **timings.get(self._job.label, {})}
+        spent |= {"seconds": spent["seconds"] + seconds, "latest": dict(latest)}
         if rate is not None:
             spent["rate"] = rate
-        spent["latest"] = dict(latest)
-        timings[self._job.label] = spent
-        self._folder.update_manifest(timings=timings)
+        self._folder.update_manifest(timings=timings | {self._job.label: spent})

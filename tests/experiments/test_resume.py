@@ -190,9 +190,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     tmp_path, run_here, whole, writes, caplog
 ):
     number = place(writes, "checkpoints/01_mlp_width=4/wave_00000/3.npz")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+    with pytest.MonkeyPatch.context() as patch:
         Fault(patch, number, Killed())
-        run_here(tmp_path, *FLAGS)
+        with pytest.raises(Killed):
+            run_here(tmp_path, *FLAGS)
     folder = tmp_path / "init_convergence" / "x"
     saved = folder / "checkpoints/01_mlp_width=4/wave_00000"
     assert sorted(os.listdir(saved)) == ["1.npz", "2.npz"]
