@@ -21,25 +21,23 @@ JOB = SimpleNamespace(part="00_linear", label="linear", schedule=Schedule(NUM_ST
 class Folder:
     """Stands for a run folder whose disk writes only when it is let."""
 
+    path = "folder"
+    error = None
+
     def __init__(self):
         self.manifest = {}
         self.saved = []
         self.begun, self.open = threading.Event(), threading.Event()
-        self.path = "folder"
-        self.error = None
 
-    def _save(self, *what):
+    def save_checkpoint(self, model, wave, step, tree):
         self.begun.set()
         assert self.open.wait(LONG)
         if self.error is not None:
             raise self.error
-        self.saved.append(what)
-
-    def save_checkpoint(self, model, wave, step, tree):
-        self._save("checkpoint", wave, step)
+        self.saved.append((wave, step))
 
     def save_wave(self, model, wave, observed, params):
-        self._save("wave", wave)
+        self.save_checkpoint(model, wave, "end", None)
 
     def update_manifest(self, timings):
         self.manifest = {"timings": timings}
@@ -75,7 +73,7 @@ def test_training_goes_on_while_the_disk_is_written_and_order_is_kept(folder, mo
         monkeypatch.setattr(checkpointer, "PATIENCE_SECONDS", LONG)
         keep.after_segment(segment(2, wave=1), 4)
         keep.save(segment(2, wave=1))  # is saved already
-    assert folder.saved == [("checkpoint", 0, 1), ("wave", 0), ("checkpoint", 1, 2)]
+    assert folder.saved == [(0, 1), (0, "end"), (1, 2)]
 
 
 def test_no_more_than_a_few_writes_wait_in_memory(folder, monkeypatch):
@@ -85,8 +83,7 @@ def test_no_more_than_a_few_writes_wait_in_memory(folder, monkeypatch):
             keep.keep_wave(wave(number))
         threading.Timer(0.05, folder.open.set).start()
         keep.keep_wave(wave(2))
-        assert folder.open.is_set()
-    assert folder.saved == [("wave", 0), ("wave", 1), ("wave", 2)]
+    assert folder.saved == [(0, "end"), (1, "end"), (2, "end")]
 
 
 def test_times_of_all_sessions_are_added(folder):
@@ -102,39 +99,32 @@ def test_times_of_all_sessions_are_added(folder):
     assert 100 < timings["linear"]["seconds"] < 100 + LONG
 
 
-@pytest.mark.parametrize("call", ["segment", "wave", "end"])
-def test_a_refused_write_is_raised_in_the_main_thread(folder, call):
+@pytest.mark.parametrize("steps", [(1,), (1, 2, 3)])
+def test_a_refused_write_is_raised_in_the_main_thread(folder, monkeypatch, steps):
+    monkeypatch.setattr(checkpointer, "PATIENCE_SECONDS", LONG)
     folder.error = StoreError("disk full")
     folder.open.set()
+    done = []
 
     def block():
         with Checkpointer(folder, JOB) as keep:
-            keep.after_segment(segment(1), 4)
-            if call == "segment":
-                keep.after_segment(segment(NUM_STEPS), 4)
-            elif call == "wave":
-                keep.keep_wave(wave())
+            for step in steps:
+                keep.after_segment(segment(step), 4)
+                done.append(step)
 
     with pytest.raises(StoreError, match="disk full"):
         block()
-    assert folder.saved == []
+    assert done == [1]
     assert folder.manifest == {}
 
 
 def test_an_interrupt_waits_until_the_last_state_is_saved(folder, monkeypatch):
-    def block():
-        with Checkpointer(folder, JOB) as keep:
-            keep.after_segment(segment(1), 4)
-            monkeypatch.setattr(checkpointer, "pending", lambda: signal.SIGTERM)
-            threading.Timer(0.05, folder.open.set).start()
-            keep.after_segment(segment(2), 4)
-
-    with pytest.raises(
-        interrupt.Interrupted, match="at step 2 of linear; saved in folder"
-    ) as caught:
-        block()
-    assert folder.saved == [("checkpoint", 0, 1), ("checkpoint", 0, 2)]
-    assert caught.value.signal == signal.SIGTERM
+    monkeypatch.setattr(checkpointer, "pending", lambda: signal.SIGTERM)
+    threading.Timer(0.05, folder.open.set).start()
+    words = "interrupted by SIGTERM at step 2 of linear; saved in folder"
+    with pytest.raises(interrupt.Interrupted, match=words), Checkpointer(folder, JOB) as keep:
+        keep.after_segment(segment(2), 4)
+    assert folder.saved == [(0, 2)]
 
 
 def test_a_second_interrupt_waits_for_the_write_under_way_only(folder):
@@ -148,4 +138,4 @@ def test_a_second_interrupt_waits_for_the_write_under_way_only(folder):
 
     with pytest.raises(interrupt.Interrupted, match="again"):
         block()
-    assert folder.saved == [("checkpoint", 0, 1)]
+    assert folder.saved == [(0, 1)]

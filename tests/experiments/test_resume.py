@@ -2,11 +2,8 @@
 
 import errno
 import os
-import random
 import signal
-import subprocess
 
-import numpy as np
 import pytest
 
 from catdog_jax.population import waves
@@ -106,54 +103,14 @@ def survive(number, error, out_dir, run_here, whole, capsys):
     assert_same_end(out_dir / "init_convergence" / "x", whole)
 
 
-FAULTS = {"kill": Killed(), "full": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))}
-
-
-@pytest.mark.parametrize(
-    ("what", "error"),
-    [
-        ("checkpoints/00_linear/wave_00000/1.npz", "full"),
-        ("waves/00_linear/wave_00001.npz", "kill"),
-        ("figures/trajectories", "kill"),
-    ],
-)
-def test_a_fault_at_a_write_changes_no_bit(what, error, tmp_path, run_here, whole, writes, capsys):
+@pytest.mark.parametrize("stride", [19, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_fault_at_any_write_changes_no_bit(stride, tmp_path, run_here, whole, writes, capsys):
     order = [place(writes, kind) for kind in ("manifest", "check", "waves/", "results", "figures/")]
     assert order == sorted(order)
-    survive(place(writes, what), FAULTS[error], tmp_path, run_here, whole, capsys)
-
-
-@pytest.mark.slow  # some forty faults, two runs each
-@pytest.mark.parametrize("error", FAULTS)
-def test_a_fault_at_every_write_changes_no_bit(error, tmp_path, run_here, whole, writes, capsys):
-    assert len(writes) >= 40
-    for number in range(1, len(writes) + 1):
-        survive(number, FAULTS[error], tmp_path / str(number), run_here, whole, capsys)
-
-
-@pytest.mark.slow  # twenty processes that are killed, and those that come to their end
-def test_twenty_kills_at_random_moments(tmp_path, start_slowed, run_here, run_folder):
-    flags = ("--models=linear,mlp:width=4", "--num_members=5", "--wave=4", "--name=x")
-    flags = (*flags, "--num_steps=60", "--eval_every=20")
-    assert run_here(tmp_path / "whole", *flags) == 0
-    whole = run_folder(tmp_path / "whole")
-    moments, kills, rounds = random.Random(0), 0, 0
-    while kills < 20:
-        rounds += 1
-        out_dir, finished = tmp_path / f"round_{rounds}", False
-        while not finished:
-            process = start_slowed(out_dir, *flags, pause=0.02, patience=0.0)
-            try:
-                # After twenty kills the last round comes to its end.
-                process.communicate(timeout=moments.uniform(0, 4) if kills < 20 else None)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                kills += process.returncode == -signal.SIGKILL
-            else:
-                assert process.returncode == 0
-                finished = True
-        assert_same_end(run_folder(out_dir), whole)
+    assert len(writes) > 40
+    for number in range(1, len(writes) + 1, stride):
+        error = Killed() if number % 2 else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        survive(number, error, tmp_path / str(number), run_here, whole, capsys)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -186,49 +143,17 @@ def test_a_signal_lets_go_of_the_folder_and_the_run_is_resumed(
     assert 0.3 < spent[0] < spent[1]  # the time of both sessions counts
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
-    tmp_path, run_here, whole, writes, caplog
-):
-    number = place(writes, "checkpoints/01_mlp_width=4/wave_00000/3.npz")
-    with pytest.MonkeyPatch.context() as patch:
-        Fault(patch, number, Killed())
-        with pytest.raises(Killed):
-            run_here(tmp_path, *FLAGS)
-    folder = tmp_path / "init_convergence" / "x"
-    saved = folder / "checkpoints/01_mlp_width=4/wave_00000"
-    assert sorted(os.listdir(saved)) == ["1.npz", "2.npz"]
-    content = bytearray((saved / "2.npz").read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    (saved / "2.npz").write_bytes(content)
-    with pytest.MonkeyPatch.context() as patch:
-        resumed = Fault(patch)
-        assert run_here(tmp_path, *FLAGS) == 0
-    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("catdog")]
-    assert warning.startswith(f"{saved / '2.npz'} is damaged (")
-    steps = [name for name in resumed.names if str(saved) in name]
-    assert [name.split("/")[-1] for name in steps] == ["2.npz", "3.npz"]
-    assert_same_end(folder, whole)
-
-
 def test_more_members_train_only_the_new_ones(tmp_path, run_here, whole, contents, capsys):
     folder = tmp_path / "init_convergence" / "x"
     assert run_here(tmp_path, *FLAGS, "--num_members=2") == 0
-    before, two = contents(folder), open_run(folder)
-    assert two.data.sizes["member"] == 2
+    before = contents(folder)
+    assert open_run(folder).data.sizes["member"] == 2
     assert run_here(tmp_path, *FLAGS) == 0
-    after, five = contents(folder), open_run(folder)
+    assert_same_end(folder, whole)
+    after = contents(folder)
     first = [name for name in before if "wave_00000" in name]
     assert len(first) == 2
     assert all(after[name] == before[name] for name in first)
-    for name, values in two.data.data_vars.items():
-        grown = five.data[name]
-        for dim in {"member", "other_member"} & set(grown.dims):
-            grown = grown.isel({dim: slice(0, 2)})
-        if "distance" in name:  # from a product of matrices, whose size changes its rounding
-            np.testing.assert_allclose(grown.values, values.values, rtol=1e-6, atol=1e-6)
-        else:
-            assert np.array_equal(grown.values, values.values), name
-    assert_same_end(folder, whole)
     capsys.readouterr()
     assert run_here(tmp_path, *FLAGS, "--num_members=2") == 0
     assert "already done" in capsys.readouterr().out
@@ -250,14 +175,3 @@ def test_a_finished_run_is_not_touched_by_the_same_config_nor_by_another(
     assert said.count("\n") == 1
     assert "run 'x' was made with learning_rate=unset, not 0.5" in said
     assert contents(whole) == before
-
-
-def test_fresh_starts_another_beside_it(tmp_path, run_here, contents):
-    flags = ("--models=linear", "--num_steps=1", "--name=x")
-    assert run_here(tmp_path, *flags) == 0
-    first = tmp_path / "init_convergence" / "x"
-    before = contents(first)
-    assert run_here(tmp_path, *flags, "--fresh") == 0
-    assert contents(first) == before
-    second = tmp_path / "init_convergence" / "x-2"
-    assert (second / "results.nc").read_bytes() == (first / "results.nc").read_bytes()

@@ -3,9 +3,6 @@
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 
 import jax
@@ -17,14 +14,6 @@ from catdog_jax.types import FileNote, InputError
 
 MODEL = "00_mlp"
 RECIPE = {"learning_rate": 0.1, "num_members": 4, "models": ["linear", "mlp"]}
-HOLD = """
-import sys, time
-from pathlib import Path
-from catdog_jax.store.lock import hold
-held = hold(Path(sys.argv[1]))
-print(flush=True)
-time.sleep(60)
-"""
 
 
 def start(out_dir, recipe=RECIPE, **more):
@@ -42,45 +31,35 @@ def contents(path):
     return {p: p.read_bytes() for p in path.rglob("*") if p.is_file() and p.name != "lock"}
 
 
-def test_a_new_run_has_a_manifest_that_others_can_read(tmp_path):
+def test_a_new_run_has_a_manifest_that_others_can_read(tmp_path, monkeypatch, caplog):
     with start(tmp_path) as run:
         run.update_manifest(plan={"wave": np.int64(8)}, path=tmp_path, rate=np.float32(np.nan))
         written = json.loads((tmp_path / "demo/x/manifest.json").read_text())
     assert (written["experiment"], written["name"], written["recipe"]) == ("demo", "x", RECIPE)
-    assert written["sessions"][0]["versions"]["numpy"] == np.__version__
+    versions = manifest.versions()
+    assert written["sessions"][0]["versions"] == versions
+    assert (versions["numpy"], versions["jax"]) == (np.__version__, jax.__version__)
+    monkeypatch.setattr(manifest, "versions", lambda: versions | {"jax": "0.0.1"})
     with start(tmp_path, {**dict(reversed(RECIPE.items())), "models": ("linear", "mlp")}) as run:
-        assert run.manifest["plan"] == {"wave": 8}
-        assert run.manifest["path"] == str(tmp_path)
+        assert (run.manifest["plan"], run.manifest["path"]) == ({"wave": 8}, str(tmp_path))
         assert np.isnan(run.manifest["rate"])
         assert len(run.manifest["sessions"]) == 2
-
-
-def test_other_versions_are_warned_of_where_a_run_is_continued(tmp_path, monkeypatch, caplog):
-    start(tmp_path).close()
-    versions = manifest.versions() | {"jax": "0.0.1"}
-    monkeypatch.setattr(manifest, "versions", lambda: versions)
-    start(tmp_path).close()
     assert caplog.messages == [
         f"run 'x' was begun with jax {jax.__version__}: from here on its bits may differ"
     ]
 
 
 def test_other_settings_are_refused_and_up_to_three_named(tmp_path):
-    many = RECIPE | {"a": 1, "b": "text", "c": [1, 2]}
-    start(tmp_path, many).close()
+    start(tmp_path, RECIPE | {"a": 1, "b": 2}).close()
     before = contents(tmp_path)
-    assert refusal(tmp_path, many | {"learning_rate": 0.2}) == (
-        "run 'x' was made with learning_rate=0.1, not 0.2; choose another --name, or repeat its "
-        "settings"
+    assert refusal(tmp_path, RECIPE | {"a": 1}) == (
+        "run 'x' was made with b=2, not unset; choose another --name, or repeat its settings"
     )
-    other = {"learning_rate": 1, "num_members": 4, "models": [], "a": 2, "new": "x\ny", "c": [1, 2]}
+    other = {"learning_rate": 1, "num_members": 4, "models": [], "a": "x\ny", "new": 0}
     assert refusal(tmp_path, other) == (
-        "run 'x' was made with learning_rate=0.1, not 1 and "
-        'models=["linear","mlp"], not [] and a=1, not 2 and 2 more; choose another --name, or '
-        "repeat its settings"
+        'run \'x\' was made with learning_rate=0.1, not 1 and models=["linear","mlp"], not [] and '
+        'a=1, not "x\\ny" and 2 more; choose another --name, or repeat its settings'
     )
-    missing = {key: value for key, value in many.items() if key != "a"}
-    assert "made with a=1, not unset;" in refusal(tmp_path, missing)
     assert contents(tmp_path) == before
 
 
@@ -99,17 +78,14 @@ def test_growing_keeps_the_old_members_and_a_finished_run_is_not_touched(tmp_pat
 
 
 def test_fresh_starts_another_beside_it(tmp_path):
-    names = []
-    for _ in range(3):
+    for name in ("x", "x-2", "x-3"):
         with start(tmp_path, fresh=True) as run:
-            names.append(run.manifest["name"])
-    assert names == ["x", "x-2", "x-3"]
+            assert run.path == tmp_path / "demo" / name
 
 
 def test_a_folder_is_taken_where_it_is_empty_but_for_what_a_kill_leaves(tmp_path):
     (tmp_path / "demo/x").mkdir(parents=True)
-    for name in ("lock", ".manifest.json.host-1.tmp"):
-        (tmp_path / "demo/x" / name).write_text("{")
+    (tmp_path / "demo/x/.manifest.json.host-1.tmp").write_text("{")
     start(tmp_path).close()
     assert sorted(os.listdir(tmp_path / "demo/x")) == ["lock", "manifest.json"]
     (tmp_path / "demo/x/manifest.json").rename(tmp_path / "demo/x/thesis.tex")
@@ -119,97 +95,70 @@ def test_a_folder_is_taken_where_it_is_empty_but_for_what_a_kill_leaves(tmp_path
     )
 
 
-def test_a_manifest_that_is_damaged_edited_or_old_is_named_and_kept(tmp_path):
-    start(tmp_path).close()
-    file = tmp_path / "demo/x/manifest.json"
+def test_a_manifest_that_is_damaged_edited_or_old_is_named(tmp_path):
+    with start(tmp_path) as run:
+        found, file = run.manifest, run.path / "manifest.json"
     whole = file.read_bytes()
-    wrong = [b"", b"{", b"[]", b"null", b'{"recipe": {}, "results": []}']
-    wrong.append(whole.replace(b"0.1", b"0.2"))
+    wrong = [b"", b"[]", b'{"recipe": {}, "results": []}', whole.replace(b"0.1", b"0.2")]
     for content in wrong:
         file.write_bytes(content)
         assert refusal(tmp_path).startswith(f"{file} is damaged, was edited, or is of another ")
         assert file.read_bytes() == content
-    expected = manifest.read(tmp_path / "demo/x") if file.write_bytes(whole) else None
     for position in range(len(whole)):
-        damaged = bytearray(whole)
-        damaged[position] ^= 1 << position % 8
-        file.write_bytes(damaged)
+        content = bytearray(whole)
+        content[position] ^= 1 << position % 8
+        file.write_bytes(content)
         try:
-            assert manifest.read(tmp_path / "demo/x") == expected
+            assert manifest.read(file.parent) == found
         except InputError:
             continue
 
 
 def test_names(tmp_path):
-    for name in ("", ".", "..", "a/b", "/x", ".x", "x.", "a\\b", "a\nb", "a\0b", " x", "x" * 101):
+    for name in ("", ".", "..", "a/b", ".x", "x.", "a\\b", "a\nb", "a\0b", " x", "x" * 101):
         with pytest.raises(InputError, match="cannot name a folder; use 1 to 100 letters"):
-            RunFolder.open_or_create(tmp_path, "demo", name, RECIPE)
-    assert not list(tmp_path.iterdir())
+            manifest.check_name(name)
     for stem in ("", "a/b:c d", "../x", "." * 200, "x" * 200, "große"):
-        name = run_name(stem, RECIPE)
-        with RunFolder.open_or_create(tmp_path, "demo", name, RECIPE) as run:
-            assert run.path == tmp_path / "demo" / name
-    assert run_name("golden", {"a": 1}) == run_name("golden", {"b": 2, "a": 1}, ignore=["b"])
-    assert run_name("golden", {"a": 1}) == "golden-015abd7f"
+        manifest.check_name(run_name(stem, RECIPE))
+    assert run_name("golden", {"b": 2, "a": 1}, ignore=["b"]) == "golden-015abd7f"
 
 
-def test_an_out_dir_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+def test_an_out_dir_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     for out_dir in (tmp_path / "file", tmp_path / "file" / "below", "/proc/catdog"):
-        words = f"cannot write to {out_dir}/demo/x ("
-        assert refusal(out_dir).startswith(words)
-
-    def no_locks(handle, operation):
-        raise OSError(37, os.strerror(37))
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
-    assert "No locks available); choose another --out_dir" in refusal(tmp_path)
+        assert refusal(out_dir).startswith(f"cannot write to {out_dir}/demo/x (")
 
 
-def test_another_process_is_refused_until_it_is_killed(tmp_path):
-    start(tmp_path).close()
-    lock = tmp_path / "demo/x/lock"
-    command = [sys.executable, "-c", HOLD, str(lock)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()
-        before = contents(tmp_path)
-        assert refusal(tmp_path, error=FolderInUse) == (
-            f"run folder {tmp_path}/demo/x is in use by process {process.pid}; "
-            "wait for it, or choose another --name"
-        )
-        assert contents(tmp_path) == before
-        process.send_signal(signal.SIGKILL)
-    with start(tmp_path), pytest.raises(FolderInUse, match=str(os.getpid())):
+def test_one_process_holds_the_folder(tmp_path):
+    with start(tmp_path), pytest.raises(FolderInUse, match=f"in use by process {os.getpid()};"):
         start(tmp_path)
     refusal(tmp_path, {"a": 2})  # lets go of the lock
     start(tmp_path).close()
 
 
-def test_a_process_that_joins_takes_a_wave_over_and_leaves_the_manifest(
-    tmp_path, scenario, monkeypatch
-):
+def test_a_process_that_joins_takes_a_wave_over(tmp_path, scenario, monkeypatch):
     monkeypatch.setattr(folder, "VISIBLE_SECONDS", 0.3)
-    with start(tmp_path, scenario.RECIPE) as first:
+    state, observed = scenario.state(2), scenario.observed(0)
+    with start(tmp_path) as first:
         session = first.manifest["sessions"][-1]
         with pytest.raises(InputError, match="is not here as process 0 sees it"):
             RunFolder.join(first.path, 1, {**session, "started": "then"})
         with RunFolder.join(first.path, 1, session) as dead:
-            dead.save_checkpoint(MODEL, 0, 2, scenario.state(2))
+            dead.save_checkpoint(MODEL, 0, 2, state)
         with RunFolder.join(first.path, 2, session) as other:
-            assert scenario.same(
-                other.load_checkpoint(MODEL, 0, scenario.state(0)), (2, scenario.state(2))
-            )
             other.update_manifest(timings={"mlp": 1})
+            found = other.load_checkpoint(MODEL, 0, scenario.state(0))
+            assert scenario.same(found, (2, state))
             with pytest.raises(StoreError, match=r"wave_00000\.npz is missing or damaged; rerun"):
                 first.await_wave(MODEL, 0)
-            wave = (MODEL, 0, scenario.observed(0), scenario.params(0))
+            wave = (MODEL, 0, observed, scenario.params(0))
             threading.Timer(0.1, other.save_wave, wave).start()
-            assert scenario.same(first.await_wave(MODEL, 0), scenario.observed(0))
-            assert scenario.same(other.load_wave(MODEL, 0), scenario.observed(0))
+            assert scenario.same(first.await_wave(MODEL, 0), observed)
+            assert scenario.same(other.load_wave(MODEL, 0), observed)
             assert other.manifest == {"timings": {"mlp": 1}}
             first.close()
-            assert "is in use" in refusal(tmp_path, scenario.RECIPE, FolderInUse)
-    with start(tmp_path, scenario.RECIPE) as run:
+            assert "is in use" in refusal(tmp_path, error=FolderInUse)
+    with start(tmp_path) as run:
         assert "timings" not in run.manifest
 
 
@@ -218,43 +167,31 @@ def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_is_skipped(folder, 
         folder.save_checkpoint(MODEL, 0, step, scenario.state(step))
     place = folder.path / "checkpoints/00_mlp/wave_00000"
     assert sorted(os.listdir(place)) == ["10.npz", "100.npz"]
-    assert folder.load_checkpoint(MODEL, 1, scenario.state(0)) is None
     (place / "100.npz").write_bytes((place / "100.npz").read_bytes()[:-1])
-    step, tree = folder.load_checkpoint(MODEL, 0, scenario.state(0))
-    assert (step, scenario.same(tree, scenario.state(10))) == (10, True)
+    found = folder.load_checkpoint(MODEL, 0, scenario.state(0))
+    assert scenario.same(found, (10, scenario.state(10)))
     (message,) = caplog.messages
-    assert message.startswith(f"{place / '100.npz'} is damaged (")
-    assert message.endswith("; trying the one before")
-    with pytest.raises(StoreError, match=r"10\.npz holds count: another version of the program"):
-        folder.load_checkpoint(MODEL, 0, {"params": scenario.params(0)})
+    assert re.fullmatch(rf"{place}/100.npz is damaged \(.*\); trying the one before", message)
     (place / "10.npz").write_bytes(b"")
     assert folder.load_checkpoint(MODEL, 0, scenario.state(0)) is None
 
 
 def test_a_wave_comes_back_and_a_damaged_one_is_named(folder, scenario, caplog):
+    observed, params = scenario.observed(0), scenario.params(0)
     for model in (MODEL, "01_ü/../" + "x" * 300):
         assert folder.load_wave(model, 0) is None
         folder.save_checkpoint(model, 0, 1, scenario.state(1))
-        folder.save_wave(model, 0, scenario.observed(0), scenario.params(0))
-        assert scenario.same(folder.load_wave(model, 0), scenario.observed(0))
-        assert scenario.same(folder.load_params(model, 0, scenario.params(1)), scenario.params(0))
+        folder.save_wave(model, 0, observed, params)
+        assert scenario.same(folder.load_wave(model, 0), observed)
+        assert scenario.same(folder.load_params(model, 0, scenario.params(1)), params)
     assert not list(folder.path.glob("checkpoints/*/*"))
     one, other = folder.path.glob("waves/*/wave_00000.npz")
     assert one.read_bytes() == other.read_bytes()
-    with pytest.raises(StoreError, match="lacks other: another version"):
-        folder.load_params(MODEL, 0, {**scenario.params(0), "other": 0})
-    file = folder.path / "waves/00_mlp/wave_00000.npz"
-    file.write_bytes(file.read_bytes()[:-1])
+    one.write_bytes(one.read_bytes()[:-1])
+    other.write_bytes(other.read_bytes()[:-1])
     assert folder.load_wave(MODEL, 0) is None
     (message,) = caplog.messages
-    assert re.fullmatch(rf"{file} is damaged \(.*\); this wave is trained again", message)
-
-
-def test_params_of_any_structure_come_back(folder, scenario):
-    for wave, params in enumerate((np.ones((2, 3), np.float32), {}, (np.ones(1),))):
-        folder.save_wave(MODEL, wave, {}, params)
-        assert folder.load_wave(MODEL, wave) == {}
-        assert scenario.same(folder.load_params(MODEL, wave, params), params)
+    assert re.fullmatch(r".*/00_mlp/wave.*is damaged \(.*\); this wave is trained again", message)
 
 
 def test_files_csv_lists_what_was_not_used_as_it_is(folder):
