@@ -343,11 +343,10 @@ def make_folder(root: Path, name: str, fresh: bool) -> Path:
         path, number = root / f"{name}-{number}", number + 1
     path.mkdir(exist_ok=not fresh)
     # A kill before the first manifest leaves no more than the lock and a part of the manifest.
-    ours = (LOCK, f".{manifest.FILE}.")
-    others = [file for file in sorted(os.listdir(path)) if not file.startswith(ours)]
+    others = [p.name for p in path.iterdir() if not p.name.startswith((LOCK, ".manifest.json."))]
     if others and not (path / manifest.FILE).exists():
         raise InputError(
-            f"{path} is no run folder: it holds {others[0]!r} and no {manifest.FILE}; "
+            f"{path} is no run folder: it holds {min(others)!r} and no {manifest.FILE}; "
             "choose another --name"
         )
     return path

@@ -35,8 +35,7 @@ def hold(path: Path) -> BinaryIO:
     with contextlib.ExitStack() as undo:
         file = undo.enter_context(open(path, "ab+", buffering=0))
         if not _is_locked(file):
-            file.seek(0)
-            holder = file.read(32).decode("ascii", "replace").strip() or "unknown"
+            holder = path.read_text(errors="replace").strip() or "unknown"
             raise FolderInUse(
                 f"run folder {path.parent} is in use by process {holder}; wait for it, or choose "
                 "another --name"

@@ -22,7 +22,6 @@ from catdog_jax.types import InputError
 
 FILE = "manifest.json"
 _FORMAT = 2  # of run folders; 1, of the first release, had no number
-_LONGEST = 100
 _LIBRARIES = ("catdog_jax", "jax", "jaxlib", "numpy", "flax", "optax", "xarray")
 
 
@@ -73,7 +72,7 @@ def run_name(stem: str, recipe: Mapping[str, Any], ignore: Collection[str] = ())
     """
     kept = {key: value for key, value in recipe.items() if key not in ignore}
     digest = _digest(plain(kept))[:8]
-    readable = re.sub(r"[^A-Za-z0-9._=-]+", "-", stem).strip(".-")[: _LONGEST - 9]
+    readable = re.sub(r"[^A-Za-z0-9._=-]+", "-", stem).strip(".-")[:91]
     return f"{readable}-{digest}" if readable else digest
 
 
@@ -87,17 +86,14 @@ def check_name(name: str) -> None:
     allowed = r'[^/\\:*?"<>|\x00-\x1f\x7f]{1,100}'
     if not re.fullmatch(allowed, name) or name != name.strip(" ."):
         raise InputError(
-            f"--name={name[:_LONGEST]!r} cannot name a folder; use 1 to {_LONGEST} letters, "
+            f"--name={name[:100]!r} cannot name a folder; use 1 to 100 letters, "
             "digits, '-', '_', '=' or inner dots"
         )
 
 
 def model_folder(label: str) -> str:
     """Turn a model's label within a run into a folder name that every file system takes."""
-    readable = re.sub(r"[^A-Za-z0-9._=-]+", "_", label).lstrip(".")
-    if readable and len(readable) <= 80:
-        return readable
-    return f"{readable[:71]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", label).lstrip(".")[:80]
 
 
 def plain(value: Any) -> Any:

@@ -68,9 +68,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
       InputError: there is no run, it is not finished, or its manifest or results are damaged.
     """
     folder = Path(path).expanduser()
-    if folder.name == RESULTS and not folder.is_dir():
-        folder = folder.parent
-    found = manifest.read(folder) if folder.is_dir() else None
+    folder = folder.parent if folder.is_file() else folder
+    found = manifest.read(folder)
     if found is None:
         raise InputError(
             f"no run at {str(path)!r}: there is no {manifest.FILE}; give the folder that a "

@@ -84,10 +84,9 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             self._latest["evaluation_seconds"] += segment.evaluation_seconds
         self._is_written(0.0)
         stop = pending()
-        last = segment.step == self._job.schedule.num_steps
         late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
-        due = late and not last and self._is_written(PATIENCE_SECONDS)
-        if stop is not None or due:
+        more = segment.step < self._job.schedule.num_steps
+        if stop is not None or (late and more and self._is_written(PATIENCE_SECONDS)):
             self.save(segment)
         elif first:
             self._write(lambda: None)  # the times alone
