@@ -31,7 +31,7 @@ from catdog_jax.figures.maximising_inputs import maximising_inputs
 from catdog_jax.population import use_compilation_cache
 from catdog_jax.registry import unknown
 from catdog_jax.store import Run, RunFolder, open_run, run_name
-from catdog_jax.store.manifest import part_folder
+from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import InputError
 from experiments.shared import figures, launcher
 from experiments.shared.announce import command_line
@@ -84,7 +84,7 @@ def run(config: Config) -> Run:
         "num_pictures": len(question.labels),
     }
     name = config.name or run_name(path.name, facts)
-    with RunFolder.open(
+    with RunFolder.open_or_create(
         config.out_dir, "attribution", name, facts, growable=(), fresh=config.fresh
     ) as folder:
         if folder.finished:
@@ -206,7 +206,7 @@ def chosen_question(source: Run, config: Config) -> Question:
 def figure_table(finished: Run) -> dict[str, Callable[[Run], Figure | None]]:
     """Name the figures of a finished run: the maps of each model, and what compares all."""
     maps = {
-        f"maps_{part_folder(label)}": functools.partial(draw_maps, label=label)
+        f"maps_{model_folder(label)}": functools.partial(draw_maps, label=label)
         for label in figures.models(finished)
     }
     return {

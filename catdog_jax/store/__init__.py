@@ -5,14 +5,5 @@ from catdog_jax.store.folder import RunFolder
 from catdog_jax.store.lock import FolderInUse
 from catdog_jax.store.manifest import run_name
 from catdog_jax.store.results import Run, open_run
-from catdog_jax.store.wave_folder import WorkerFolder
 
-__all__ = [
-    "FolderInUse",
-    "Run",
-    "RunFolder",
-    "StoreError",
-    "WorkerFolder",
-    "open_run",
-    "run_name",
-]
+__all__ = ["FolderInUse", "Run", "RunFolder", "StoreError", "open_run", "run_name"]

@@ -26,7 +26,7 @@ from experiments.shared.report import aligned, size
 
 EFFICIENCY = {"map": 0.5, "chunk": 0.4, "vmap": 0.3}  # of a matrix product's speed, typical on CPU
 SECONDS_TO_COMPILE = 4.0
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "xarray")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "xarray")
 
 
 def announcement(

@@ -51,7 +51,7 @@ def has_plans(config: TrainConfig, experiment: str, name: str) -> bool:
         return False
     try:
         found = manifest.read(Path(config.out_dir).expanduser() / experiment / name)
-    except (OSError, InputError):  # `RunFolder.open` says what is wrong
+    except (OSError, InputError):  # `RunFolder.open_or_create` says what is wrong
         return False
     return found is not None and "plans" in found
 

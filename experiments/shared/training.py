@@ -26,14 +26,14 @@ from catdog_jax.population import (
 from catdog_jax.population.distributed import Group, ProcessEnded
 from catdog_jax.population.waves import Segment
 from catdog_jax.registry import parse_entry
-from catdog_jax.store import Run, RunFolder, WorkerFolder, open_run, run_name
+from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
 from experiments.shared.announce import announcement, check_disk, manifest_facts
+from experiments.shared.checkpointer import Checkpointer
 from experiments.shared.config import TrainConfig
 from experiments.shared.interrupt import deferred
 from experiments.shared.jobs import Job
-from experiments.shared.keeper import Keeper
 from experiments.shared.plans import has_plans, kept_plans, new_plans
 from experiments.shared.processes import WaveQueue, WorkerDone, check_same, joined_timings
 from experiments.shared.progress import Progress, ReadingProgress
@@ -166,7 +166,7 @@ def fill_folder(
     if not has_plans(config, experiment, name):  # before a folder is made: it may be refused
         planned = new_plans(config, jobs, group.count)
     check_disk(config, jobs)
-    with RunFolder.open(
+    with RunFolder.open_or_create(
         config.out_dir, experiment, name, facts, growable=growable, fresh=config.fresh
     ) as folder:
         if folder.finished:
@@ -226,7 +226,7 @@ def _help(
                 f"{task['backend']}; give all processes the same (on CPU by JAX_NUM_CPU_DEVICES)"
             )
         path = Path(config.out_dir).expanduser() / experiment / task["name"]
-        with WorkerFolder.open(path, group.index, task["session"]) as folder:
+        with RunFolder.join(path, group.index, task["session"]) as folder:
             print(
                 f"{group.name} on {socket.gethostname()}: trains on {devices} {kind} device(s); "
                 f"run folder: {path}",
@@ -290,7 +290,7 @@ def refuse_all_lost(run: Run, path: Path) -> None:
 def _train_jobs(
     group: Group,
     run: str,
-    folder: RunFolder | WorkerFolder,
+    folder: RunFolder,
     config: TrainConfig,
     jobs: Sequence[Job],
     plans: Sequence[Plan],
@@ -315,7 +315,7 @@ def _train_jobs(
 
 def _train_job(
     group: Group,
-    folder: RunFolder | WorkerFolder,
+    folder: RunFolder,
     config: TrainConfig,
     job: Job,
     plan: Plan,
@@ -330,17 +330,17 @@ def _train_job(
     with (
         deferred(f"{job.label} is trained and saved in {folder.path}"),
         Progress(title, total, "member-steps") as progress,
-        Keeper(folder, job) as keeper,
+        Checkpointer(folder, job) as checkpointer,
     ):
 
         def on_segment(segment: Segment) -> None:
             done = segment.wave * per_wave + segment.step * plan.wave
             progress.to(done, f"loss {segment.loss:.3f}")
-            keeper.after_segment(segment, plan.wave)
+            checkpointer.after_segment(segment, plan.wave)
             try:
                 group.check()
             except ProcessEnded:
-                keeper.save(segment)
+                checkpointer.save(segment)
                 raise
 
         for wave in train_population(
@@ -354,10 +354,10 @@ def _train_job(
             vary=parse_vary(config.vary),
             observe=sketch,
             waves=waves,
-            restore=keeper.restore,
+            restore=checkpointer.restore,
             on_segment=on_segment,
         ):
-            keeper.keep_wave(wave)
+            checkpointer.keep_wave(wave)
 
 
 def _trained(folder: RunFolder, job: Job, plan: Plan, num_members: int) -> Trained:

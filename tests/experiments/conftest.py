@@ -28,9 +28,9 @@ SMALL = (
 SLOWED = """
 import time
 from catdog_jax.population import Program, waves
-from experiments.shared import keeper
-waves.SEGMENT_SECONDS = keeper.CHECKPOINT_SECONDS = 0
-keeper.PATIENCE_SECONDS = {patience}
+from experiments.shared import checkpointer
+waves.SEGMENT_SECONDS = checkpointer.CHECKPOINT_SECONDS = 0
+checkpointer.PATIENCE_SECONDS = {patience}
 quick = Program.segment
 def segment(*arguments):
     time.sleep({pause})

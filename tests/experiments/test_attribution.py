@@ -1,7 +1,6 @@
 """What members of a small run look at: every number against another way to it, and bad input."""
 
 import dataclasses
-import json
 import shutil
 import signal
 
@@ -11,7 +10,7 @@ import pytest
 import scipy.stats
 
 from catdog_jax import open_run
-from catdog_jax.store import Run
+from catdog_jax.store import Run, manifest
 from catdog_jax.types import InputError
 from experiments import attribution, init_convergence
 from experiments.shared import attribution_results, launcher, member_maps
@@ -243,9 +242,8 @@ def test_bad_input_is_one_line_and_touches_nothing(tmp_path, source, capsys, fla
 def test_a_run_of_sentences_is_refused(tmp_path, source, capsys):
     words = tmp_path / "words"
     shutil.copytree(source, words)
-    facts = json.loads((words / "manifest.json").read_text(encoding="utf-8"))
-    facts["inputs"] = {"kind": "tokens", "shape": [12], "class_names": ["cat", "dog"]}
-    (words / "manifest.json").write_text(json.dumps(facts), encoding="utf-8")
+    inputs = {"kind": "tokens", "shape": [12], "class_names": ["cat", "dog"]}
+    manifest.write(words, manifest.read(words) | {"inputs": inputs})
     assert ask(f"--run={words}", f"--out_dir={tmp_path}") == 2
     assert "no members trained on pictures" in capsys.readouterr().err
 

@@ -33,7 +33,7 @@ import experiments
 from catdog_jax.population import Program, distributed, waves
 from catdog_jax.store import RunFolder
 from experiments import init_convergence
-from experiments.shared import keeper, processes, progress
+from experiments.shared import checkpointer, processes, progress
 progress.LINE_SECONDS = 1e9
 init_convergence.FIGURES = {{}}
 distributed.MEETING_SECONDS = {meeting}
@@ -44,8 +44,8 @@ def wrap(owner, name, before):
         return function(*arguments, **options)
     setattr(owner, name, call)
 if {pause}:
-    waves.SEGMENT_SECONDS = keeper.CHECKPOINT_SECONDS = 0
-    keeper.PATIENCE_SECONDS = 60
+    waves.SEGMENT_SECONDS = checkpointer.CHECKPOINT_SECONDS = 0
+    checkpointer.PATIENCE_SECONDS = 60
     wrap(Program, "segment", lambda: time.sleep({pause}))
 if {hold!r}:
     name, last = {hold!r}.split()
@@ -128,8 +128,7 @@ def assert_same_end(folder, whole):
     ]
     assert names[0] == names[1]
     for name in names[0]:
-        # The arrays of a wave that was resumed lie in another order; they are in results.nc.
-        if name.endswith(".params.npz"):
+        if name.endswith(".npz"):
             assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from catdog_jax.data import load_dataset
 from catdog_jax.population import Plan, Schedule, waves
+from catdog_jax.store import manifest
 from catdog_jax.train import Learner, TrainState
 from catdog_jax.types import Data
 from experiments import init_convergence, throughput
-from experiments.shared import keeper, launcher
+from experiments.shared import checkpointer, launcher
 from experiments.shared.throughput import command, job, start, whole
 from experiments.shared.throughput.command import Command
 from experiments.shared.throughput.problem import Problem, train_config
@@ -31,8 +32,8 @@ def clock(monkeypatch):
         perf_counter=lambda: made.now, monotonic=lambda: made.now, time=lambda: 1e9 + made.now
     )
     monkeypatch.setattr(waves, "time", fake)
-    monkeypatch.setattr(keeper, "time", fake)
-    monkeypatch.setattr(keeper, "CHECKPOINT_SECONDS", 1e9)
+    monkeypatch.setattr(checkpointer, "time", fake)
+    monkeypatch.setattr(checkpointer, "CHECKPOINT_SECONDS", 1e9)
     return made
 
 
@@ -81,12 +82,12 @@ def test_a_run_tells_its_first_step_its_end_and_what_evaluations_took(clock, slo
     one_job = SimpleNamespace(part="00_x", label="x", schedule=schedule)
     told = []
     clock.now = 100.0
-    with keeper.Keeper(folder, one_job) as keep:
+    with checkpointer.Checkpointer(folder, one_job) as keep:
 
         def on_segment(segment):
             told.append((segment.wave, segment.steps, segment.evaluation_seconds))
             keep.after_segment(segment, 2)
-            assert keep._background.idle(60.0)  # so that the clock moves in a known order
+            assert keep._is_written(60.0)  # so that the clock moves in a known order
 
         for wave in waves.train_population(
             Learner(None, None, None, 1, None),
@@ -98,7 +99,7 @@ def test_a_run_tells_its_first_step_its_end_and_what_evaluations_took(clock, slo
             on_segment=on_segment,
         ):
             keep.keep_wave(wave)
-            assert keep._background.idle(60.0)
+            assert keep._is_written(60.0)
     first = 100.0 + 5 + 10
     # The rest of the first wave: 4 steps, evaluations at 2, 4 and 5; then the second, from 0 on.
     spent = (4 * 2 + 3 * 5 + 3) + (5 + 5 * 2 + 3 * 5 + 3)
@@ -212,8 +213,7 @@ def test_a_command_is_waited_for_until_its_manifest_tells(monkeypatch, tmp_path)
         with pytest.raises(RuntimeError, match="linear: no first_step within 0 s"):
             sleeping.times("linear", "first_step", 0.0)
         sleeping.path.mkdir(parents=True)
-        facts = {"recipe": {}, "results": [], "timings": {"linear": {"latest": TIMES}}}
-        (sleeping.path / "manifest.json").write_text(json.dumps(facts))
+        manifest.write(sleeping.path, {"timings": {"linear": {"latest": TIMES}}})
         assert sleeping.times("linear", "first_step", 0.0) == TIMES
         sleeping.stop()
         with pytest.raises(RuntimeError, match="ended with status -15"):

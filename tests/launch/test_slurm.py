@@ -67,7 +67,7 @@ def test_requeued_in_the_middle_it_ends_with_the_bytes_of_one_process(cluster, t
     def said():
         return cluster.state(job), text(log)[-3000:]
 
-    until(lambda: list(folder.glob("waves/01_*/*.params.npz")), said)
+    until(lambda: list(folder.glob("waves/01_*/*.npz")), said)
     cluster("scontrol", "requeue", job)
     until(lambda: cluster.state(job) == "PENDING", said)
     assert not (folder / "results.nc").exists()
@@ -95,7 +95,7 @@ def test_requeued_in_the_middle_it_ends_with_the_bytes_of_one_process(cluster, t
     )
     one = tmp_path / "alone" / "init_convergence" / "x"
     assert (folder / "results.nc").read_bytes() == (one / "results.nc").read_bytes()
-    weights = [sorted(f.glob("**/*.params.npz")) for f in (folder, one)]
+    weights = [sorted(f.glob("waves/**/*.npz")) for f in (folder, one)]
     assert len(weights[0]) == 8
     assert [p.read_bytes() for p in weights[0]] == [p.read_bytes() for p in weights[1]]
 

@@ -20,7 +20,7 @@ def scenario():
 @pytest.fixture
 def folder(tmp_path, scenario):
     """A new run, open."""
-    with scenario.RunFolder.open(tmp_path, "demo", "x", scenario.RECIPE) as opened:
+    with scenario.RunFolder.open_or_create(tmp_path, "demo", "x", scenario.RECIPE) as opened:
         yield opened
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from catdog_jax.store import RunFolder
 
-PART = "00_mlp"
+MODEL = "00_mlp"
 RECIPE = {"dataset": "procedural", "learning_rate": 0.1, "num_members": 4, "models": "mlp"}
 
 
@@ -21,50 +21,29 @@ class Linear(NamedTuple):
     bias: Any
 
 
-def state(step: int, members: int = 4) -> dict[str, Any]:
-    """A training state of every dtype that is checkpointed; its numbers depend on the step."""
-    rng = np.random.default_rng(step)
-    return {
-        "params": {
-            "dense": Linear(
-                rng.normal(size=(members, 3, 2)).astype(np.float32),
-                rng.normal(size=(members, 2)).astype(ml_dtypes.bfloat16),
-            )
-        },
-        "count": np.array(step, np.int32),
-        "key": rng.integers(0, 2**32, size=(members, 2), dtype=np.uint32),
-        "diverged": np.array([True, False] * (members // 2)),
-        "nothing": None,
-        "empty": (),
-    }
-
-
-def wave_arrays(wave: int, members: int = 2) -> dict[str, np.ndarray]:
-    """What a wave observed."""
-    rng = np.random.default_rng(100 + wave)
-    return {
-        "logits": rng.normal(size=(members, 5, 2)).astype(np.float32),
-        "diverged_step": np.full(members, -1, np.int32),
-    }
-
-
-def wave_params(wave: int, members: int = 2) -> dict[str, Any]:
+def params(wave: int, members: int = 2) -> dict[str, Any]:
     """The final params of a wave."""
     rng = np.random.default_rng(200 + wave)
-    return {
-        "dense": Linear(
-            rng.normal(size=(members, 3, 2)).astype(np.float32),
-            rng.normal(size=(members, 2)).astype(ml_dtypes.bfloat16),
-        )
-    }
+    weights = rng.normal(size=(members, 3, 2)).astype(np.float32)
+    return {"dense": Linear(weights, rng.normal(size=(members, 2)).astype(ml_dtypes.bfloat16))}
 
 
-def results(folder: RunFolder, waves: int = 2) -> xr.Dataset:
+def state(step: int) -> dict[str, Any]:
+    """A training state; its numbers depend on the step."""
+    return {"params": params(step), "count": np.array(step, np.int32), "nothing": None}
+
+
+def observed(wave: int) -> dict[str, np.ndarray]:
+    """What a wave observed."""
+    logits = np.random.default_rng(100 + wave).normal(size=(2, 5, 2)).astype(np.float32)
+    return {"logits": logits, "diverged_step": np.full(2, -1, np.int32)}
+
+
+def results(folder: RunFolder, waves: int) -> xr.Dataset:
     """The results, from the waves on the disk as the engine does it."""
-    loaded = [folder.load_wave(PART, wave) for wave in range(waves)]
-    joined = np.concatenate([arrays["logits"] for arrays in loaded if arrays is not None])
+    logits = np.concatenate([folder.await_wave(MODEL, wave)["logits"] for wave in range(waves)])
     return xr.Dataset(
-        {"logits": (("model", "member", "example", "class"), joined[None])},
+        {"logits": (("model", "member", "example", "class"), logits[None])},
         coords={"model": ["mlp"]},
         attrs={"experiment": "demo", "num_steps": 3},
     )
@@ -72,37 +51,36 @@ def results(folder: RunFolder, waves: int = 2) -> xr.Dataset:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two pytrees are equal in structure, dtype, shape and every bit."""
-    flat_a, def_a = jax.tree.flatten(a)
-    flat_b, def_b = jax.tree.flatten(b)
-    return def_a == def_b and all(
+    leaves, others = jax.tree.leaves(a), jax.tree.leaves(b)
+    return jax.tree.structure(a) == jax.tree.structure(b) and all(
         np.asarray(x).dtype == np.asarray(y).dtype
         and np.shape(x) == np.shape(y)
         and np.asarray(x).tobytes() == np.asarray(y).tobytes()
-        for x, y in zip(flat_a, flat_b, strict=True)
+        for x, y in zip(leaves, others, strict=True)
     )
 
 
 def train(out_dir: Path, members: int = 4) -> RunFolder:
-    """Carry out, or go on with, a run of two waves of three steps; returns it closed.
+    """Carry out, or resume, a run of waves of two members and three steps; returns it closed.
 
     A step that is not on the disk is "trained" again; what is there is checked bit by bit.
     """
     recipe = RECIPE | {"num_members": members}
-    with RunFolder.open(out_dir, "demo", "x", recipe) as folder:
+    with RunFolder.open_or_create(out_dir, "demo", "x", recipe) as folder:
         if folder.finished:
             return folder
-        folder.update_manifest(parts=[{"model": "mlp", "part": PART}])
+        folder.update_manifest(parts=[{"model": "mlp", "part": MODEL}])
         for wave in range(members // 2):
-            if folder.load_wave(PART, wave) is not None:
+            if folder.load_wave(MODEL, wave) is not None:
                 continue
-            saved = folder.load_checkpoint(PART, wave, state(0))
+            saved = folder.load_checkpoint(MODEL, wave, state(0))
             begin = 0
             if saved is not None:
                 begin, tree = saved
                 assert same(tree, state(begin))
             for step in range(begin + 1, 4):
-                folder.save_checkpoint(PART, wave, step, state(step))
-            folder.save_wave(PART, wave, wave_arrays(wave), wave_params(wave))
+                folder.save_checkpoint(MODEL, wave, step, state(step))
+            folder.save_wave(MODEL, wave, observed(wave), params(wave))
         folder.write_files([])
         folder.write_results(results(folder, members // 2))
         return folder

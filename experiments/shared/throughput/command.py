@@ -71,7 +71,7 @@ class Command:
 
         Args:
           label: the model's.
-          until: the time to wait for: 'first_step' or 'kept'; see `Keeper`.
+          until: the time to wait for: 'first_step' or 'kept'; see `Checkpointer`.
           patience: seconds to wait at most.
 
         Returns:

@@ -138,8 +138,8 @@ def compared(
 
     Args:
       before, after: rates of the engine, steps of a wave a second.
-      times: of the job, as `Keeper` tells them, and Unix times of when its process 'began' and
-        had 'ended'.
+      times: of the job, as `Checkpointer` tells them, and Unix times of when its process 'began'
+        and had 'ended'.
 
     Returns:
       'steps' after the first call, of all waves; 'job_seconds' that they and all between took;

@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from catdog_jax.store import atomic, claim, manifest
+from catdog_jax.store import atomic, manifest
+from catdog_jax.store import folder as run_folder
 from catdog_jax.types import InputError
 
 FILE = "throughput.json"
@@ -20,7 +21,7 @@ def new_folder(out_dir: str, name: str) -> Path:
     manifest.check_name(name)
     root = Path(out_dir).expanduser() / "throughput"
     try:
-        return claim.folder(root, name, fresh=True)
+        return run_folder.make_folder(root, name, fresh=True)
     except OSError as error:
         raise InputError(
             f"cannot write to {root / name}: {error.strerror or error}; choose another --out_dir"

@@ -3,29 +3,32 @@
 The disk is written to by a thread of its own, in order, so that training goes on meanwhile.
 """
 
+import collections
+import concurrent.futures
+import contextlib
 import math
 import signal
 import time
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from catdog_jax.population import Snapshot
 from catdog_jax.population.waves import Segment, Wave
-from catdog_jax.store import RunFolder, WorkerFolder
-from catdog_jax.store.background import Background
-from experiments.shared.interrupt import Interrupted, pending
+from catdog_jax.store import RunFolder
+from experiments.shared.interrupt import GOES_ON, Interrupted, pending
 from experiments.shared.jobs import Job
 
 CHECKPOINT_SECONDS = 30.0
 PATIENCE_SECONDS = 0.0  # how long a checkpoint that is due waits for older writes; then it is left
+LONGEST_QUEUE = 2  # what waits is held in memory: more would be a disk that cannot keep up
 
 
-class Keeper:
-    """Keeps one model's checkpoints, waves and times in the run folder; a context manager.
+class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
+    """Writes one model's checkpoints, waves and times into the run folder; a context manager.
 
-    What fails in its thread is raised by its next call, at the latest at the end of the block;
-    after the block nothing is left to be written.
+    What fails in its thread is raised by a later call, at the latest at the end of the block;
+    after the block nothing is left to be written. Where a BaseException leaves the block (a second
+    Ctrl-C), what waits is left out, and only the write under way is waited for.
 
     The manifest's timings of the model then hold:
       seconds: that all sessions spent on it.
@@ -37,44 +40,40 @@ class Keeper:
         before.
     """
 
-    def __init__(self, folder: RunFolder | WorkerFolder, job: Job):
+    def __init__(self, folder: RunFolder, job: Job):
         self._folder, self._job = folder, job
-        self._background = Background()
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._writes: collections.deque[concurrent.futures.Future[None]] = collections.deque()
         self._saved_at = time.monotonic()
         self._saved: tuple[int, int] | None = None  # wave and step
         self._begin = self._saved_at
-        self._first_call = True
         self._timed_steps = 0
         self._timed_seconds = 0.0
         self._clock = time.time() - self._begin  # so that no one who sets it changes a duration
         self._latest = {"begun": self._clock + self._begin}
 
-    def __enter__(self) -> Self:
-        self._background.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._background.__exit__(kind, error, trace)
-        if kind is None and "first_step" in self._latest:
-            self._latest["kept"] = self._clock + time.monotonic()
-            self._keep_times(0.0, None, self._latest)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None and not issubclass(kind, Exception))
+        if kind is None:
+            self._is_written()
+            if "first_step" in self._latest:
+                self._latest["kept"] = self._clock + time.monotonic()
+                self._keep_times(0.0, None, self._latest)
 
     def restore(self, wave: int, like: Snapshot) -> Snapshot | None:
+        """Return the last checkpoint of a wave, in the structure of another; None where none is."""
         tree = {"state": like.state, "history": like.history}
         found = self._folder.load_checkpoint(self._job.part, wave, tree)
-        if found is None:
-            return None
-        step, tree = found
-        return Snapshot(step, tree["state"], tree["history"])
+        return found and Snapshot(found[0], found[1]["state"], found[1]["history"])
 
     def after_segment(self, segment: Segment, wave_size: int) -> None:
+        """Save a checkpoint where one is due or a signal is held back.
+
+        Raises:
+          Interrupted: a signal came; the state is on the disk.
+        """
         # The first call compiles: it says nothing of the rate.
-        first, self._first_call = self._first_call, False
+        first = "first_step" not in self._latest
         if first:
             reached = self._clock + time.monotonic()
             self._latest |= {"first_step": reached, "steps": 0, "evaluation_seconds": 0.0}
@@ -83,21 +82,20 @@ class Keeper:
             self._timed_seconds += segment.seconds
             self._latest["steps"] += segment.steps
             self._latest["evaluation_seconds"] += segment.evaluation_seconds
-        self._background.check()
+        self._is_written(0.0)
         stop = pending()
-        last = segment.step == self._job.schedule.num_steps
         late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
-        due = late and not last and self._background.idle(PATIENCE_SECONDS)
-        if stop is not None or due:
+        more = segment.step < self._job.schedule.num_steps
+        if stop is not None or (late and more and self._is_written(PATIENCE_SECONDS)):
             self.save(segment)
         elif first:
             self._write(lambda: None)  # the times alone
         if stop is not None:
-            self._background.finish()
+            self._is_written()
             raise Interrupted(
                 stop,
                 f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
-                f"{self._job.label}; saved in {self._folder.path}; the same command goes on",
+                f"{self._job.label}; saved in {self._folder.path}; {GOES_ON}",
             )
 
     def save(self, segment: Segment) -> None:
@@ -111,6 +109,7 @@ class Keeper:
         self._saved = segment.wave, segment.step
 
     def keep_wave(self, wave: Wave) -> None:
+        """Save a finished wave."""
         arrays = {
             "steps": wave.steps,
             "diverged_step": wave.diverged_step,
@@ -119,7 +118,14 @@ class Keeper:
         }
         self._write(self._folder.save_wave, self._job.part, wave.number, arrays, wave.params)
 
-    def _write(self, save: Any, *args: Any) -> None:
+    def _is_written(self, seconds: float | None = None) -> bool:
+        """Return whether all is on the disk within some seconds; raise what a write raised."""
+        concurrent.futures.wait(self._writes, seconds)
+        while self._writes and self._writes[0].done():
+            self._writes.popleft().result()
+        return not self._writes
+
+    def _write(self, save: Callable[..., None], *args: Any) -> None:
         """Let the thread save something, then what was spent until now."""
         now = time.monotonic()
         spent, self._begin = now - self._begin, now
@@ -130,15 +136,15 @@ class Keeper:
             save(*args)
             self._keep_times(spent, rate, latest)
 
-        self._background.submit(write)
+        if len(self._writes) > LONGEST_QUEUE:
+            self._is_written()
+        self._writes.append(self._thread.submit(write))
 
     def _keep_times(self, seconds: float, rate: float | None, latest: Mapping[str, float]) -> None:
         """Add what was spent, so that a continued run counts all sessions."""
         timings = dict(self._folder.manifest.get("timings", {}))
-        spent = dict(timings.get(self._job.label, {"seconds": 0.0, "rate": math.nan}))
-        spent["seconds"] += seconds
+        spent = {"seconds": 0.0, "rate": math.nan, **timings.get(self._job.label, {})}
+        spent |= {"seconds": spent["seconds"] + seconds, "latest": dict(latest)}
         if rate is not None:
             spent["rate"] = rate
-        spent["latest"] = dict(latest)
-        timings[self._job.label] = spent
-        self._folder.update_manifest(timings=timings)
+        self._folder.update_manifest(timings=timings | {self._job.label: spent})
