@@ -27,7 +27,6 @@ from catdog_jax.store import Run, RunFolder, WorkerFolder, open_run, run_name
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
 from experiments.shared import together
-from experiments.shared.announce import announcement, check_disk, manifest_facts
 from experiments.shared.config import TrainConfig
 from experiments.shared.interrupt import deferred
 from experiments.shared.jobs import Job
@@ -35,6 +34,7 @@ from experiments.shared.keeper import Keeper
 from experiments.shared.plans import has_plans, kept_plans, new_plans
 from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
+from experiments.shared.run_summary import check_disk, manifest_facts, run_summary
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -178,7 +178,7 @@ def fill_folder(
         folder.update_manifest(trials=trials, **described)
         if dataset.name == "folder":
             folder.write_files(dataset.files)
-        print(announcement(config, dataset, jobs, plans, folder.path, group.count), flush=True)
+        print(run_summary(config, dataset, jobs, plans, folder.path, group.count), flush=True)
         shares = together.share_out(folder, jobs, plans, config.num_members, group.count)
         together.send_task(group, folder, plans, config.num_members, shares)
         _train_jobs(folder, config, jobs, plans, shares[0])

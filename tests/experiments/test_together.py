@@ -13,7 +13,7 @@ from catdog_jax.population import waves
 from catdog_jax.population.processes import ALONE, Group, ProcessLost, _Peers
 from experiments import init_convergence
 from experiments.init_convergence import Config
-from experiments.shared import jobs, training, trial
+from experiments.shared import autotune, jobs, training
 from experiments.shared.plans import new_plans
 from experiments.shared.together import joined_timings
 
@@ -85,7 +85,7 @@ def test_one_process_keeps_what_is_compiled_of_those_that_share_a_folder(tmp_pat
 
 def test_the_part_of_a_process_is_planned_as_a_run_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("CATDOG_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(trial, "_rate", lambda config, job, plan: 1.0)
+    monkeypatch.setattr(autotune, "member_steps_per_second", lambda config, job, plan: 1.0)
     dataset = load_dataset("procedural:num_train=64:num_valid=8:num_test=32", image_size=8)
     devices = jax.local_device_count()
     for settings in ({}, {"wave": devices}, {"strategy": "measure"}):

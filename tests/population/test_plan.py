@@ -101,10 +101,10 @@ def test_a_batch_is_shared_evenly_or_not_at_all():
     assert (got.num_devices, got.share) == (1, 1)
 
 
-def test_matrices_are_turned_on_a_cpu_where_the_optimiser_allows():
-    assert plan(turn=True).matrices == "turned"
-    assert plan(turn=False).matrices == "stored"
-    assert plan(turn=True, backend="gpu").matrices == "stored"
+def test_matrices_are_transposed_on_a_cpu_where_the_optimiser_allows():
+    assert plan(transpose=True).matrices == "transposed"
+    assert plan(transpose=False).matrices == "stored"
+    assert plan(transpose=True, backend="gpu").matrices == "stored"
 
 
 def test_a_wave_by_hand_is_rounded_up_to_the_devices():
@@ -112,7 +112,7 @@ def test_a_wave_by_hand_is_rounded_up_to_the_devices():
     assert plan(wave=5, strategy="chunk").wave == 6
 
 
-def test_too_little_memory_is_refused():
+def test_too_little_memory_is_an_error():
     with pytest.raises(InputError, match="one member needs about .* GiB on a device that has"):
         plan("cnn", memory=2**20)
     with pytest.raises(InputError, match="wave 1000000 is more than memory holds; give at most"):
