@@ -30,8 +30,7 @@ def written(out_dir):
 
 def test_the_whole_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    # No picture has memory of its own: a terabyte of them is as quick.
-    assert launch("~/x", "--num_train=100_000_000") == 0
+    assert launch("~/x", "--num_train=1_000_000") == 0  # no picture has memory of its own
     out = capsys.readouterr()
     assert out.out.splitlines()[-1] == "fits: yes"
     assert "communication between devices: none" in out.out
@@ -39,11 +38,9 @@ def test_the_whole_command(tmp_path, capsys, monkeypatch):
     assert f"{MODEL}: compiling the training program of 8 members" in out.err
     found = written(tmp_path / "x")
     assert found["fits"] is True
-    assert found["devices"]["count"] == jax.local_device_count()
     model = found["models"][MODEL]
     assert model["plan"]["wave"] == 8
-    assert [program["name"] for program in model["programs"]] == ["training", "evaluation"]
-    assert model["programs"][0]["memory"]["arguments"] > 100_000_000 * 8 * 8 * 3
+    assert model["programs"][0]["memory"]["arguments"] > 1_000_000 * 8 * 8 * 3
     first, second = 192 * 8, 8 * 2
     # Forward, weights' gradients, and the gradient of the second layer's inputs.
     assert model["work"]["flops"] == 16 * 2 * (2 * first + 3 * second)
@@ -73,35 +70,26 @@ def test_what_is_judged_is_the_plan_of_a_run(tmp_path, capsys, monkeypatch):
     assert model["plan"]["wave"] == 500 * devices
     assert 0 < model["times"]["least"] < model["times"]["estimate"]
 
-    needs["collectives"] = [Collective("all-reduce", False, 1)]  # within a member's own devices
-    assert launch(tmp_path, *flags) == 0
     needs["collectives"] = [Collective("all-gather", True, 2)]
     assert launch(tmp_path, *flags) == 1
     out = capsys.readouterr()
     assert "communication in training: all-gather × 2 OVER MEMBERS" in out.out
-    assert "program couples members by all-gather" in out.err
-
-    needs["fixed"] = 9_000
-    for wave, reason in ((0, "not even 1 member(s) fit"), (8 * devices, "its programs need 9 KiB")):
-        assert launch(tmp_path, *flags, f"--wave={wave}") == 1
+    assert f"error: {MODEL}: the training program couples members by all-gather" in out.err
+    needs |= {"fixed": 9_000, "collectives": [Collective("all-reduce", False, 1)]}
+    for wave, reason in ((0, "not even 1 member(s) fit"), (8, "its programs need 9 KiB on each")):
+        assert launch(tmp_path, *flags, f"--wave={wave}", "--name=x") == 1
         out = capsys.readouterr()
-        assert f"error: {MODEL}: {reason}" in out.err or wave
+        assert f"error: {MODEL}: {reason}" in out.err
         assert out.out.splitlines()[-1] == "fits: no"
-        assert written(tmp_path)["fits"] is False
+    assert json.loads((tmp_path / "fit_check/x/fit_check.json").read_text())["fits"] is False
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--topology=v5e", "unknown topology 'v5e'"),
-        ("--conv=grouped", "--conv=grouped; allowed: auto, direct, lax, patches"),
         ("--models=word_average", "reads tokens"),
-        ("--precision=half", "--precision=half; allowed"),
-        ("--vary=data", "unknown stream 'data'"),
-        ("--num_classes=1", "--num_classes=1 is out of range"),
         ("--name=a/b", "a/b"),
         ("--strategy=measure", "--strategy=measure times the machine itself"),
-        ("--strategy=mop", "--strategy=mop; allowed: auto"),
     ],
 )
 def test_wrong_input_is_one_line(tmp_path, capsys, flag, message):
@@ -112,35 +100,18 @@ def test_wrong_input_is_one_line(tmp_path, capsys, flag, message):
     assert not list(tmp_path.iterdir())
 
 
-TPU = pytest.mark.skipif(
+@pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="no libtpu: install the extra [tpu]"
 )
-
-
-@TPU
-@pytest.mark.slow  # four compilations of CNNs, a minute each
-def test_a_chip_of_256_holds_its_share_and_no_more(tmp_path):
-    needed = {}
-    for name, chips in (("v5e:1x1", 1), ("v5e:16x16", 256)):
-        flags = (f"--topology={name}", "--models=cnn:widths=16-32", "--image_size=32")
-        wave = (f"--num_members={4 * chips}", f"--wave={4 * chips}", "--search=false")
-        assert launch(tmp_path / str(chips), *flags, *wave) == 0
-        model = written(tmp_path / str(chips))["models"]["cnn:widths=16-32"]
-        assert [model["plan"][x] for x in ("num_devices", "share", "wave")] == [chips, 1, 4 * chips]
-        assert [program["collectives"] for program in model["programs"]] == [[], []]
-        needed[chips] = sum(model["programs"][0]["memory"][x] for x in ("arguments", "temporaries"))
-    assert needed[256] > 64 * 32 * 32 * 3
-    assert needed[256] == pytest.approx(needed[1], rel=1e-3)
-
-
-@TPU
 def test_a_slice_that_is_not_here(tmp_path, capsys):
-    # A small formula on eight chips compiles in seconds.
-    assert launch(tmp_path, "--topology=v5e:2x4", "--num_members=16", "--search=false") == 0
-    out = capsys.readouterr().out
-    assert "8 × TPU v5 lite" in out
-    assert out.splitlines()[-1] == "fits: yes"
-    found = written(tmp_path)["models"][MODEL]
-    assert found["plan"]["num_devices"] == 8
-    assert [program["collectives"] for program in found["programs"]] == [[], []]
-    assert found["times"]["estimate"] > 0
+    """A small formula compiles in seconds; each of eight chips holds as much as one chip does."""
+    programs = {}
+    for name, members in (("v5e:1x1", 2), ("v5e:2x4", 16)):
+        flags = (f"--topology={name}", f"--num_members={members}", "--search=false")
+        assert launch(tmp_path / name[-1], *flags) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "fits: yes"
+        model = written(tmp_path / name[-1])["models"][MODEL]
+        assert model["times"]["estimate"] > 0
+        programs[model["plan"]["num_devices"]] = model["programs"]
+    assert [program["collectives"] for program in programs[8]] == [[], []]
+    assert programs[8][0]["memory"] == pytest.approx(programs[1][0]["memory"], rel=0.01)

@@ -72,15 +72,13 @@ def test_seconds_are_within_a_factor_of_two_of_a_gpu(
     cost = work(entry, precision, batch_size)
     seconds = step_seconds(cost, together(members), precision, H200)
     assert 1 / 2 < seconds * measured < 2
-    bound, _ = least_step(cost, together(members), precision, H200)
-    assert bound / members < 1 / measured
+    assert least_step(cost, together(members), precision, H200)[0] < members / measured
 
 
 def test_a_whole_run_is_within_a_factor_of_two_of_a_gpu():
     """1,000 default CNNs of 2,000 steps in one wave took 145.6 s."""
     plan = together(1000)
     steps = equivalent_steps(Schedule(2000, 100), 512 + 2000, 64)
-    assert steps == 2000 + 21 * 2512 / (3 * 64)
     step = step_seconds(work("cnn", "bfloat16"), plan, "bfloat16", H200)
     assert 145.6 / 2 < run_seconds(plan, 1000, steps, step) < 145.6 * 2
 
@@ -125,9 +123,5 @@ def test_times_are_operations_over_speed_and_bytes_over_bandwidth():
     chip, plan = PEAKS["TPU v5 lite"], together(1)
     assert step_seconds(Work(197 * 10**12, 0, 819 * 10**9 // 2), plan, "bfloat16", chip) == 1.5
     assert least_step(Work(197e12, 819e9 / 4, 9e99), plan, "bfloat16", chip) == (1.0, "arithmetic")
-    assert least_step(Work(0, 819e9, 0), plan, "float32", chip) == (2.0, "memory")
     shared = plan._replace(num_devices=4, share=4)
-    assert step_seconds(Work(197e12, 0, 0), shared, "bfloat16", chip) == 0.25
     assert least_step(Work(197e12, 0, 0), shared, "bfloat16", chip) == (0.25, "arithmetic")
-    one_at_a_time = plan._replace(strategy="map")  # half as fast as a product on a CPU
-    assert step_seconds(Work(1e9, 0, 0), one_at_a_time, "float32", 1e11) == 0.02

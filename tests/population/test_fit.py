@@ -61,35 +61,27 @@ def test_a_search_that_stops_early_leads_to_as_many_waves(slope, most):
     assert math.ceil(most / best(short).per_device) == math.ceil(most / best(long).per_device)
 
 
-def test_no_wave_is_larger_than_asked_for_or_than_fits():
-    tried = largest_wave(straight(1, 0, 10**9), 5, most=5, budget=10**9)
-    assert [wave.per_device for wave in tried] == [5]
-    tried = largest_wave(straight(1, 0, 10**9), 8, most=50, budget=10**9)
-    assert [wave.per_device for wave in tried] == [8, 50]
-    assert best(largest_wave(straight(1, 100, 50), 64, most=64, budget=50)) is None
-
-
 def training(num_members):
     model = build_model("mlp:width=8:depth=1", (8, 8, 3), 2)
-    shapes = {
-        num: Data(
-            jax.ShapeDtypeStruct((num, 8, 8, 3), np.uint8), jax.ShapeDtypeStruct((num,), np.int32)
-        )
-        for num in (64, 32)
-    }
+    train, test = (
+        Data(np.zeros((num, 8, 8, 3), np.uint8), np.zeros(num, np.int32)) for num in (64, 32)
+    )
+    tx = make_optimizer("sgd", 0.1, num_steps=1)
     return fit.Training(
         model=model,
         stock=model,
-        learner=lambda plan: make_learner(
-            model, make_optimizer("sgd", 0.1, num_steps=1), batch_size=16, eval_batch=16
-        ),
+        learner=lambda plan: make_learner(model, tx, batch_size=16, eval_batch=16),
         batch_size=16,
-        train=shapes[64],
-        evaluations={"train": shapes[64], "test": shapes[32]},
+        train=shapes(train),
+        evaluations=shapes({"train": train, "test": test}),
         num_members=num_members,
         vary=("init",),
-        fixed_bytes=(64 + 32) * 8 * 8 * 3,
+        fixed_bytes=0,
     )
+
+
+def shapes(tree):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def test_the_programs_are_those_of_a_run():
@@ -97,23 +89,17 @@ def test_the_programs_are_those_of_a_run():
     plan, tried = plan_training(asked, machine)
     assert tried == []  # on a CPU the rule has the last word
     wave = fit.compile_wave(asked, plan, machine)
-    random = np.random.default_rng(0)
-    data = {
-        name: Data(random.integers(0, 256, shape.inputs.shape, np.uint8), np.arange(num) % 2)
-        for name, shape in asked.evaluations.items()
-        for num in shape.labels.shape
-    }
-    data = jax.tree.map(lambda x: x if x.ndim > 1 else x.astype(np.int32), data)
+    train, sets = jax.tree.map(
+        lambda x: np.zeros(x.shape, x.dtype), (asked.train, asked.evaluations)
+    )
     keys = member_keys(Seeds(), 0, plan.wave)
-    mesh = member_mesh(plan.num_devices)
-    run = Program(asked.learner(plan), keys, data["train"], data, plan, mesh)
+    run = Program(asked.learner(plan), keys, train, sets, plan, member_mesh(plan.num_devices))
     compiled, judging = wave.programs
     assert compiled.memory == memory_of(run.lower_segment(keys).compile())
     assert compiled.memory.aliases > 0
     assert compiled.collectives == judging.collectives == []
     # What the other program reads lies on the device meanwhile: pictures and labels.
     assert compiled.beside == (64 + 32) * (8 * 8 * 3 + 4)
-    assert wave.fits
     assert wave.needed == max(compiled.needed, judging.needed)
 
 
@@ -156,7 +142,7 @@ def test_nothing_is_compiled_where_memory_is_not_in_doubt(compiler):
     plan, tried = plan_training(training(1000 * devices), accelerator(2**40))
     assert (plan.per_device, tried, compiler) == (1000, [], [])
     weights = 4 * (192 * 8 + 8 + 8 * 2 + 2)
-    assert weights < plan.bytes_per_member < 5 * weights
+    assert weights < plan.bytes_per_member < 5 * weights  # and a tenth of what a step writes
     plan, _ = plan_training(training(1000 * devices), accelerator(10_000), wave=4 * devices)
     assert (plan.per_device, compiler) == (4, [])  # as a person asked
     plan_training(training(1000 * devices), accelerator(2**40, "tpu"))  # which pads arrays

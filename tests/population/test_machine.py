@@ -30,7 +30,6 @@ def line(kind, groups):
         ("replica_groups={{0,2},{1,3}}", True),
         ("replica_groups=[2,2]<=[4]", False),
         ("replica_groups=[2,2]<=[2,2]T(1,0)", True),
-        ("source_target_pairs={{0,1},{1,0}}", False),
         ("source_target_pairs={{1,2}}", True),
         ("replica_groups={}", True),
         ("", True),
@@ -72,13 +71,6 @@ def test_memory_is_that_of_the_arrays():
     assert memory.needed >= 4096 + 2048
     assert Memory(10, 4, 3, 5, 20).needed == 20
     assert Memory(10, 4, 3, 5, 1).needed == 16
-
-
-def test_the_local_machine():
-    machine = find_machine("local")
-    assert machine.devices == tuple(jax.local_devices())
-    assert machine.backend == "cpu"
-    assert machine.memory > 2**20
 
 
 def test_devices_are_known_by_what_jax_calls_them():

