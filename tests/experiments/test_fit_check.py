@@ -103,6 +103,7 @@ def test_wrong_input_is_one_line(tmp_path, capsys, flag, message):
 @pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="no libtpu: install the extra [tpu]"
 )
+@pytest.mark.filterwarnings("ignore:Error reading persistent compilation cache")  # needs the chip
 def test_a_slice_that_is_not_here(tmp_path, capsys):
     """A small formula compiles in seconds; each of eight chips holds as much as one chip does."""
     programs = {}
