@@ -34,11 +34,11 @@ from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import InputError
 from experiments.shared import figures, launcher
-from experiments.shared.announce import command_line
 from experiments.shared.attribution_results import KINDS, METHODS, assemble, mean_pair, table
 from experiments.shared.config import SEED_MAX, check_ranges, deciding, setting
 from experiments.shared.jobs import split_models
 from experiments.shared.member_maps import Question
+from experiments.shared.run_summary import command_line
 
 DEFAULT_MEMBERS = 8
 DEFAULT_PICTURES = 12

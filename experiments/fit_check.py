@@ -1,12 +1,11 @@
-"""Does a run fit a machine that is not here, and how long does it take there at best?
+"""Does a run fit a machine that is not here, and how long does it take there?
 
 Compiles the very programs of a training run for a TPU, a GPU or this machine, without data and
 without running them. Per model it prints the memory on each device, the communication between
-devices (there must be none between members), the largest wave that fits, and a bound on the time
-from the published peaks of the device. On an accelerator the wave is the one that a run finds by
-itself (or --wave), and may fill 90 % of the memory that programs have. The last line is 'fits: yes'
-or 'fits: no'; the exit status is 0 or 1. Nothing is measured but memory, and a bound is not a
-forecast: real programs take longer.
+devices (there must be none between members), the largest wave that fits, and the time: an estimate,
+and a bound from the published peaks of the device. On an accelerator the wave is the one that a run
+finds by itself (or --wave), and may fill 90 % of the memory that programs have. The last line is
+'fits: yes' or 'fits: no'; the exit status is 0 or 1.
 
   python -m experiments.fit_check --topology=v5e:2x4 --models=cnn --num_members=4096
   python -m experiments.fit_check --topology=gpu:h200 --models=cnn --num_members=1000
@@ -19,22 +18,35 @@ two cores.
 
 import dataclasses
 import functools
+import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import jax
+import numpy as np
 
-from catdog_jax.population import parse_vary, use_all_cores
+from catdog_jax.population import Plan, fit, parse_vary, use_all_cores
+from catdog_jax.population.estimate import (
+    Work,
+    equivalent_steps,
+    least_step,
+    run_seconds,
+    step_seconds,
+)
+from catdog_jax.population.machine import LOCAL, Machine, find_machine, peak_of
 from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.population.topology import LOCAL, find_machine
-from catdog_jax.store.manifest import check_name
-from catdog_jax.types import InputError
+from catdog_jax.store.atomic import replacing, writing
+from catdog_jax.store.manifest import run_name, versions
+from catdog_jax.types import Dataset, InputError, Split
 from experiments.shared import jobs as job_module
-from experiments.shared import launcher
-from experiments.shared.config import TrainConfig, check_ranges, setting
-from experiments.shared.fit_programs import shape_dataset
-from experiments.shared.fit_report import check_model, report, write
+from experiments.shared import launcher, plans
+from experiments.shared.config import TrainConfig, check_ranges, deciding, setting
+from experiments.shared.jobs import Job
+from experiments.shared.progress import duration
+from experiments.shared.report import aligned, size
 
 
 def _as_in_training(name: str, default: Any) -> Any:
@@ -75,11 +87,32 @@ class Config:
     conv: str = _as_in_training("conv", "auto")
     search: bool = setting(
         True,
-        "look for the largest wave that fits, which compiles more often; without --wave, on "
-        "accelerators a run looks for it, and so does this",
+        "look for the largest wave that fits, which compiles more often; where a run looks for it "
+        "to find its own wave, so does this",
     )
     out_dir: str = _as_in_training("out_dir", "runs")
     name: str = _as_in_training("name", "")
+
+
+class Answer(NamedTuple):
+    """What was found of one model.
+
+    Attributes:
+      plan: of the run; None where it cannot be planned.
+      programs: of the run, compiled.
+      tried: what was compiled to find the largest wave.
+      work: what a member's step costs.
+      times: seconds: 'step' of a full wave at the very best, which is 'bounded_by' arithmetic or
+        memory, 'least' and 'estimate' of the run; None where the device's peaks are not listed.
+      reason: why the run does not fit, or members are coupled; '' where all is well.
+    """
+
+    plan: Plan | None
+    programs: Sequence[fit.Compiled]
+    tried: Sequence[fit.CompiledWave]
+    work: Work | None
+    times: dict[str, Any] | None
+    reason: str
 
 
 def run(config: Config) -> None:
@@ -95,24 +128,19 @@ def run(config: Config) -> None:
     else:  # what is compiled for another machine must not look for this one's devices
         jax.config.update("jax_platforms", "cpu")
     machine = find_machine(config.topology)
-    dataset = shape_dataset(
-        config.dataset, config.num_train, config.num_test, config.image_size, config.num_classes
-    )
-    jobs = job_module.make_jobs(training, dataset, job_module.split_models(config.models))
+    jobs = job_module.make_jobs(training, _shapes(config), job_module.split_models(config.models))
     print(
         f"{config.num_members:,} members of each model on {len(machine.devices)} × {machine.kind} "
         f"({config.topology}); {config.num_train:,} train, {config.num_test:,} test, "
         f"{config.image_size} × {config.image_size} pixels, {config.precision}",
         flush=True,
     )
-    results = []
+    answers = {}
     for job in jobs:
-        result = check_model(training, job, machine, config.search, _tell)
-        print(report(training, job, machine, result), flush=True)
-        results.append(result)
-    path = write(config, jobs, machine, results)
-    print(f"results: {path}")
-    reasons = [result.reason for result in results if result.reason]
+        answers[job.label] = answer = check_model(training, job, machine, config.search)
+        print(_report(training, job, machine, answer), flush=True)
+    print(f"results: {_write(config, jobs, machine, answers)}")
+    reasons = [f"{label}: {a.reason}" for label, a in answers.items() if a.reason]
     print(f"fits: {'no' if reasons else 'yes'}")
     if reasons:
         raise RuntimeError("; ".join(reasons))
@@ -121,11 +149,10 @@ def run(config: Config) -> None:
 def _training(config: Config) -> TrainConfig:
     """Make the settings of the training run that is asked about, and check them."""
     check_ranges(config)
-    shared = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(Config)
-        if field.name in shared
+        if field.name in TrainConfig.__dataclass_fields__
     }
     training = TrainConfig(**given)
     parse_vary(config.vary)
@@ -135,13 +162,193 @@ def _training(config: Config) -> TrainConfig:
             f"{', '.join(STRATEGIES)}"
         )
     job_module.check_config(training)
-    if config.name:
-        check_name(config.name)
     return training
 
 
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _shapes(config: Config) -> Dataset:
+    """Make a data set that has a shape and no memory: one black pixel, seen from everywhere."""
+
+    def split(num: int) -> Split:
+        pictures = np.broadcast_to(np.uint8(0), (num, config.image_size, config.image_size, 3))
+        return Split(pictures, np.broadcast_to(np.int32(0), (num,)), ())
+
+    two = config.num_classes == 2
+    classes = ("cat", "dog") if two else tuple(map(str, range(config.num_classes)))
+    train, test = split(config.num_train), split(config.num_test)
+    return Dataset(config.dataset, train, split(0), test, classes, {"fingerprint": ""})
+
+
+def check_model(config: TrainConfig, job: Job, machine: Machine, search: bool) -> Answer:
+    """Compile a job's programs for a machine and judge them.
+
+    Args:
+      config, job: the training run that is asked about.
+      machine: to compile for.
+      search: whether to look for the largest wave that fits where a run does not.
+    """
+
+    def tell(text: str) -> None:
+        print(f"{job.label}: {text}", file=sys.stderr, flush=True)
+
+    # The statistics of the pictures are constants of the program: those of one do as well.
+    whole = job.dataset.train
+    one = dataclasses.replace(job.dataset, train=Split(whole.inputs[:1], whole.labels[:1], ()))
+    training = plans.training_of(config, job)._replace(
+        learner=lambda plan: job_module.job_learner(config, job._replace(dataset=one), plan)
+    )
+    try:
+        plan, tried = fit.plan_training(
+            training,
+            machine,
+            strategy=config.strategy,
+            conv=config.conv,
+            wave=config.wave,
+            transpose=plans.may_transpose(job),
+            search=search,
+            tell=tell,
+        )
+    except InputError as error:
+        return Answer(None, (), (), None, None, str(error))
+    known = [wave for wave in tried if wave.per_device == plan.per_device]
+    wave = (known or [fit.compile_wave(training, plan, machine, tell)])[0]
+    work, times, peak = fit.work_of(training, plan), None, peak_of(machine.kind)
+    if peak:
+        judged = sum(len(data.labels) for data in training.evaluations.values())
+        steps = equivalent_steps(job.schedule, judged, job.recipe.batch_size)
+        least, by = least_step(work, plan, config.precision, peak)
+        each = step_seconds(work, plan, config.precision, peak)
+        times = {
+            "step": least,
+            "bounded_by": by,
+            "least": run_seconds(plan, config.num_members, steps, least / plan.wave),
+            "estimate": run_seconds(plan, config.num_members, steps, each),
+        }
+    return Answer(plan, wave.programs, tried, work, times, problem(wave, machine))
+
+
+def problem(wave: fit.CompiledWave, machine: Machine) -> str:
+    """Say what is wrong with a wave's programs, coupled members first; '' where nothing is."""
+    for program in wave.programs:
+        for found in program.collectives:
+            if found.couples_members:
+                return (
+                    f"the {program.name} program couples members by {found.kind}; this is a bug, "
+                    "please report it"
+                )
+    if wave.fits:
+        return ""
+    need = size(wave.needed) if wave.needed else "more"
+    return (
+        f"its programs need {need} on each device, where a wave may fill "
+        f"{size(fit.usable(machine))}; give a smaller --wave"
+    )
+
+
+def _report(config: TrainConfig, job: Job, machine: Machine, answer: Answer) -> str:
+    """Write what was found of one model."""
+    plan, work = answer.plan, answer.work
+    if plan is None or work is None:
+        return f"\n{job.label} fits: no: {answer.reason}"
+    head = ["program", "arguments", "outputs", "in place", "temporaries", "peak", "beside", "all"]
+    rows = [head]
+    for program in answer.programs:
+        figures = [size(x) for x in program.memory] if program.memory else ["?"] * 5
+        needed = size(program.needed) if program.needed else "too much"
+        rows.append([program.name, *figures, size(program.beside), needed])
+    return "\n".join(
+        [
+            "",
+            f"{job.label}: {_waves(config, plan)}; {plan.strategy}, convolution {plan.conv}",
+            f"  one member: {job.num_params:,} weights; {work.flops / 1e6:,.1f} MFLOP a training "
+            f"step of {job.recipe.batch_size}",
+            f"  memory of each device, of {size(fit.usable(machine))} that a wave may fill:",
+            *("    " + line for line in aligned(rows)),
+            *(f"    {p.name}: {p.refusal}" for p in answer.programs if p.refusal),
+            *_communication(answer.programs),
+            *_largest(config, plan, answer.tried),
+            _time(config, job, machine, answer.times),
+            f"  {job.label} fits: {'no' if answer.reason else 'yes'}",
+        ]
+    )
+
+
+def _waves(config: TrainConfig, plan: Plan) -> str:
+    count = -(-config.num_members // plan.wave)
+    place = "device" if plan.share == 1 else f"{plan.share} devices"
+    many = "s" if count > 1 else ""
+    return f"{count} wave{many} of {plan.wave:,} members ({plan.per_device:,} a {place})"
+
+
+def _communication(programs: Sequence[fit.Compiled]) -> list[str]:
+    lines = [
+        f"  communication in {program.name}: {found.kind} × {found.occurrences} "
+        + ("OVER MEMBERS" if found.couples_members else "within each member's own devices")
+        for program in programs
+        for found in program.collectives
+    ]
+    return lines or ["  communication between devices: none, so none over members"]
+
+
+def _largest(config: TrainConfig, plan: Plan, tried: Sequence[fit.CompiledWave]) -> list[str]:
+    if not tried:
+        return []
+    sizes = ", ".join(
+        f"{w.per_device:,} ({size(w.needed) if w.needed else 'refused'}{'' if w.fits else ', no'})"
+        for w in tried
+    )
+    found = fit.best(tried)
+    largest = _waves(config, plan.resized(found.per_device)) if found else "none was found"
+    return [f"  largest wave that fits: {largest}", f"    members a device tried: {sizes}"]
+
+
+def _time(config: TrainConfig, job: Job, machine: Machine, times: dict[str, Any] | None) -> str:
+    peak = peak_of(machine.kind)
+    if times is None or peak is None:
+        return f"  time: no peak is listed for {machine.kind!r}; measure it"
+    return (
+        f"  time: about {duration(times['estimate'])} for {job.schedule.num_steps:,} steps and "
+        f"{job.schedule.num_evaluations} evaluations; at the very best {duration(times['least'])}, "
+        f"{times['step'] * 1e3:.3g} ms a step of a wave, bound by {times['bounded_by']} "
+        f"({peak.flops[config.precision] / 1e12:,.0f} TF/s in {config.precision}, "
+        f"{peak.bandwidth / 1e9:,.0f} GB/s, {peak.source})"
+    )
+
+
+def _write(
+    config: Config, jobs: Sequence[Job], machine: Machine, answers: dict[str, Answer]
+) -> Path:
+    """Write every figure to fit_check.json in the run folder, whole or not at all."""
+    settings = deciding(config)
+    name = config.name or run_name(f"{config.topology}-{config.models}", settings)
+    path = Path(config.out_dir).expanduser() / "fit_check" / name / "fit_check.json"
+    content = {
+        "settings": settings,
+        "versions": versions(),
+        "devices": {
+            "count": len(machine.devices),
+            **{name: getattr(machine, name) for name in ("kind", "backend", "memory")},
+            "usable": fit.usable(machine),
+        },
+        "fits": not any(answer.reason for answer in answers.values()),
+        "models": {
+            job.label: {
+                "recipe": job.recipe._asdict(),
+                "num_params": job.num_params,
+                **named(answers[job.label]),
+            }
+            for job in jobs
+        },
+    }
+    with writing("fit_check.json", path.parent), replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+    return path
+
+
+def named(value: Any) -> Any:
+    """Turn tuples with named fields, however deep, into what JSON keeps the names of."""
+    if hasattr(value, "_asdict"):
+        return {key: named(item) for key, item in value._asdict().items()}
+    return [named(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 main = functools.partial(launcher.main, "experiments.fit_check", Config, run)

@@ -1,4 +1,4 @@
-"""Counts what a training step computes: matrix products and convolutions, from a program."""
+"""Counts what a training step computes and what it writes to memory, from a traced program."""
 
 import math
 from collections.abc import Callable
@@ -24,31 +24,56 @@ def step_flops(apply: Callable[[Any, Any], Any], params: Any, inputs: Any) -> in
     Returns:
       Operations; a multiply-add counts as two.
     """
-    closed = jax.make_jaxpr(apply)(params, inputs)
-    num_params = len(jax.tree.leaves(params))
-    learned = [index < num_params for index in range(len(closed.jaxpr.invars))]
-    return _count(closed.jaxpr, learned)[0]
+
+    def operations(equation: Any, marks: list[bool]) -> int:
+        return _product(equation) * (1 + sum(marks))
+
+    return _total(apply, (params, inputs), (True, False), operations)
 
 
-def _count(jaxpr: Any, learned: list[bool]) -> tuple[int, list[bool]]:
-    """Count a program's operations, and tell which of its outputs depend on the weights."""
-    depends = dict(zip(jaxpr.invars, learned, strict=True))
+def written_bytes(function: Callable[..., Any], args: Any, own: Any) -> int:
+    """Add up the bytes of all arrays that one member's program writes and does not share.
 
-    def on_weights(atom: Any) -> bool:
+    Args:
+      function: of one member.
+      args: its arguments, a tuple of arrays or of their shapes.
+      own: for each argument, whether it differs between members; what is made of shared ones alone
+        is made once for all members, and left out.
+    """
+
+    def size(equation: Any, marks: list[bool]) -> int:
+        arrays = [out.aval for out in equation.outvars] if any(marks) else []
+        return sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
+
+    return _total(function, args, own, size)
+
+
+def _total(function: Any, args: tuple, own: Any, cost: Callable[[Any, list[bool]], int]) -> int:
+    """Add up the cost of every equation in a function's program, loops as often as they run."""
+    closed = jax.make_jaxpr(function)(*args)
+    marks = [own[i] for i, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
+    return _count(closed.jaxpr, marks, cost)[0]
+
+
+def _count(jaxpr: Any, marks: list[bool], cost: Any) -> tuple[int, list[bool]]:
+    """Add up a program's cost, and find which of its outputs depend on marked inputs."""
+    depends = dict(zip(jaxpr.invars, marks, strict=True))
+
+    def marked(atom: Any) -> bool:
         return not hasattr(atom, "val") and depends.get(atom, False)
 
     total = 0
     for equation in jaxpr.eqns:
-        marks = [on_weights(atom) for atom in equation.invars]
+        marks = [marked(atom) for atom in equation.invars]
         inner = _inner(equation)
         if inner is not None:
-            count, out = _count(inner, marks[len(marks) - len(inner.invars) :])
+            count, out = _count(inner, marks[len(marks) - len(inner.invars) :], cost)
             total += count * equation.params.get("length", 1)
         else:
-            total += _product(equation) * (1 + sum(marks))
+            total += cost(equation, marks)
             out = [any(marks)] * len(equation.outvars)
         depends.update(zip(equation.outvars, out, strict=True))
-    return total, [on_weights(atom) for atom in jaxpr.outvars]
+    return total, [marked(atom) for atom in jaxpr.outvars]
 
 
 def _inner(equation: Any) -> Any:

@@ -12,6 +12,8 @@ from catdog_jax.types import InputError, Model
 
 STRATEGIES = ("auto", "map", "chunk", "vmap")
 _SHARE = 0.5  # of a device's memory that a wave may take
+# Examples judged at a time; under vmap each member has activations of its own for all of them.
+EVAL_BATCH, EVAL_BATCH_TOGETHER = 256, 64
 
 
 class Plan(NamedTuple):
@@ -24,10 +26,10 @@ class Plan(NamedTuple):
       num_devices: devices that share a wave.
       microbatch: examples per gradient part, 0 for the whole batch.
       conv: form of the convolution, 'direct' or 'patches'.
-      bytes_per_member: what one member adds to a wave, estimated.
+      bytes_per_member: what one member adds to a wave, estimated or as compiled.
       share: devices that share the examples of each member, 1 where each has members of its own.
       matrices: how matrices with many more rows than columns (above all those that multiply
-        pictures) are carried from step to step: 'stored' as they are, or 'turned', transposed.
+        pictures) are carried from step to step: 'stored' as they are, or 'transposed'.
     """
 
     strategy: str
@@ -39,6 +41,21 @@ class Plan(NamedTuple):
     bytes_per_member: int
     share: int = 1
     matrices: str = "stored"
+
+    @property
+    def per_device(self) -> int:
+        """Members on each device, or on each group of devices that shares them."""
+        return self.wave * self.share // self.num_devices
+
+    @property
+    def eval_batch(self) -> int:
+        """Examples judged at a time."""
+        return self.microbatch or (EVAL_BATCH if self.chunk == 1 else EVAL_BATCH_TOGETHER)
+
+    def resized(self, per_device: int) -> "Plan":
+        """Return the same plan for another number of members on each device."""
+        chunk = per_device if self.strategy == "vmap" else min(self.chunk, per_device)
+        return self._replace(chunk=chunk, wave=per_device * (self.num_devices // self.share))
 
 
 def make_plan(
@@ -53,7 +70,7 @@ def make_plan(
     strategy: str = "auto",
     conv: str = "auto",
     wave: int = 0,
-    turn: bool = False,
+    transpose: bool = False,
 ) -> Plan:
     """Decide strategy, wave and forms for one model.
 
@@ -68,10 +85,11 @@ def make_plan(
       strategy: one of STRATEGIES.
       conv: form of the convolution, or 'auto'.
       wave: members per wave as a person asked, 0 for automatic; rounded up to the devices.
-      turn: whether matrices may be carried transposed: the optimiser treats each number alike.
+      transpose: whether matrices may be carried transposed, as the optimiser treats all numbers
+        alike.
 
     The estimate of memory is rough and high. On a CPU it has the last word; on an accelerator it
-    refuses nothing, since the compiled programs tell exactly.
+    rejects nothing, since the compiled programs tell exactly (`fit.plan_training`).
 
     Raises:
       InputError: an unknown strategy; on a CPU, not even one member per device fits.
@@ -128,7 +146,7 @@ def make_plan(
         conv,
         int(resident + activations),
         share,
-        "turned" if turn and backend == "cpu" else "stored",
+        "transposed" if transpose and backend == "cpu" else "stored",
     )
 
 
@@ -142,14 +160,14 @@ def local_plan(
     strategy: str = "auto",
     conv: str = "auto",
     wave: int = 0,
-    turn: bool = False,
+    transpose: bool = False,
 ) -> Plan:
     """Plan a model for the devices of this machine.
 
     Args:
       model: the formula.
       inputs: the training inputs [N, ...]; only shape and type are looked at.
-      batch_size, num_members, fixed_bytes, strategy, conv, wave, turn: see `make_plan`.
+      batch_size, num_members, fixed_bytes, strategy, conv, wave, transpose: see `make_plan`.
 
     Raises:
       InputError: see `make_plan`.
@@ -166,7 +184,7 @@ def local_plan(
         strategy=strategy,
         conv=conv,
         wave=wave,
-        turn=turn,
+        transpose=transpose,
     )
 
 

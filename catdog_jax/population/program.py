@@ -246,7 +246,7 @@ class Program:
         def train_chunk(params: Any, opt_state: Any, diverged: Any, keys: MemberKeys) -> Any:
             update = self._each(
                 lambda state, keys, batch: self._learner.step(
-                    state, keys, batch, self._sharing, lambda carried: _turned(carried, tall)
+                    state, keys, batch, self._sharing, lambda carried: _transposed(carried, tall)
                 ),
                 (members, key_axes, order_axis),
                 (members, 0),
@@ -273,12 +273,12 @@ class Program:
         params, opt_state, diverged, info = self._over_chunks(
             train_chunk,
             (True, True, True, self._keys_varied()),
-            _turned(state.params, tall),
-            _turned(state.opt_state, tall_moments),
+            _transposed(state.params, tall),
+            _transposed(state.opt_state, tall_moments),
             state.diverged_step,
             keys,
         )
-        params, opt_state = _turned(params, tall), _turned(opt_state, tall_moments)
+        params, opt_state = _transposed(params, tall), _transposed(opt_state, tall_moments)
         return TrainState(first + num_steps, params, opt_state, diverged), info
 
     def _tall(self, tree: PyTree) -> PyTree:
@@ -304,7 +304,7 @@ class Program:
         return self._over_chunks(self._each(judge, (0,)), (True,), params)
 
 
-def _turned(tree: PyTree, marks: PyTree) -> PyTree:
+def _transposed(tree: PyTree, marks: PyTree) -> PyTree:
     """Transpose the marked matrices; done twice, everything is as it was."""
     return jax.tree.map(lambda x, mark: jnp.swapaxes(x, -1, -2) if mark else x, tree, marks)
 

@@ -10,11 +10,9 @@ import numpy as np
 from catdog_jax.augment import augmenter, parse_augment
 from catdog_jax.models.build import build_model, model_spec, model_table, recipe_for
 from catdog_jax.ops.conv import FORMS
-from catdog_jax.optimizers import NUMBERWISE, make_optimizer
-from catdog_jax.population import Plan, Schedule, Seeds, make_plan
+from catdog_jax.optimizers import make_optimizer
+from catdog_jax.population import Plan, Schedule, Seeds
 from catdog_jax.population.plan import STRATEGIES, tree_bytes
-from catdog_jax.population.topology import LOCAL, Machine, find_machine
-from catdog_jax.registry import parse_entry
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import (
     PRECISIONS,
@@ -27,8 +25,6 @@ from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
 from experiments.shared.config import STEP_MAX, TrainConfig, check_ranges, deciding
 
 MEASURE = "measure"
-# Examples judged at a time; under vmap each member has activations of its own for all of them.
-EVAL_BATCH, EVAL_BATCH_TOGETHER = 256, 64
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
 EVAL_SHARE = 0.1  # of the training's work that evaluations may take, as long as they are few
 FEWEST_EVALS, MOST_EVALS = 5, 20
@@ -140,7 +136,7 @@ def make_jobs(
             )
         steps_per_epoch(num_examples, recipe.batch_size)
         _check_reads(entry, recipe, dataset)
-        model = _model(entry, dataset, "direct")
+        model = formula(entry, dataset, "direct")
         count = _checked_num_params(entry, model, dataset)
         every = config.eval_every or default_eval_every(recipe, dataset)
         schedule = Schedule(recipe.num_steps, min(every, recipe.num_steps))
@@ -203,65 +199,10 @@ def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
     return math.ceil(recipe.num_steps / min(max(count, FEWEST_EVALS), MOST_EVALS))
 
 
-def job_plan(config: TrainConfig, job: Job, strategy: str, wave: int) -> Plan:
-    """Plan one job on this machine, by the written rule or by a trial; see `ruled_plan`."""
-    if strategy == MEASURE:
-        from experiments.shared.trial import measured_plan
-
-        return measured_plan(config, job, wave)
-    return ruled_plan(config, job, strategy, config.conv, wave)
-
-
-def ruled_plan(config: TrainConfig, job: Job, strategy: str, conv: str, wave: int) -> Plan:
-    """Plan one job on this machine by the written rule; see `rule_for`.
-
-    On an accelerator the wave is as large as the compiled programs allow; see `fit_wave`.
-    """
-    machine = find_machine(LOCAL)
-    plan = rule_for(config, job, machine, strategy, conv, wave)
-    if not searches(machine, wave):
-        return plan
-    from experiments.shared.fit_wave import fitted_plan
-
-    return fitted_plan(config, job, plan, machine)
-
-
-def searches(machine: Machine, wave: int) -> bool:
-    """Return whether a run there finds its waves by compiling: on accelerators without --wave."""
-    return machine.backend != "cpu" and wave == 0
-
-
-def rule_for(
-    config: TrainConfig, job: Job, machine: Machine, strategy: str, conv: str, wave: int
-) -> Plan:
-    """Plan one job by the written rule for any machine, here or not; see `make_plan`."""
-    train, test = job.dataset.train, job.dataset.test
-    logits = 4 * len(job.dataset.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
-    dtype = np.float32 if train.inputs.dtype == np.uint8 else train.inputs.dtype  # as preprocessed
-    return make_plan(
-        job.model,
-        jax.ShapeDtypeStruct((job.recipe.batch_size, *train.inputs.shape[1:]), dtype),
-        num_members=config.num_members,
-        num_devices=len(machine.devices),
-        backend=machine.backend,
-        memory=machine.memory,
-        fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
-        strategy=strategy,
-        conv=conv,
-        wave=wave,
-        turn=may_turn(job),
-    )
-
-
-def may_turn(job: Job) -> bool:
-    """Return whether a job's optimiser treats a matrix and its transpose alike."""
-    return parse_entry(job.recipe.optimizer)[0] in NUMBERWISE
-
-
 def job_learner(config: TrainConfig, job: Job, plan: Plan) -> Learner:
     """Make the learner of a job in the form its plan asks for."""
     return make_learner(
-        _model(job.entry, job.dataset, plan.conv),
+        formula(job.entry, job.dataset, plan.conv),
         _optimizer(config, job.recipe),
         batch_size=job.recipe.batch_size,
         preprocess=preprocess(job.dataset),
@@ -269,7 +210,7 @@ def job_learner(config: TrainConfig, job: Job, plan: Plan) -> Learner:
         smoothing=config.label_smoothing,
         precision=config.precision,
         microbatch=plan.microbatch,
-        eval_batch=plan.microbatch or (EVAL_BATCH if plan.chunk == 1 else EVAL_BATCH_TOGETHER),
+        eval_batch=plan.eval_batch,
     )
 
 
@@ -334,7 +275,8 @@ def state_bytes(config: TrainConfig, job: Job) -> int:
     return tree_bytes(params) + tree_bytes(jax.eval_shape(tx.init, params))
 
 
-def _model(entry: str, dataset: Dataset, conv: str) -> Model:
+def formula(entry: str, dataset: Dataset, conv: str) -> Model:
+    """Build the model of an entry of --models for a data set, with convolutions in some form."""
     shape = dataset.train.inputs.shape[1:]
     words = {"vocabulary": len(dataset.vocabulary)} if dataset.vocabulary else {}
     return build_model(entry, shape, len(dataset.class_names), conv=conv, **words)

@@ -29,7 +29,6 @@ from catdog_jax.registry import parse_entry
 from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
-from experiments.shared.announce import announcement, check_disk, manifest_facts
 from experiments.shared.checkpointer import Checkpointer
 from experiments.shared.config import TrainConfig
 from experiments.shared.interrupt import deferred
@@ -38,6 +37,7 @@ from experiments.shared.plans import has_plans, kept_plans, new_plans
 from experiments.shared.processes import WaveQueue, WorkerDone, check_same, joined_timings
 from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
+from experiments.shared.run_summary import check_disk, manifest_facts, run_summary
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -183,7 +183,7 @@ def fill_folder(
         folder.update_manifest(trials=trials, **described)
         if dataset.name == "folder":
             folder.write_files(dataset.files)
-        print(announcement(config, dataset, jobs, plans, folder.path, group.count), flush=True)
+        print(run_summary(config, dataset, jobs, plans, folder.path, group.count), flush=True)
         task = {
             "name": folder.path.name,
             "session": folder.manifest["sessions"][-1],

@@ -14,8 +14,8 @@ from catdog_jax.types import InputError
 from experiments import __main__ as listing
 from experiments import init_convergence, predict
 from experiments.shared import launcher
-from experiments.shared.announce import command_line
 from experiments.shared.interrupt import Interrupted, deferred, pending
+from experiments.shared.run_summary import command_line
 
 ROOT = Path(__file__).parents[2]
 Config = init_convergence.Config

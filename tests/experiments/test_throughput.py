@@ -95,14 +95,14 @@ def test_vmap_and_loop_goes_round_the_batches_in_one_call(reference, monkeypatch
 
 
 def test_members_beyond_a_wave_are_timed_wave_after_wave(monkeypatch):
-    job_plan = engine.jobs.job_plan
+    job_plan = engine.plans.job_plan
 
     def waves_of_two(*args):
         return job_plan(*args)._replace(wave=2, num_devices=1, share=1)
 
     drawn = []
     member_keys = engine.member_keys
-    monkeypatch.setattr(engine.jobs, "job_plan", waves_of_two)
+    monkeypatch.setattr(engine.plans, "job_plan", waves_of_two)
     monkeypatch.setattr(
         engine,
         "member_keys",

@@ -11,8 +11,7 @@ from catdog_jax.population import Plan
 from catdog_jax.types import InputError
 from experiments import init_convergence
 from experiments.init_convergence import Config
-from experiments.shared import jobs as job_module
-from experiments.shared import trial
+from experiments.shared import autotune, plans
 from experiments.shared.jobs import make_jobs
 from experiments.shared.plans import kept_plans
 
@@ -69,7 +68,7 @@ def test_what_is_begun_is_not_planned_again(tmp_path, run_here, monkeypatch):
     """Nor tried out, as --strategy=measure would; what was measured stays in the manifest."""
     monkeypatch.setenv("CATDOG_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(init_convergence, "FIGURES", {})
-    monkeypatch.setattr(trial, "_rate", lambda config, job, plan: 1.0)
+    monkeypatch.setattr(autotune, "member_steps_per_second", lambda config, job, plan: 1.0)
     flags = ("--models=linear", "--strategy=measure", "--name=x", "--num_steps=2")
     assert run_here(tmp_path, *flags) == 0
     file = tmp_path / "init_convergence" / "x" / "manifest.json"
@@ -79,8 +78,8 @@ def test_what_is_begun_is_not_planned_again(tmp_path, run_here, monkeypatch):
     def plan_again(*arguments):
         raise AssertionError("planned again")
 
-    monkeypatch.setattr(job_module, "job_plan", plan_again)
-    monkeypatch.setattr(trial, "processor_digest", lambda: "another machine")
+    monkeypatch.setattr(plans, "job_plan", plan_again)
+    monkeypatch.setattr(autotune, "processor_digest", lambda: "another machine")
     assert run_here(tmp_path, *flags) == 0
     assert run_here(tmp_path, *flags, "--num_members=4") == 0
     after = json.loads(file.read_text(encoding="utf-8"))

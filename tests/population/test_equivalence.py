@@ -233,7 +233,7 @@ def test_the_compiled_step_holds_no_collective(entry, strategy):
 def test_saving_copies_of_the_moments_changes_no_bit(optimizer, strategy, monkeypatch):
     def trained():
         tx = make_optimizer(optimizer, 3e-3, num_steps=40)
-        matrices = "turned" if optimizer in NUMBERWISE else "stored"
+        matrices = "transposed" if optimizer in NUMBERWISE else "stored"
         return train(learner(tx=tx), plan(strategy, 8, 4, matrices=matrices), 8, steps=10)[0]
 
     with_option = trained()
@@ -248,9 +248,9 @@ def test_no_moment_is_copied_at_a_step(monkeypatch):
     keys = pop.member_keys(pop.Seeds(), 0, 2)
 
     def copies():
-        turned = plan("map", 2, 1, matrices="turned")
+        transposed = plan("map", 2, 1, matrices="transposed")
         tall = learner("mlp:width=64:depth=1")
-        program = pop.Program(tall, keys, examples(), {}, turned, member_mesh(1))
+        program = pop.Program(tall, keys, examples(), {}, transposed, member_mesh(1))
         text = program.lower_segment(keys).compile().as_text()
         return len(re.findall(r"= f32\[64,192\]\S* copy\(", text))
 

@@ -84,12 +84,12 @@ EACH_ONCE = {("linear", "chunk"), ("mlp:width=16", "map"), (CNN, "vmap")}
 )
 def test_turned_matrices_train_as_stored_ones(entry, strategy):
     conv = "direct" if strategy == "map" else "patches"
-    stored, turned = (
+    stored, transposed = (
         train(learner(entry), plan(strategy, 8, 2, conv=conv, matrices=kind), 8, steps=6)[0]
-        for kind in ("stored", "turned")
+        for kind in ("stored", "transposed")
     )
-    assert_close(turned.params, stored.params)
-    assert_close(turned.logits, stored.logits)
+    assert_close(transposed.params, stored.params)
+    assert_close(transposed.logits, stored.logits)
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
@@ -122,7 +122,7 @@ def test_optimisers_that_may_turn_matrices_take_the_same_steps_transposed(name):
 )
 def test_optimisers_that_may_turn_matrices_do_not_notice(name):
     ends = []
-    for kind in ("stored", "turned"):
+    for kind in ("stored", "transposed"):
         tx = make_optimizer(name, 1e-3, num_steps=40, weight_decay=0.01)
         model = build_model("mlp:width=6", (8, 8, 3), 2)
         wave = train(learner(model=model, tx=tx), plan("map", 2, 2, matrices=kind), 2, steps=4)[0]

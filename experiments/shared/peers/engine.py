@@ -1,4 +1,4 @@
-"""This engine, as the experiments use it: `make_jobs`, `job_plan`, `job_learner`, `Program`.
+"""This engine, as the experiments use it: `make_jobs`, `plans.job_plan`, `job_learner`, `Program`.
 
 Its real optimiser with schedule, its losses, freezing, per-step metrics, the order of the epochs,
 the gathering and normalising of batches. Only training steps are timed, no evaluation.
@@ -15,7 +15,7 @@ from catdog_jax.population import Program, member_keys, use_all_cores
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.population.plan import tree_bytes
 from catdog_jax.population.waves import SEGMENT_SECONDS
-from experiments.shared import jobs
+from experiments.shared import jobs, plans
 from experiments.shared.peers import stock
 from experiments.shared.peers.reference import Reference, distance
 from experiments.shared.peers.runner import Runner, first_steps
@@ -33,7 +33,7 @@ def prepare(problem: Problem, reference: Reference | None) -> Runner:
     use_all_cores()
     config, dataset = train_config(problem), random_dataset(problem)
     (job,) = jobs.make_jobs(config, dataset, [problem.entry])
-    plan = jobs.job_plan(config, job, problem.strategy, 0)
+    plan = plans.job_plan(config, job, problem.strategy, 0)
     if problem.conv:
         plan = plan._replace(conv=problem.conv)
     learner = jobs.job_learner(config, job, plan)

@@ -15,11 +15,11 @@ from catdog_jax.population.devices import num_cores
 from catdog_jax.registry import unknown
 from catdog_jax.store import run_name
 from catdog_jax.types import InputError
-from experiments.shared.announce import command_line
 from experiments.shared.config import deciding
 from experiments.shared.jobs import split_list, split_models
 from experiments.shared.peers.registry import ENGINE, PEERS, ROOFLINE
 from experiments.shared.progress import Progress, duration
+from experiments.shared.run_summary import command_line
 from experiments.shared.throughput import cells as cell_module
 from experiments.shared.throughput import summary, whole
 from experiments.shared.throughput.cells import Cell, split_numbers

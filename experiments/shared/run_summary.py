@@ -7,29 +7,35 @@ import os
 import platform
 import shlex
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from catdog_jax.population import Plan, parse_vary
-from catdog_jax.population.flops import step_flops
+from catdog_jax.population.estimate import (
+    Work,
+    equivalent_steps,
+    product_speed,
+    run_seconds,
+    step_seconds,
+)
+from catdog_jax.population.fit import flops_of, work_of
+from catdog_jax.population.machine import peak_of
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig
-from experiments.shared.jobs import TRAIN_EVAL_EXAMPLES, Job
+from experiments.shared.jobs import Job
+from experiments.shared.plans import training_of
 from experiments.shared.progress import duration
 from experiments.shared.report import aligned, size
 
-EFFICIENCY = {"map": 0.5, "chunk": 0.4, "vmap": 0.3}  # of a matrix product's speed, typical on CPU
-SECONDS_TO_COMPILE = 4.0
+SECONDS_TO_COMPILE = 4.0  # a model
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "xarray")
 
 
-def announcement(
+def run_summary(
     config: TrainConfig,
     dataset: Dataset,
     jobs: Sequence[Job],
@@ -117,46 +123,18 @@ def _twins(config: TrainConfig, jobs: Sequence[Job]) -> list[str]:
 
 
 def training_seconds(config: TrainConfig, jobs: Sequence[Job], plans: Sequence[Plan]) -> float:
-    """Guess how long the run takes: its floating-point operations over a matrix product's speed.
-
-    The guess decides nothing. Evaluations count a third of a step per example, compilation a few
-    seconds per model.
-    """
-    speed = product_speed()
-    seconds = 0.0
+    """Estimate how long the run takes, compilation included. The estimate decides nothing."""
+    peak = peak_of(jax.local_devices()[0].device_kind)
+    speed = peak or product_speed()
+    seconds = SECONDS_TO_COMPILE * len(jobs)
     for job, plan in zip(jobs, plans, strict=True):
-        per_step = work_of_step(config, job)
-        train, test = job.dataset.train, job.dataset.test
-        judged = min(len(train.labels), TRAIN_EVAL_EXAMPLES) + len(test.labels)
-        steps = job.recipe.num_steps + job.schedule.num_evaluations * judged / (
-            3 * job.recipe.batch_size
-        )
-        members = plan.wave * math.ceil(config.num_members / plan.wave)
-        seconds += SECONDS_TO_COMPILE
-        seconds += steps * members * per_step / (EFFICIENCY[plan.strategy] * speed)
+        training = training_of(config, job)
+        work = work_of(training, plan) if peak else Work(flops_of(training), 0, 0)
+        judged = sum(len(data.labels) for data in training.evaluations.values())
+        steps = equivalent_steps(job.schedule, judged, job.recipe.batch_size)
+        step = step_seconds(work, plan, config.precision, speed)
+        seconds += run_seconds(plan, config.num_members, steps, step)
     return seconds
-
-
-def work_of_step(config: TrainConfig, job: Job) -> int:
-    """Count the floating-point operations of one member's step, from its formula."""
-    model = job_module.job_learner(config, job, Plan("vmap", 1, 1, 1, 0, "lax", 0)).model
-    params = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
-    examples = job.dataset.train.inputs
-    shape = (job.recipe.batch_size, *examples.shape[1:])
-    kind = np.float32 if job.dataset.kind == "images" else examples.dtype
-    return step_flops(model.apply, params, jax.ShapeDtypeStruct(shape, kind))
-
-
-def product_speed() -> float:
-    """Measure a float32 matrix product on all devices, in operations a second (a rough figure)."""
-    side = 1024
-    devices = jax.local_devices()
-    products = [jax.device_put(np.ones((side, side), np.float32), d) for d in devices]
-    multiply = jax.jit(lambda x: x @ x)
-    jax.block_until_ready([multiply(x) for x in products])
-    begin = time.perf_counter()
-    jax.block_until_ready([multiply(x) for x in products for _ in range(3)])
-    return 3 * len(devices) * 2 * side**3 / (time.perf_counter() - begin)
 
 
 def disk_bytes(config: TrainConfig, jobs: Sequence[Job]) -> float:
@@ -173,7 +151,7 @@ def disk_bytes(config: TrainConfig, jobs: Sequence[Job]) -> float:
 
 
 def check_disk(config: TrainConfig, jobs: Sequence[Job]) -> None:
-    """Refuse a run that cannot fit on the disk.
+    """Check that a run fits on the disk.
 
     Raises:
       InputError: it needs more than is free.
