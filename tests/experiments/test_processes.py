@@ -1,5 +1,7 @@
 """Several processes of one run: the bits of one, whoever dies, however many go on."""
 
+import math
+import os
 import signal
 import socket
 import subprocess
@@ -7,11 +9,17 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from catdog_jax.data import load_dataset
 from catdog_jax.store import open_run
 from experiments import init_convergence
+from experiments.init_convergence import Config
+from experiments.shared import jobs
+from experiments.shared.plans import new_plans
+from experiments.shared.processes import joined_timings
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -29,7 +37,6 @@ SMALL = (
 # A process that is to be killed says so where it holds: at the n-th call of a function.
 SCRIPT = """
 import time
-import experiments
 from catdog_jax.population import Program, distributed, waves
 from catdog_jax.store import RunFolder
 from experiments import init_convergence
@@ -74,6 +81,8 @@ def start(tmp_path):
                 *(*SMALL, *where, f"--process_id={index}", f"--out_dir={tmp_path}", *flags),
             ],
             cwd=ROOT,
+            env=os.environ
+            | {"TF_CPP_MIN_LOG_LEVEL": "2"},  # JAX has set another one in this process
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -294,3 +303,34 @@ def test_processes_that_do_not_belong_together(tmp_path, start):
     assert status == 1
     assert said.startswith(f"error: process 0 cannot listen at 127.0.0.1:{port} (Address already")
     assert said.count("\n") == 1
+
+
+def test_the_part_of_a_process_is_planned_as_a_run_of_its_own():
+    dataset = load_dataset("procedural:num_train=64:num_valid=8:num_test=32", image_size=8)
+    devices = jax.local_device_count()
+    for wave in (0, devices):
+        common = {"batch_size": 16, "num_steps": 1, "wave": wave}
+        config = Config(num_members=4 * devices, **common)
+        made = jobs.make_jobs(config, dataset, ("linear", "cnn:widths=4-8"))
+        found = new_plans(config, made, 4)
+        assert found == new_plans(Config(num_members=devices, **common), made, 1)
+        assert [plan.wave for plan in found.plans] == [devices, devices]
+    few = new_plans(Config(num_members=4, batch_size=16, num_steps=1), made, 4)
+    assert few.plans[1].wave == 1  # one network for each process,
+    assert few.plans[1].share == devices  # on all of its devices
+
+
+def test_times_of_processes_are_those_of_this_session():
+    def spent(seconds, rate):
+        return {"linear": {"seconds": seconds, "rate": rate}}
+
+    nan = math.nan
+    for before, mine, others, joined in (
+        ({}, spent(3.0, 10.0), [spent(5.0, 20.0), {}], (5.0, 30.0)),
+        (spent(7.0, 99.0), spent(9.0, 10.0), [spent(1.0, 20.0)], (9.0, 30.0)),
+        # The first process had no such wave, or a single call of it, in this session.
+        (spent(7.0, 99.0), spent(7.0, 99.0), [spent(1.0, 20.0)], (8.0, 20.0)),
+        (spent(7.0, 99.0), spent(8.0, 99.0), [spent(2.0, nan)], (9.0, 99.0)),
+        ({}, {}, [spent(2.0, 20.0)], (2.0, 20.0)),
+    ):
+        assert joined_timings(before, mine, others) == spent(*joined)
