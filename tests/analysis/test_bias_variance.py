@@ -8,31 +8,6 @@ import pytest
 from catdog_jax.analysis import bias_variance as bv
 
 
-def crossed(rng, num_sets, num_starts, num_examples, deviations):
-    """Mean 0.3 plus independent normal parts of set, start and pair, [R, M, N, 1]."""
-    of_set, of_start, of_pair = deviations
-    shape = (num_sets, num_starts, num_examples)
-    values = 0.3 + of_set * rng.normal(size=(num_sets, 1, num_examples))
-    values = values + of_start * rng.normal(size=(1, num_starts, num_examples))
-    return (values + of_pair * rng.normal(size=shape))[..., None]
-
-
-@pytest.mark.parametrize("deviations", [(0.5, 0.2, 0.4), (0.0, 0.6, 0.0), (0.0, 0.0, 1.0)])
-@pytest.mark.parametrize("sizes", [(2, 2), (4, 8), (7, 3)])
-def test_parts_are_unbiased(deviations, sizes):
-    rng = np.random.default_rng(0)
-    num_examples = 60_000
-    outputs = crossed(rng, *sizes, num_examples, deviations)
-    found = bv.squared_decomposition(outputs, np.full((num_examples, 1), 1.0))
-    wanted = (0.7**2, *np.square(deviations))
-    parts = (found.bias, found.from_sets, found.from_starts, found.from_pairs)
-    for part, value in zip(parts, wanted, strict=True):
-        # Five standard errors of a mean over independent examples.
-        error = 5 * part.std() / np.sqrt(num_examples) + 1e-12
-        assert abs(part.mean() - value) < error
-    assert found.variance.mean() == pytest.approx(found.from_sets.mean() + found.within_sets.mean())
-
-
 def test_learning_a_mean_has_its_textbook_variance():
     # A "network" that predicts the mean of n numbers of variance s², pulled to 0 by a factor c,
     # plus its start's noise t: bias² = (1-c)² m², variance = c² s²/n from sets, t² from pairs.

@@ -1,6 +1,5 @@
 """Distances against SciPy and against closed forms."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -76,11 +75,3 @@ def test_members_lie_in_rows():
     params = {"a": jnp.arange(12.0).reshape(2, 3, 2), "b": [jnp.array([7.0, 8.0])]}
     expected = [[0, 1, 2, 3, 4, 5, 7], [6, 7, 8, 9, 10, 11, 8]]
     np.testing.assert_array_equal(distance.flatten_members(params), expected)
-
-
-def test_distance_of_a_tree_is_that_of_its_leaves():
-    key = jax.random.key(0)
-    params = {"w": jax.random.normal(key, (3, 4, 5)), "b": jax.random.normal(key, (3, 6))}
-    squared = sum(np.sum(np.square(np.asarray(leaf[0] - leaf[2]))) for leaf in params.values())
-    found = distance.pairwise_weight_distance(distance.flatten_members(params))
-    np.testing.assert_allclose(found[0, 2], np.sqrt(squared), rtol=1e-6)

@@ -52,10 +52,3 @@ def test_nearest_words_go_by_direction():
 def test_overlap_counts_what_is_shared():
     nearest = np.array([[[1, 2], [2, 3]], [[2, 1], [0, 3]], [[4, 5], [4, 5]]])
     np.testing.assert_allclose(neighbour_overlap(nearest), [[1, 0.75, 0], [0.75, 1, 0], [0, 0, 1]])
-
-
-def test_unrelated_neighbours_overlap_by_chance():
-    rng = np.random.default_rng(0)
-    nearest = np.stack([nearest_words(rng.normal(size=(50, 30)), 3) for _ in range(20)])
-    overlap = neighbour_overlap(nearest)
-    assert abs(overlap[np.triu_indices(20, 1)].mean() - 3 / 49) < 0.01

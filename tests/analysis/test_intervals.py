@@ -14,15 +14,6 @@ def _correct(num_examples=500, accuracy=0.7, num_members=None, seed=0):
     return np.random.default_rng(seed).random(shape) < accuracy
 
 
-def test_the_bootstrap_of_one_classifier_equals_scipys_to_its_own_noise():
-    correct = _correct()
-    found = bootstrap_interval(correct, resamples=20_000)
-    expected = scipy.stats.bootstrap(
-        (correct,), np.mean, method="percentile", n_resamples=20_000, rng=1
-    ).confidence_interval
-    np.testing.assert_allclose(found, expected, rtol=0, atol=0.0021)  # one example in 500
-
-
 def test_the_bootstrap_of_one_classifier_is_a_binomial_distribution():
     correct = _correct(num_examples=2000)
     exact = scipy.stats.binom.ppf([0.05, 0.95], 2000, correct.mean()) / 2000
@@ -56,13 +47,6 @@ def test_a_wider_level_is_a_wider_interval_and_the_seed_decides():
 def test_a_classifier_that_is_always_right_leaves_no_doubt():
     assert bootstrap_interval(np.ones(30, bool)) == (1.0, 1.0)
     assert bootstrap_interval(np.zeros((3, 30), bool)) == (0.0, 0.0)
-
-
-def test_the_bootstrap_holds_the_truth_as_often_as_it_says():
-    truth, level = 0.6, 0.9
-    runs = [bootstrap_interval(_correct(400, truth, seed=seed), level, 400) for seed in range(1000)]
-    held = np.mean([low <= truth <= high for low, high in runs])
-    assert held == pytest.approx(level, abs=0.03)
 
 
 @pytest.mark.parametrize("num_members", [2, 3, 30])

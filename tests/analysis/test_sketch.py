@@ -8,21 +8,6 @@ import pytest
 from catdog_jax.analysis.sketch import sketch
 
 
-def _matrix(num_weights, seed, size):
-    """Return the sketch as a matrix [size, D], column by column."""
-    columns = jax.vmap(lambda weights: sketch(weights, seed, size))(jnp.eye(num_weights))
-    return np.asarray(columns, np.float64).T
-
-
-def test_every_weight_goes_with_one_sign_into_one_bucket():
-    matrix = _matrix(100, seed=3, size=8)
-    np.testing.assert_array_equal(np.abs(matrix).sum(axis=0), np.ones(100))
-    assert set(np.unique(matrix)) == {-1.0, 0.0, 1.0}
-    bucket = np.abs(matrix).argmax(axis=0)
-    counts = np.bincount(bucket[:96], minlength=8)
-    np.testing.assert_array_equal(counts, np.full(8, 12))  # twelve whole rows of eight
-
-
 def test_it_is_exactly_linear():
     # Small whole numbers: every sum is exact in float32.
     rng = np.random.default_rng(0)
@@ -56,31 +41,12 @@ def test_inner_products_are_unbiased_with_the_variance_of_the_paper():
         assert products.var() == pytest.approx(variance, rel=0.3)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-def test_distances_survive_at_the_default_size(seed):
-    # sd(‖Sx‖²) ≤ ‖x‖² √(2 / 1024) = 4.4 %, so 2.2 % of a distance: five of those are allowed.
-    members = jax.random.normal(jax.random.key(1), (6, 20_000))
-    rows = np.asarray(jax.vmap(lambda weights: sketch(weights, seed))(members))
-    for i in range(6):
-        for j in range(i):
-            true = np.linalg.norm(np.asarray(members[i] - members[j]))
-            assert np.linalg.norm(rows[i] - rows[j]) == pytest.approx(true, rel=5 * 0.0221)
-
-
 def test_regular_weights_do_not_pile_up():
     # A heavy column whose stride divides 1,024: without the shifts all of it meets in 4 buckets.
     weights = jnp.zeros((1000, 256)).at[:, 3].set(1.0)
     rolled = np.array([np.sum(np.square(sketch(weights, seed))) / 1000 for seed in range(20)])
     assert rolled.std() < 2 * np.sqrt(2 / 1024)
     assert rolled.mean() == pytest.approx(1.0, abs=4 * np.sqrt(2 / 1024 / 20))
-
-
-def test_signs_and_seeds_are_independent():
-    ones = jnp.ones(1024 * 64)
-    first, second = np.asarray(sketch(ones, 0)), np.asarray(sketch(ones, 1))
-    assert abs(first.sum()) < 5 * np.sqrt(ones.size)
-    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(1024)
-    assert first.std() == pytest.approx(8.0, rel=0.15)
 
 
 def test_all_ways_to_run_it_agree():
@@ -115,7 +81,3 @@ def test_it_equals_adding_weight_by_weight(seed, size):
         bucket = (i - _hash_by_hand(i // size, seed, 1)) % size
         expected[bucket] += sign * (i + 1)
     np.testing.assert_array_equal(sketch(jnp.arange(1.0, 31.0), seed, size), expected)
-
-
-def test_the_first_numbers_are_golden():
-    np.testing.assert_array_equal(sketch(jnp.arange(1.0, 11.0), 7, 4), [15.0, 2.0, 2.0, -6.0])

@@ -24,16 +24,6 @@ def test_the_plane_equals_scikit_learn(shape):
     np.testing.assert_allclose(found.explained, pca.explained_variance_ratio_, atol=1e-12)
 
 
-def test_a_path_that_lies_in_a_plane_keeps_its_distances():
-    rng = np.random.default_rng(0)
-    basis = np.linalg.qr(rng.normal(size=(40, 2)))[0]
-    flat = rng.normal(size=(5, 7, 2)) * [3.0, 1.0]
-    found = principal_plane(flat @ basis.T + rng.normal(size=40))
-    assert found.explained.sum() == pytest.approx(1.0)
-    step = np.linalg.norm(np.diff(flat, axis=1), axis=-1)
-    np.testing.assert_allclose(np.linalg.norm(np.diff(found.coordinates, axis=1), axis=-1), step)
-
-
 def test_the_signs_do_not_depend_on_the_order_of_the_members():
     sketches = np.random.default_rng(0).normal(size=(8, 3, 12))
     order = np.random.default_rng(1).permutation(8)

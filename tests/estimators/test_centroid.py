@@ -39,15 +39,6 @@ def test_the_weights_are_the_difference_of_the_average_dog_and_the_average_cat()
     np.testing.assert_allclose(bias, -(dog @ dog - cat @ cat) / 2, rtol=1e-5)
 
 
-def test_differences_of_logits_are_half_the_differences_of_distances():
-    images, labels = pictures()
-    found = logits(centroid(images, labels, 3), images)
-    distances = np.asarray(centroid_distances(class_means(images, labels, 3), images))
-    np.testing.assert_allclose(
-        found - found[:, :1], -0.5 * (distances - distances[:, :1]), rtol=1e-4, atol=1e-4
-    )
-
-
 def test_the_nearest_centroid_is_scikit_learns():
     rows, labels = features(num_classes=4, size=30)
     reference = sklearn.neighbors.NearestCentroid().fit(rows.astype(np.float64), labels)

@@ -7,7 +7,7 @@ from small_data import features, logits, pictures
 
 from catdog_jax.estimators import lda as module
 from catdog_jax.estimators._spectrum import fold_indices, spectrum
-from catdog_jax.estimators.centroid import centroid, class_means
+from catdog_jax.estimators.centroid import centroid
 from catdog_jax.estimators.lda import lda
 
 
@@ -72,17 +72,6 @@ def test_with_the_identity_as_covariance_it_is_the_nearest_centroid(shape):
     weights = np.asarray(flat.params.weights)
     direction = np.asarray(centroid(images, labels, 3).params.weights)
     np.testing.assert_allclose(weights / weights[0, 0], direction / direction[0, 0], rtol=1e-3)
-
-
-def test_data_whose_covariance_is_the_identity_need_no_shrinkage():
-    rows, labels = features(300, 8)
-    labels = (np.arange(300) % 2).astype(np.int32)
-    centred = rows - class_means(rows, labels, 2)[labels]
-    covariance = centred.T @ centred / 300
-    white = centred @ np.linalg.inv(np.linalg.cholesky(covariance)).T
-    white = (white + np.outer(labels, np.linspace(0, 1, 8))).astype(np.float32)
-    found = logits(lda(white, labels, 2, shrinkage="1e-6"), white)
-    np.testing.assert_allclose(found, logits(centroid(white, labels, 2), white), atol=1e-3)
 
 
 def test_examples_without_any_spread_are_told_apart():

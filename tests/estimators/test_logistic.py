@@ -1,7 +1,5 @@
 """The optimum of logistic regression: scikit-learn's, and a slope of zero."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
@@ -43,29 +41,3 @@ def test_the_slope_is_zero_at_the_optimum(num_classes):
     assert np.abs(gradient).max() < 2e-6
     assert np.abs(slope.sum(axis=0)).max() < 2e-5
     np.testing.assert_allclose(weights.sum(axis=1), 0, atol=1e-7)
-
-
-def test_gradient_descent_from_a_random_start_ends_there_too():
-    rows, labels = features(80, 4)
-    best = logits(logistic(rows, labels, 2, C=0.1), rows)
-
-    def loss(params):
-        found = rows @ params["w"] + params["b"]
-        cross = jnp.sum(jnp.logaddexp(0.0, found) - labels * found)
-        return 0.1 * cross + 0.5 * jnp.sum(params["w"] ** 2)
-
-    def step(_, params):
-        return jax.tree.map(lambda a, g: a - 0.05 * g, params, jax.grad(loss)(params))
-
-    start = {"w": 3 * jax.random.normal(jax.random.key(0), (4,)), "b": jnp.float32(-2.0)}
-    end = jax.lax.fori_loop(0, 4000, step, start)
-    found = np.asarray(rows @ end["w"] + end["b"])
-    np.testing.assert_allclose(found, best[:, 1] - best[:, 0], atol=2e-4)
-
-
-def test_a_cheap_loss_leaves_small_weights():
-    rows, labels = features()
-    sizes = [
-        np.linalg.norm(logistic(rows, labels, 2, C=C).params.weights) for C in (1e-4, 0.01, 1.0)
-    ]
-    assert 0 < sizes[0] < 0.1 * sizes[1] < 0.1 * sizes[2]

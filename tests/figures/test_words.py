@@ -38,17 +38,6 @@ def test_the_plane_has_every_word_and_its_colour(num_shown, command, draw):
         np.testing.assert_allclose(np.column_stack(cats.get_data()), points[:2])
 
 
-def test_labels_do_not_cover_one_another():
-    labels = words._Labels(np.zeros((1, 2)), 1.0, 3.0)
-    found = [labels.room_for("kitten", np.zeros(2)) for _ in range(12)]
-    placed = [place for place in found if place is not None]
-    assert 4 <= len(placed) < 12
-    half = np.array([style.text_width("kitten", words.LETTER), words.LETTER / 72]) * 2.0 / 3.0 / 2
-    for i, one in enumerate(placed):
-        for other in placed[:i]:
-            assert (np.abs(one - other) >= 2 * half - 1e-9).any()
-
-
 def test_the_table_of_neighbours_has_the_nearest_first(command, draw):
     nearest = np.tile(np.array([[1, 2], [0, 2], [3, 0], [2, 0], [5, 0]] + [[0, 1]] * 4), (2, 1, 1))
     figure = words.neighbours(

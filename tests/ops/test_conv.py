@@ -1,72 +1,245 @@
-"""Convolution in a loop that trains, how it is compiled there, and what it refuses."""
+"""Convolutions of many shapes, three forms, every loop and map they are used in, and refusals."""
+
+import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
-from catdog_jax.ops.conv import conv
+from catdog_jax.ops.conv import FORMS, conv
 from catdog_jax.types import InputError
 
+# batch, rows, columns, channels in, channels out, window, stride, padding
+CASES = [
+    (1, 5, 5, 1, 1, (1, 1), 1, "VALID"),
+    (2, 6, 5, 4, 2, (2, 3), 1, "VALID"),
+    (1, 7, 4, 2, 9, (2, 2), 1, "SAME"),
+    (5, 9, 7, 5, 3, (3, 2), 2, "SAME"),
+    (2, 10, 10, 8, 8, (3, 3), 4, "SAME"),
+    (3, 4, 9, 7, 1, (4, 1), 3, "VALID"),
+    (2, 3, 3, 6, 5, (3, 3), 2, "VALID"),
+    (1, 2, 1, 5, 6, (5, 3), 1, "SAME"),
+    (3, 8, 8, 3, 4, (3, 3), 1, "SAME"),
+    (3, 7, 7, 6, 5, (1, 1), 2, "SAME"),
+    (3, 11, 8, 6, 5, (5, 5), 3, "VALID"),
+    (3, 8, 9, 1, 5, (4, 4), 3, "SAME"),
+]
+LARGE = [
+    (*shape, window, stride, padding)
+    for shape, window, stride, padding in itertools.product(
+        [(1, 8, 8, 3, 5), (4, 9, 13, 5, 4), (2, 13, 7, 1, 7), (3, 16, 16, 16, 8)],
+        [(1, 1), (2, 2), (3, 3), (5, 5), (1, 4), (7, 2)],
+        [1, 2, 3, 5],
+        ["SAME", "VALID"],
+    )
+]
 
-def reference(x, w):
+
+def stock(x, w, stride=1, padding="SAME"):
     return lax.conv_general_dilated(
-        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, w, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def draw(height, width, inputs, outputs, window, batch=3):
+def in_form(form):
+    return functools.partial(conv, form=form)
+
+
+def close(found, wanted, tolerance=2e-5):
+    """Hold two trees equal up to a share of each array's largest number."""
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        atol = tolerance * float(np.abs(b).max())
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=atol)
+
+
+def draw(cases):
+    rng = np.random.default_rng(0)
+    return [
+        (
+            rng.normal(size=(batch, rows, columns, inputs)).astype(np.float32),
+            rng.normal(size=(*window, inputs, outputs)).astype(np.float32),
+        )
+        for batch, rows, columns, inputs, outputs, window, _, _ in cases
+    ]
+
+
+def pulled(function, x, w):
+    """Values, and both gradients of a loss that is curved in them."""
+    y, pull = jax.vjp(function, x, w)
+    return y, pull(jnp.cos(y))
+
+
+def product(function, x, w, dx, dw):
+    """Hessian of a curved loss times a vector, reverse over reverse."""
+
+    def along(x, w):
+        gx, gw = jax.grad(lambda x, w: jnp.sum(jnp.sin(function(x, w))), (0, 1))(x, w)
+        return jnp.vdot(gx, dx) + jnp.vdot(gw, dw)
+
+    return jax.grad(along, (0, 1))(x, w)
+
+
+def every(measure, function, cases):
+    """Compile one program for all cases."""
+
+    @jax.jit
+    def run(pairs):
+        return [
+            measure(functools.partial(function, stride=case[6], padding=case[7]), *pair)
+            for case, pair in zip(cases, pairs, strict=True)
+        ]
+
+    return run(draw(cases))
+
+
+@functools.cache
+def wanted():
+    return every(pulled, stock, CASES)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_values_and_gradients_over_shapes(form):
+    close(every(pulled, in_form(form), CASES), wanted())
+
+
+@pytest.mark.slow  # 4 shapes × 6 windows × 4 strides × 2 paddings
+@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("form", FORMS)
+def test_values_and_gradients_over_a_large_grid(form, part):
+    fits = [
+        case
+        for case in LARGE
+        if case[7] == "SAME" or (case[1] >= case[5][0] and case[2] >= case[5][1])
+    ][part::8]
+    close(every(pulled, in_form(form), fits), every(pulled, stock, fits))
+
+
+# From here on one geometry of each kind: with a border and a step, and pointwise.
+KINDS = [
+    (2, 5, 6, 5, 4, (3, 3), 2, "SAME"),
+    (2, 5, 6, 5, 4, (1, 1), 1, "SAME"),
+]
+MEMBERS = 2
+
+
+def members(case):
+    """Give one batch and the kernels of several members."""
+    ((x, w),) = draw([case])
+    return x, np.stack([w, np.flip(w, -1) * 0.5])
+
+
+def of_case(function, case):
+    return functools.partial(function, stride=case[6], padding=case[7])
+
+
+@functools.cache
+def alone(case):
+    """Compute values, gradients and Hessian products by the stock operation, member by member."""
+    x, ws = members(case)
+    one = jax.jit(functools.partial(measured, of_case(stock, case)))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *[one(x, w) for w in ws])
+
+
+def measured(function, x, w):
+    return pulled(function, x, w), product(function, x, w, jnp.cos(x), jnp.sin(w))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_members_under_vmap_map_and_scan(form):
+    """Values, gradients and Hessian products of members, however they are gone through."""
+    ones = [functools.partial(measured, of_case(in_form(form), case)) for case in KINDS]
+
+    def scanned(one, x, ws):
+        return lax.scan(lambda seen, w: (seen + 1, one(x, w)), 0, ws)[1]
+
+    @jax.jit
+    def ways(inputs):
+        vmapped = [jax.vmap(one, (None, 0))(*pair) for one, pair in zip(ones, inputs, strict=True)]
+        x, ws = inputs[0]
+        return vmapped, lax.map(lambda w: ones[0](x, w), ws), scanned(ones[0], x, ws)
+
+    vmapped, mapped, looped = ways([members(case) for case in KINDS])
+    close(vmapped, [alone(case) for case in KINDS], 1e-4)
+    close([mapped, looped], [alone(KINDS[0])] * 2, 1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_through_a_scan_of_layers(form):
+    """The same kernel again and again: the gradient goes back through the loop."""
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(batch, height, width, inputs))
-    w = rng.normal(size=(window, window, inputs, outputs))
-    return jnp.asarray(x, jnp.float32), jnp.asarray(w, jnp.float32)
+    x = rng.normal(size=(2, 4, 5, 5)).astype(np.float32)
+    w = (0.2 * rng.normal(size=(3, 3, 5, 5))).astype(np.float32)
+
+    def looped(x, w):
+        return lax.scan(lambda h, _: (jnp.tanh(conv(h, w, form=form)), None), x, length=3)[0]
+
+    def unrolled(x, w):
+        for _ in range(3):
+            x = jnp.tanh(stock(x, w))
+        return x
+
+    found, expected = (
+        jax.jit(functools.partial(pulled, function))(x, w) for function in (looped, unrolled)
+    )
+    close(found, expected)
 
 
-def close(found, expected, rtol=2e-5):
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        assert a.shape == b.shape
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(np.abs(b).max()))
+@pytest.mark.parametrize("form", FORMS)
+def test_devices_that_share_members_or_a_batch(form):
+    """Kernels or pictures lie on two devices; the kernel's gradient is summed over the pictures."""
+    case = KINDS[0]
+    x, ws = members(case)
+    function = of_case(in_form(form), case)
+    mesh = Mesh(jax.devices()[:2], ("place",))
+    spread, whole = PartitionSpec("place"), PartitionSpec()
 
+    def own_members(x, ws):
+        return lax.map(lambda w: pulled(function, x, w), ws)
 
-@pytest.mark.parametrize("form", ["direct", "patches"])
-def test_inside_a_loop(form):
-    x, w = draw(6, 6, 4, 4, 3)
+    def own_pictures(x, w):
+        y, (dx, dw) = pulled(function, x, w)
+        return y, (dx, lax.psum(dw, "place"))
 
-    def descend(function):
-        def body(_, w):
-            return w - 1e-3 * jax.grad(lambda w: jnp.mean(function(x, w) ** 2))(w)
+    def both(x, ws):
+        shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
+        apart = shard(own_members, in_specs=(whole, spread), out_specs=spread)(x, ws)
+        shared = shard(own_pictures, in_specs=(spread, whole), out_specs=(spread, (spread, whole)))
+        return apart, shared(x, ws[0])
 
-        return jax.jit(lambda w: lax.fori_loop(0, 3, body, w))(w)
-
-    step = jax.jit(lambda w: w - 1e-3 * jax.grad(lambda w: jnp.mean(reference(x, w) ** 2))(w))
-    expected = step(step(step(w)))
-    close(descend(lambda x, w: conv(x, w, form=form)), expected)
+    apart, shared = jax.jit(both)(x, ws)
+    expected = alone(case)[0]
+    close(apart, expected)
+    close(shared, jax.tree.map(lambda leaf: leaf[0], expected))
 
 
 def test_direct_gradients_in_a_loop_are_plain_convolutions():
     """The layout of every convolution in the compiled loop is the one XLA:CPU is fast at."""
-    x, w = draw(8, 8, 8, 8, 3)
 
     def body(_, pair):
         return jax.grad(lambda x, w: jnp.sum(conv(x, w) ** 2), (0, 1))(*pair)
 
-    text = jax.jit(lambda x, w: lax.fori_loop(0, 2, body, (x, w))).lower(x, w).as_text()
+    pair = jnp.ones((3, 8, 8, 8)), jnp.ones((3, 3, 8, 8))
+    text = jax.jit(lambda pair: lax.fori_loop(0, 2, body, pair)).lower(pair).as_text()
     layouts = [line for line in text.splitlines() if "stablehlo.convolution" in line]
     assert len(layouts) == 3
     assert all("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in line for line in layouts)
 
 
 @pytest.mark.parametrize(
-    "options", [{"stride": 0}, {"padding": "FULL"}, {"padding": "VALID"}], ids=str
+    ("options", "message"),
+    [
+        ({"stride": 0}, "stride"),
+        ({"padding": "FULL"}, "padding"),
+        ({"padding": "VALID"}, "padding"),
+        ({"form": "patch"}, r"'patch'; known: direct, lax, patches .*'patches'"),
+    ],
 )
-def test_refuses_what_has_no_meaning(options):
-    x, w = draw(2, 2, 3, 4, 3)
-    with pytest.raises(ValueError, match=r"stride|padding"):
-        conv(x, w, **options)
-
-
-def test_unknown_form_names_the_known_ones():
-    with pytest.raises(InputError, match=r"'patch'; known: direct, lax, patches .*'patches'"):
-        conv(*draw(4, 4, 3, 4, 3), form="patch")
+def test_what_has_no_meaning_is_refused(options, message):
+    with pytest.raises((ValueError, InputError), match=message):
+        conv(jnp.ones((3, 2, 2, 3)), jnp.ones((3, 3, 3, 4)), **options)

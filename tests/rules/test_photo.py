@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from catdog_jax.rules import looking, photo
+from catdog_jax.rules import photo
 
 SIZE = 48
 TICKS = (np.arange(SIZE) + 0.5) * 2.0 / SIZE - 1.0
@@ -81,27 +81,3 @@ def test_logits_are_the_sum_of_the_votes(rule):
     logits = jax.jit(photo.apply)(rule.params, images)
     votes = jax.jit(photo.votes)(rule.params, images)
     np.testing.assert_allclose(logits[:, 1] - logits[:, 0], votes.sum(1), rtol=1e-4, atol=1e-5)
-
-
-def test_a_weight_of_zero_silences_a_test(rule):
-    silent = rule.params._replace(
-        beliefs=rule.params.beliefs._replace(weights=jnp.zeros(len(KNOWN)))
-    )
-    images = jax.random.uniform(jax.random.key(1), (3, SIZE, SIZE, 3))
-    np.testing.assert_array_equal(jax.jit(photo.apply)(silent, images), np.zeros((3, 2)))
-
-
-def test_slopes_and_blur_of_a_ramp():
-    ramp = jnp.broadcast_to(jnp.arange(6.0)[None, None], (1, 5, 6))
-    across, down = looking.slopes(ramp)
-    np.testing.assert_allclose(across[0, :, 1:-1], 1.0)
-    np.testing.assert_allclose(down, 0.0)
-    np.testing.assert_allclose(looking.blur(ramp)[0, :, 1:-1], ramp[0, :, 1:-1], rtol=1e-6)
-
-
-def test_mean_in_a_region():
-    values = jnp.array([[[1.0, 2.0], [3.0, 4.0]]])
-    region = jnp.array([[1.0, 0.0], [1.0, 0.0]])
-    np.testing.assert_allclose(looking.mean_in(values, region), [2.0])
-    np.testing.assert_allclose(looking.mean_in(values, 0.0 * region), [0.0])
-    np.testing.assert_allclose(looking.mean_in(values, (1.0 - region)[None]), [3.0])
