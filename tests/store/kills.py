@@ -4,6 +4,7 @@ Usage: python kills.py FOLDER STRIDE. Each run is a fork of this process, which 
 everything but not started JAX; SIGKILL leaves no time to tidy up.
 """
 
+import itertools
 import os
 import shutil
 import signal
@@ -17,14 +18,13 @@ from catdog_jax.store import open_run
 CHANGES = ("replace", "rename", "fsync", "mkdir", "unlink", "rmdir", "open")
 
 
-def count_changes(last: int) -> list[int]:
-    """Count what changes the disk; at number `last` (from 1) kill this process instead."""
-    count = [0]
+def train_until(out_dir: Path, last: int) -> None:
+    """Train, and at the change of the disk with this number (from 1) kill this process."""
+    numbers = itertools.count(1)
 
     def counted(function):
         def call(*args, **kwargs):
-            count[0] += 1
-            if count[0] == last:
+            if next(numbers) == last:
                 os.kill(os.getpid(), signal.SIGKILL)
             return function(*args, **kwargs)
 
@@ -32,7 +32,7 @@ def count_changes(last: int) -> list[int]:
 
     for name in CHANGES:
         setattr(os, name, counted(getattr(os, name)))
-    return count
+    scenario.train(out_dir)
 
 
 def in_child(work, *args) -> int:
@@ -46,13 +46,6 @@ def in_child(work, *args) -> int:
             os._exit(1)
         os._exit(0)
     return os.waitpid(pid, 0)[1]
-
-
-def run(out_dir: Path, last: int) -> None:
-    """Train, killed at a change; where it is not killed, write down how many changes there were."""
-    count = count_changes(last)
-    scenario.train(out_dir)
-    (out_dir / "count").write_text(str(count[0]))
 
 
 def finish(out_dir: Path, whole: Path) -> None:
@@ -69,16 +62,15 @@ def finish(out_dir: Path, whole: Path) -> None:
 
 
 def main(folder: Path, stride: int) -> None:
-    """Kill at each `stride`-th change and print the number of kills and of changes."""
-    whole, killed = folder / "whole", folder / "killed"
-    assert in_child(run, whole, 0) == 0
-    total = int((whole / "count").read_text())
-    points = range(1, total + 1, stride)
-    for point in points:
-        assert in_child(run, killed, point) == signal.SIGKILL, f"change {point} of {total}"
-        assert in_child(finish, killed, whole) == 0, f"change {point} of {total}"
+    """Kill at each `stride`-th change, until there is none so late; print the number of kills."""
+    whole, killed, point = folder / "whole", folder / "killed", 1
+    assert in_child(train_until, whole, 0) == 0
+    while in_child(train_until, killed, point) == signal.SIGKILL:
+        assert in_child(finish, killed, whole) == 0, f"after change {point}"
         shutil.rmtree(killed)
-    print(len(points), total)
+        point += stride
+    finish(killed, whole)
+    print(point // stride)
 
 
 if __name__ == "__main__":

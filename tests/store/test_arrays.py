@@ -1,10 +1,8 @@
 """Arrays come back bit by bit, and a file that is not what was written is never believed."""
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-import optax
 import pytest
 
 from catdog_jax.store import StoreError, arrays
@@ -36,19 +34,12 @@ def test_every_kind_of_array_comes_back(tmp_path, scenario):
     assert (tmp_path / "y.npz").read_bytes() == (tmp_path / "z.npz").read_bytes()
 
 
-def test_state_comes_back_into_its_structure_and_steps_on_alike(tmp_path, scenario):
-    params = {"a": jnp.ones((3, 2)), "b": [jnp.zeros(2)]}
-    tx = optax.partition(
-        {"on": optax.adam(0.1), "off": optax.set_to_zero()}, {"a": "on", "b": "off"}
-    )
-    grads = jax.tree.map(jnp.ones_like, params)
-    _, opt_state = tx.update(grads, tx.init(params), params)
-    arrays.write(tmp_path / "x.npz", jax.device_get((params, opt_state)))
+def test_arrays_come_back_into_their_structure(tmp_path, scenario):
+    tree = ({"a": np.ones((3, 2))}, scenario.params(0), [None, ()])
+    arrays.write(tmp_path / "x.npz", tree)
     found = arrays.read(tmp_path / "x.npz")
-    _, loaded = arrays.restructured(found, (params, tx.init(params)), "x")
-    expected, updates = (tx.update(grads, state, params)[0] for state in (opt_state, loaded))
-    assert scenario.same(expected, updates)
-    for like, words in (({"a": 0}, "holds 0/a"), ((params, opt_state, 0), "lacks 2")):
+    assert scenario.same(arrays.restructured(found, tree, "x"), tree)
+    for like, words in (({"a": 0}, "holds 0/a"), ((*tree, 0), "lacks 3")):
         with pytest.raises(StoreError, match=f"x {words}: another version of the program"):
             arrays.restructured(found, like, "x")
 

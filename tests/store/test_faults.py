@@ -20,9 +20,7 @@ def test_a_run_killed_at_any_change_of_the_disk_comes_to_the_same_end(tmp_path, 
     command = [sys.executable, script, tmp_path, str(stride)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    kills, changes = map(int, done.stdout.split())
-    assert changes > 50
-    assert kills >= changes / stride
+    assert int(done.stdout) >= 60 // stride
 
 
 @pytest.fixture
