@@ -30,8 +30,9 @@ from catdog_jax.types import Data, InputError, Model
 _SHARE = 0.9
 # Of a GPU's memory: up to here the estimate is believed. TPUs pad arrays, so there it never is.
 _WITH_EASE = 0.5
-_CLOSE = 0.03  # a wave this much smaller than the largest will do
-_MOST = 5
+_CLOSE = 0.02  # a wave this much smaller than the largest will do
+_AIM = 0.98  # of the memory that a wave may fill
+_MOST = 6  # compilations of a search
 
 
 class Training(NamedTuple):
@@ -234,7 +235,7 @@ def largest_wave(
     multiple: int = 1,
     settle: bool = False,
 ) -> list[CompiledWave]:
-    """Find how many members a device holds, within _CLOSE, from few compilations.
+    """Find how many members a device holds, within a few percent, from few compilations.
 
     Args:
       compile_at: compiles a wave of so many members on each device.
@@ -250,26 +251,17 @@ def largest_wave(
     """
     tried: list[CompiledWave] = []
     members = first
-    while members not in [w.per_device for w in tried] and len(tried) < _MOST:
-        tried.append(compile_at(members))
-        good = max((w.per_device for w in tried if w.fits), default=0)
-        bad = min((w.per_device for w in tried if not w.fits), default=most + multiple)
-        if bad - good <= max(multiple, _CLOSE * good):
+    while len(tried) < _MOST and members not in [wave.per_device for wave in tried]:
+        wave = compile_at(members)
+        tried.append(wave)
+        # Memory is a fixed part and a straight line: a wave in proportion needs no more than this.
+        share = _AIM * budget / wave.needed if wave.needed else 0.5
+        guess = min(max(int(members * share) // multiple * multiple, multiple), most)
+        if settle and wave.fits and math.ceil(most / guess) >= math.ceil(most / members):
             break
-        if settle and good and math.ceil(most / (bad - multiple)) == math.ceil(most / good):
+        if wave.fits and guess - members <= _CLOSE * members:
             break
-        # Memory is nearly a straight line in the members, with steps where arrays are padded.
-        known = sorted((w.per_device, w.needed) for w in tried if w.needed)
-        if len(known) > 1:
-            (low, low_bytes), (high, high_bytes) = known[-2:] if good else known[:2]
-            slope = (high_bytes - low_bytes) / (high - low)
-            more = (0.99 * budget - high_bytes) / slope if slope > 0 else 0.1 * high
-            guess = int(high + more)
-        else:
-            guess = int(known[0][0] * 0.95 * budget / known[0][1]) if known else 0
-        members = min(guess, bad - multiple) // multiple * multiple
-        if members <= good:
-            members = max((good + bad) // 2 // multiple, 1) * multiple
+        members = guess
     return tried
 
 

@@ -151,23 +151,15 @@ def make_plan(
 
 
 def local_plan(
-    model: Model,
-    inputs: Any,
-    batch_size: int,
-    num_members: int,
-    *,
-    fixed_bytes: int = 0,
-    strategy: str = "auto",
-    conv: str = "auto",
-    wave: int = 0,
-    transpose: bool = False,
+    model: Model, inputs: Any, batch_size: int, num_members: int, **options: Any
 ) -> Plan:
     """Plan a model for the devices of this machine.
 
     Args:
       model: the formula.
       inputs: the training inputs [N, ...]; only shape and type are looked at.
-      batch_size, num_members, fixed_bytes, strategy, conv, wave, transpose: see `make_plan`.
+      batch_size, num_members: see `make_plan`.
+      **options: fixed_bytes, strategy, conv, wave, transpose of `make_plan`.
 
     Raises:
       InputError: see `make_plan`.
@@ -180,11 +172,7 @@ def local_plan(
         num_devices=jax.local_device_count(),
         backend=jax.default_backend(),
         memory=total_memory(),
-        fixed_bytes=fixed_bytes,
-        strategy=strategy,
-        conv=conv,
-        wave=wave,
-        transpose=transpose,
+        **options,
     )
 
 

@@ -55,22 +55,10 @@ def run_summary(
     head = ["model", "parameters", "steps", "batch", "optimizer", "rate", "decay", "augment"]
     rows = [[*head, "waves", "strategy"]]
     for job, plan in zip(jobs, plans, strict=True):
-        recipe = job.recipe
+        numbers = (f"{x:g}" if isinstance(x, float) else x for x in job.recipe)
+        cells = (f"{x:,}" if isinstance(x, int) else x for x in (job.num_params, *numbers))
         waves = f"{math.ceil(config.num_members / plan.wave)} × {plan.wave}"
-        rows.append(
-            [
-                job.label,
-                f"{job.num_params:,}",
-                f"{recipe.num_steps:,}",
-                str(recipe.batch_size),
-                recipe.optimizer,
-                f"{recipe.learning_rate:g}",
-                f"{recipe.weight_decay:g}",
-                recipe.augment,
-                waves,
-                plan.strategy,
-            ]
-        )
+        rows.append([job.label, *cells, waves, plan.strategy])
     counts = f"{len(dataset.train.labels):,} train, {len(dataset.test.labels):,} test"
     side = dataset.train.inputs.shape[1]
     form = {"images": f"{side} × {side} pixels", "tokens": f"up to {side} words"}.get(
@@ -106,15 +94,14 @@ def _idle(config: TrainConfig, plans: Sequence[Plan], num_processes: int) -> lis
 
 def _twins(config: TrainConfig, jobs: Sequence[Job]) -> list[str]:
     """Name the models whose members cannot differ, because nothing varied touches them."""
-    twins = []
-    for job in jobs:
-        moves = {
-            "init": True,
-            "order": job.recipe.batch_size < len(job.dataset.train.labels),
-            "augment": job.recipe.augment != "none",
-        }
-        if not any(moves[stream] for stream in parse_vary(config.vary)):
-            twins.append(job.label)
+    streams = parse_vary(config.vary)
+    twins = [
+        job.label
+        for job in jobs
+        if "init" not in streams
+        and not ("order" in streams and job.recipe.batch_size < len(job.dataset.train.labels))
+        and not ("augment" in streams and job.recipe.augment != "none")
+    ]
     if not twins or config.num_members == 1:
         return []
     return [
