@@ -57,13 +57,11 @@ def assemble(
     Raises:
       InputError: a split is left without some class.
     """
-    keys = [example.key for example in examples]
+    keys = np.array([example.key for example in examples], object)
     labels = np.array([example.label for example in examples], np.int32)
     where = np.array([SPLITS.index(example.split or "train") for example in examples], int)
     shared = np.flatnonzero(where == 0)
-    where[shared] = split_every_class(
-        [keys[i] for i in shared], labels[shared], fractions, class_names
-    )
+    where[shared] = split_every_class(keys[shared].tolist(), labels[shared], fractions, class_names)
     order = np.array(sorted(range(len(examples)), key=examples.__getitem__), int)
     splits, counts = [], {}
     for number, split in enumerate(SPLITS):
@@ -75,8 +73,7 @@ def assemble(
                 "part; add some, or choose other --classes"
             )
         counts[split] = dict(zip(class_names, count, strict=True))
-        ids = tuple(examples[i].id for i in chosen)
-        splits.append(Split(pixels[chosen], labels[chosen], ids))
+        splits.append(Split(pixels[chosen], labels[chosen], tuple(examples[i].id for i in chosen)))
     provenance = {
         **provenance,
         "image_size": pixels.shape[1],
@@ -112,11 +109,9 @@ def choose_classes(
         requested = ("cat", "dog")
     requested = requested or (found if len(found) == 2 else ())
     if len(requested) < 2:
-        more = f", … and {len(found) - 40} more" if len(found) > 40 else ""
-        raise InputError(
-            f"{where} has {len(found)} classes; choose at least two with --classes=a,b among: "
-            f"{', '.join(found[:40])}{more}"
-        )
+        listed = ", ".join(found[:40]) + (", …" if len(found) > 40 else "")
+        advice = f"choose at least two with --classes=a,b among: {listed}"
+        raise InputError(f"{where} has {len(found)} classes; {advice}")
     chosen: list[str] = []
     for name in requested:
         alike = [f for f in found if f == name] or [f for f in found if _plain(f) == _plain(name)]

@@ -2,13 +2,14 @@
 
 import os
 import stat
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from catdog_jax.data import assemble, pictures
+from catdog_jax.data.assemble import Example
 from catdog_jax.data.cache import cached
 from catdog_jax.types import Dataset, DatasetSpec, FileNote, InputError
 
@@ -49,12 +50,12 @@ def load(
         raise InputError("--dataset=folder needs --data_dir=FOLDER, a folder of class folders")
     root, size = Path(os.path.expanduser(data_dir)), image_size or 64
     split_of, class_names = _layout(root, classes)
-    files, skipped = _list_files(root, split_of, class_names)
-    keys = pictures.in_threads(lambda path: _key(root / path), list(files), progress)
+    labelled, skipped = _list_files(root, split_of, class_names)
+    keys = pictures.in_threads(lambda path: _key(root / path), list(labelled), progress)
     examples = []
-    for (path, (label, split)), found in zip(files.items(), keys, strict=True):
+    for (path, (label, split)), found in zip(labelled.items(), keys, strict=True):
         if isinstance(found, bytes):
-            examples.append(assemble.Example(found, label, path, split))
+            examples.append(Example(found, label, path, split))
         else:
             skipped[path] = found
     fractions = assemble.split_fractions(valid, split_of.values(), str(root))
@@ -63,24 +64,23 @@ def load(
         used = _without_repeats(examples, skipped)
         for label, name in enumerate(class_names):
             if label not in {example.label for example in used}:
+                whys = [why for path, why in skipped.items() if f"{name}/" in path] or ["empty"]
                 raise InputError(
-                    f"--data_dir={root}: no picture of {name!r} can be used{_why(name, skipped)}; "
-                    "add pictures, remove the folder, or choose others with --classes=a,b"
+                    f"--data_dir={root}: no picture of {name!r} can be used ({whys[0]}); add some, "
+                    "remove the folder, or choose others with --classes=a,b"
                 )
         pictures.check_memory(len(used), size)
         names = [example.id for example in used]
         paths = [root / name for name in names]
         pixels, good, notes = pictures.decode_many(paths, names, size, progress)
-        notes += [FileNote(path, "skipped", reason) for path, reason in skipped.items()]
+        files = sorted(notes + [FileNote(path, "skipped", why) for path, why in skipped.items()])
         provenance = {
             "source": "folder",
             "layout": "class folders" if "" in split_of else "train/test folders",
-            "files_noted": len(notes),
+            "files_noted": len(files),
         }
         used = [used[i] for i in good]
-        return assemble.assemble(
-            "folder", pixels, used, fractions, class_names, provenance, sorted(notes)
-        )
+        return assemble.assemble("folder", pixels, used, fractions, class_names, provenance, files)
 
     key = {
         "source": "folder",
@@ -180,11 +180,9 @@ def _key(path: Path) -> bytes | str:
         return f"cannot be read: {error.strerror}"
 
 
-def _without_repeats(
-    examples: Sequence[assemble.Example], skipped: dict[str, str]
-) -> list[assemble.Example]:
+def _without_repeats(examples: Sequence[Example], skipped: dict[str, str]) -> list[Example]:
     """Keep one file of each content, none where the content has two labels."""
-    groups: dict[bytes, list[assemble.Example]] = defaultdict(list)
+    groups: dict[bytes, list[Example]] = defaultdict(list)
     for example in examples:
         groups[example.key].append(example)
     kept = []
@@ -201,11 +199,6 @@ def _without_repeats(
             else:
                 skipped[e.id] = f"the same picture as {first.id}, which is used"
     return kept
-
-
-def _why(name: str, skipped: Mapping[str, str]) -> str:
-    reasons = Counter(reason for path, reason in skipped.items() if name in path.split("/")[:-1])
-    return "".join(f" ({count} files: {reason})" for reason, count in reasons.most_common(1))
 
 
 DATASETS = {

@@ -111,9 +111,8 @@ def _checked(entry: str, dataset: Any) -> Dataset:
         unlike |= (inputs.shape[3:] or (3,)) != (3,)
         if unlike or (inputs.dtype, inputs.ndim) not in _KINDS:
             wrong = (
-                f"inputs are {inputs.dtype} {inputs.shape}; they must be uint8 [N, H, W, 3] "
-                "(pictures), int32 [N, T] (sentences) or float32 [N, D] (vectors), alike in all "
-                "parts"
+                f"inputs are {inputs.dtype} {inputs.shape}; uint8 [N, H, W, 3], int32 [N, T] or "
+                "float32 [N, D] is wanted (pictures, sentences, vectors), alike in all parts"
             )
         elif not inputs.size and (name != "valid" or len(inputs)):
             wrong = f"inputs are {inputs.shape}: there is nothing in them"

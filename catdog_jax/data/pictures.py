@@ -22,7 +22,6 @@ Progress = Callable[[int, int], None]  # done, total
 MAX_PIXELS = 64_000_000
 _REMARKS = ("very long", "enlarged", "bytes after", "a ")  # notes that change no pixel
 HEAD = 1024  # bytes that tell what a file is
-_LONG = 8  # from this ratio of the sides on, a person is told
 _MODES = {"L": "grey", "I": "grey", "1": "black and white", "P": "palette"}
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _READ = f"read are {', '.join(_FORMATS)}"
@@ -86,7 +85,7 @@ def decode_many(
     sources: Sequence[bytes | Path],
     names: Sequence[str],
     image_size: int,
-    progress: Progress,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[UInt8[np.ndarray, "n S S 3"], list[int], list[FileNote]]:
     """Decode N pictures with a thread per core.
 
@@ -141,9 +140,8 @@ def check_memory(count: int, image_size: int) -> None:
     if need > total // 4:
         fits = int((total / 4 / 3 / count) ** 0.5)
         raise InputError(
-            f"{count:,} pictures at --image_size={image_size} need {need / 2**30:,.1f} GiB, more "
-            f"than a quarter of this machine's {total / 2**30:,.1f} GiB; "
-            f"give --image_size={max(fits, 8)} or less, or fewer pictures"
+            f"{count:,} pictures at --image_size={image_size} need {need / 2**30:,.1f} GiB, over "
+            f"a quarter of the memory; give --image_size={max(fits, 8)} or less, or fewer pictures"
         )
 
 
@@ -196,7 +194,7 @@ def _square(
     elif picture.mode != "RGB":
         notes.append(f"{name} turned into RGB")
     short, long = sorted((width, height))
-    if long >= _LONG * short:
+    if long >= 8 * short:
         notes.append(f"very long ({width}x{height}), only the central {short}x{short} is seen")
     if size > 4 * short:
         notes.append(f"enlarged from {short}x{short} to {size}x{size}")

@@ -56,10 +56,8 @@ def load(
     info, where = builder.info, f"data set {name!r}"
     kinds = tfds_prepare.import_tfds().features
     supervised = info.supervised_keys or (None, None)
-    image_key = _pick(info.features, kinds.Image, supervised[0], "", f"{folder} has picture")
-    label_key = _pick(
-        info.features, kinds.ClassLabel, supervised[1], label, f"{folder} has class label"
-    )
+    image_key = _pick(info.features, kinds.Image, supervised[0])
+    label_key = _pick(info.features, kinds.ClassLabel, supervised[1], label)
     names = info.features[label_key].names
     wanted, chosen = assemble.choose_classes(classes, names, where)
     labels = [names.index(class_name) for class_name in chosen]
@@ -94,9 +92,7 @@ def load(
                 images = [row[image_key] for row in batch]
                 keys = [assemble.content_key(image) for image in images]
                 ids = [_id(row) or key.hex()[:16] for row, key in zip(batch, keys, strict=True)]
-                decoded, good, found = pictures.decode_many(
-                    images, ids, size, lambda done, total: None
-                )
+                decoded, good, found = pictures.decode_many(images, ids, size)
                 squares.append(decoded)
                 notes += [note for note in found if note.action == "skipped"]
                 for i in good:
@@ -117,14 +113,14 @@ def load(
     return cached(key, build)
 
 
-def _pick(features: Any, kind: type, usual: str | None, asked: str, has: str) -> str:
+def _pick(features: Any, kind: type, usual: Any, asked: str = "") -> str:
     """Choose the feature of a kind: the one that is asked for, the usual one, or the only one."""
     names = sorted(name for name, feature in features.items() if isinstance(feature, kind))
-    if asked and asked not in names:
-        raise InputError(f"label={asked}: {has} features {', '.join(names)}")
-    if not asked and usual not in names and len(names) != 1:
-        raise InputError(f"{has} features {', '.join(names) or '(none)'}; choose one with label=")
-    return asked or (usual if usual in names else names[0])
+    chosen = asked or (usual if usual in names else names[0] if len(names) == 1 else "")
+    if chosen not in names:
+        found = f"the {kind.__name__} features are {', '.join(names) or '(none)'}"
+        raise InputError(f"label={asked} cannot be used: {found}; choose one with label=")
+    return chosen
 
 
 def _splits(names: set[str], where: str) -> dict[str, str]:
@@ -193,7 +189,5 @@ def spec_for(name: str, summary: str = "an image set of TFDS", label: str = "") 
 DATASETS = {
     "cats_vs_dogs": spec_for("cats_vs_dogs", "25,000 photographs from Petfinder (TFDS)"),
     "cifar10": spec_for("cifar10", "CIFAR-10's 6,000 cats and 6,000 dogs, 32 x 32 (TFDS)"),
-    "oxford_iiit_pet": spec_for(
-        "oxford_iiit_pet", "37 breeds, told apart by species (TFDS)", label="species"
-    ),
+    "oxford_iiit_pet": spec_for("oxford_iiit_pet", "37 breeds, by species (TFDS)", label="species"),
 }

@@ -45,8 +45,7 @@ def find_prepared(root: Path, name: str) -> Path | None:
     configs = sorted({f"{builder}/{folder.parent.name}" for folder in found})
     if len(configs) > 1:
         raise InputError(
-            f"data set {name!r} is prepared in several configs under {base}; name one: "
-            + ", ".join(configs)
+            f"data set {name!r} is prepared in several configs; name one: {', '.join(configs)}"
         )
     return max(found, key=lambda folder: [int(n) for n in folder.name.split(".")], default=None)
 

@@ -62,16 +62,14 @@ def test_content_counts_not_time_or_size(root, decodes):
     assert decodes == [40]
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "words"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_file_is_noticed_and_made_again(root, own_cache, decodes, caplog, damage):
     first = load(root)
     (path,) = own_cache.iterdir()
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF
-    path.write_bytes(
-        {"flip": bytes(flipped), "cut": whole[:-500], "empty": b"", "words": b"no zip"}[damage]
-    )
+    path.write_bytes({"flip": bytes(flipped), "cut": whole[:-500], "empty": b""}[damage])
     with caplog.at_level(logging.WARNING):
         assert_equal(first, load(root))
     assert "is damaged" in caplog.text

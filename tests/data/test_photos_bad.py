@@ -7,7 +7,6 @@ import PIL
 import pytest
 
 from catdog_jax.data import load_dataset
-from catdog_jax.types import InputError
 
 ACCOUNT = {
     "README.md": ("skipped", "not inside a class folder"),
@@ -85,11 +84,6 @@ def test_every_file_is_accounted_for(photos_bad: Path):
     on_disk = {p.relative_to(photos_bad).as_posix() for p in photos_bad.rglob("*") if p.is_file()}
     assert on_disk <= ACCOUNT.keys() | USED_AS_THEY_ARE
     assert load_dataset("folder", data_dir=str(photos_bad)).files == dataset.files
-
-
-def test_the_empty_class_is_an_error(shared_data: Path):
-    with pytest.raises(InputError, match="no picture of 'empty_class' can be used"):
-        load_dataset("folder", data_dir=str(shared_data / "photos_bad"))
 
 
 def test_photos_load_with_their_own_parts(shared_data: Path):

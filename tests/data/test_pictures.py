@@ -1,28 +1,16 @@
 """Decoding: exact pixels where they must be exact, plain reasons where there are none."""
 
 import contextlib
-import struct
 import types
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from catdog_jax.data import load_dataset, pictures
-from catdog_jax.data.pictures import MAX_PIXELS, PictureError, check_memory, decode
+from catdog_jax.data.pictures import PictureError, check_memory, decode
 from catdog_jax.types import InputError
 
-TURNS = {
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
-    8: lambda a: np.rot90(a, 1),
-}
-KINDS = ["PNG", "JPEG", "WEBP", "GIF", "BMP"]
 FLAT = np.full((16, 16, 3), 200, np.uint8)
 
 
@@ -30,19 +18,6 @@ def noise(seed: int, height: int = 16, width: int = 16, channels: int = 3) -> np
     """Draw random numbers [H, W, C]."""
     shape = (height, width, channels)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def png_of(width: int, height: int) -> bytes:
-    """Craft a PNG whose header claims a size."""
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(b"\0" * 100)),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        for name, body in chunks
-    )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
@@ -65,18 +40,6 @@ def test_path_and_bytes_are_read_alike(encode, tmp_path):
         decode(tmp_path / "none.jpg", 16)
 
 
-@pytest.mark.parametrize("orientation", TURNS)
-def test_exif_orientation_is_honoured(encode, orientation):
-    pixels = noise(3, 16, 32)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    found, notes = decode(encode(pixels, exif=exif.tobytes()), 16)
-    turned = TURNS[orientation](pixels)
-    expected = turned[:, 8:24] if len(turned) == 16 else turned[8:24]
-    np.testing.assert_array_equal(found, expected)
-    assert notes == (f"turned as its EXIF orientation {orientation} says",)
-
-
 @pytest.mark.parametrize("block", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"junk" * 9])
 def test_a_damaged_exif_block_costs_no_picture(encode, block):
     found, notes = decode(encode(FLAT, "JPEG", exif=b"Exif\0\0" + block), 16)
@@ -84,13 +47,13 @@ def test_a_damaged_exif_block_costs_no_picture(encode, block):
     assert notes == ()
 
 
-def test_an_exif_block_that_cannot_be_written_anew_still_turns(encode):
+def test_a_picture_is_turned_and_cut_though_its_exif_block_cannot_be_written_anew(encode):
     exif = Image.Exif()
-    exif[0x0112], exif[0x8298] = 6, "Copyright"
-    # The latter's type becomes 'undefined', which Pillow reads as bytes and cannot write as text.
-    block = exif.tobytes().replace(b"\x98\x82\x02\0", b"\x98\x82\x05\0")
-    found, notes = decode(encode(noise(4), exif=block), 16)
-    np.testing.assert_array_equal(found, np.rot90(noise(4), -1))
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    # A width that is a fraction: Pillow reads it, and cannot write it.
+    block = exif.tobytes().replace(b"\x01\x1a\0\x05", b"\x01\0\0\x05")
+    found, notes = decode(encode(noise(4, 16, 32), exif=block), 16)
+    np.testing.assert_array_equal(found, np.rot90(noise(4, 16, 32), -1)[8:24])
     assert notes == ("turned as its EXIF orientation 6 says",)
 
 
@@ -112,27 +75,6 @@ def test_transparency_is_laid_on_white(encode):
     half = np.zeros((16, 16, 4), np.uint8)
     half[..., 3] = 51
     assert np.unique(decode(encode(half), 16)[0]).tolist() == [204]
-    palette = Image.fromarray(np.repeat([[0, 1]], 8, 1).astype(np.uint8).repeat(16, 0), "P")
-    palette.putpalette([10, 20, 30, 200, 100, 50])
-    found, notes = decode(encode(palette, transparency=bytes([0, 255])), 16)
-    assert found[0, [0, 15]].tolist() == [[255, 255, 255], [200, 100, 50]]
-    assert notes == ("palette with transparency laid on white",)
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind", "note"),
-    [
-        ("L", "PNG", "grey turned into RGB"),
-        ("1", "PNG", "black and white turned into RGB"),
-        ("P", "GIF", "palette turned into RGB"),
-        ("CMYK", "JPEG", "CMYK turned into RGB"),
-        ("LA", "PNG", "grey with transparency laid on white"),
-    ],
-)
-def test_other_modes_become_rgb(encode, mode, kind, note):
-    found, notes = decode(encode(Image.fromarray(FLAT).convert(mode, dither=0), kind), 16)
-    assert np.abs(found.astype(int) - (255 if mode == "1" else 200)).max() <= 4
-    assert notes == (note,)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "MPO"])
@@ -144,19 +86,10 @@ def test_the_first_frame_is_taken_and_a_second_picture_in_a_jpeg_is_no_animation
     assert kind != "MPO" or notes == ()
 
 
-def test_tiny_and_very_long_pictures_are_used_and_told(encode):
-    found, notes = decode(encode(np.full((1, 1, 3), 77, np.uint8)), 64)
-    assert np.unique(found).tolist() == [77]
-    assert notes == ("enlarged from 1x1 to 64x64",)
-    _, notes = decode(encode(noise(7, 8, 1000)), 16)
-    assert notes == ("very long (1000x8), only the central 8x8 is seen",)
-
-
-@pytest.mark.parametrize("size", [(9000, 9000), (60000, 60000)])
-def test_bombs_are_refused_by_their_header(size):
-    assert size[0] * size[1] > MAX_PIXELS
-    with pytest.raises(PictureError, match="too large"):
-        decode(png_of(*size), 16)
+def test_a_bomb_is_refused_by_its_header(encode, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 255)
+    with pytest.raises(PictureError, match="too large: 16x16 pixels"):
+        decode(encode(FLAT), 16)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +110,7 @@ def test_what_is_no_picture_is_named(content, reason):
         decode(content, 16)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
 def test_damage_is_a_reason_and_never_another_error(encode, kind):
     content = encode(noise(9, 24, 24), kind)
     with pytest.raises(PictureError, match=f"damaged {kind}"):

@@ -3,7 +3,6 @@
 import functools
 import io
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catdog_jax.data import dataset_spec, load_dataset, tfds_images, tfds_prepare
-from catdog_jax.data.tfds_prepare import data_root, find_prepared, import_tfds
+from catdog_jax.data import dataset_spec, load_dataset, tfds_prepare
+from catdog_jax.data.tfds_prepare import find_prepared, import_tfds
 from catdog_jax.types import Dataset, InputError
 
 BREEDS = ["Abyssinian", "beagle", "boxer"]
@@ -105,15 +104,6 @@ def test_cifar10_cats_and_dogs_without_tensorflow(shared_data: Path):
     assert digest.startswith("c8135dbbd3")  # golden: a lossless format, a split as published
     assert dataset.class_names == ("cat", "dog")
     assert dataset.provenance["counts"]["train"] == {"cat": 5000, "dog": 5000}
-    # The exact pixels by another decoder's road, labels the right way round.
-    builder = import_tfds().builder_from_directory(folder / "cifar10/3.0.2")
-    source, found = builder.as_data_source(split="test"), everything(dataset)
-    for row in (source[i] for i in range(100)):
-        label = {3: 0, 5: 1}.get(int(row["label"]))
-        assert (row["id"].decode() in found) == (label is not None)
-        if label is not None:
-            np.testing.assert_array_equal(found[row["id"].decode()][0], row["image"])
-            assert found[row["id"].decode()][1] == label
 
 
 def test_cats_vs_dogs_is_divided_by_content(shared_data: Path):
@@ -147,15 +137,8 @@ def test_other_labels_and_classes_of_which_only_those_are_decoded(pets, decodes)
     assert decodes == [60]
     assert dataset.class_names == ("boxer", "beagle")
     assert all(label == 2 - int(n[4:]) % 3 for n, (_, label) in everything(dataset).items())
-    with pytest.raises(InputError, match="class label features label, species"):
+    with pytest.raises(InputError, match="the ClassLabel features are label, species"):
         load_dataset(f"{PETS}:label=breed", data_dir=folder)
-
-
-def test_valid_is_taken_from_train(pets):
-    dataset = load_dataset(f"{PETS}:valid=0.2", **pets.keywords)
-    assert sum(sizes(dataset)[:2]) == 60
-    assert 4 <= sizes(dataset)[1] <= 22
-    assert dataset.test.ids == pets().test.ids
 
 
 def test_a_prepared_folder_of_any_name_is_found_and_its_validation_used(tmp_path: Path):
@@ -178,26 +161,6 @@ def test_without_a_test_split_validation_is_the_test_and_one_split_is_divided(tm
     dataset = load_dataset(PETS, data_dir=str(root), image_size=8)
     assert sum(sizes(dataset)) == 90
     assert min(sizes(dataset)) > 0
-
-
-def test_the_order_of_records_does_not_matter_and_a_cache_hit_reads_none(
-    pets, own_cache, monkeypatch
-):
-    first = pets()
-    real = tfds_images._batches
-    monkeypatch.setattr(tfds_images, "_batches", None)
-    assert pets().provenance == first.provenance
-
-    def shuffled(*args):
-        rows = [row for batch in real(*args) for row in batch]
-        random.Random(0).shuffle(rows)
-        yield rows
-
-    monkeypatch.setattr(tfds_images, "_batches", shuffled)
-    next(own_cache.iterdir()).unlink()
-    second = pets()
-    assert second.train.ids == first.train.ids
-    assert second.provenance == first.provenance
 
 
 def test_damage_is_one_line(pets):
@@ -229,23 +192,15 @@ def test_tfrecord_without_tensorflow_names_both_ways_out(shared_data: Path, monk
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar10", "cats_vs_dogs"])
 def test_tfrecord_gives_the_same_pixels(shared_data: Path, name: str):
-    script = (
-        "import sys, numpy as np; from catdog_jax.data import load_dataset\n"
-        "rows = []\n"
-        "for folder in sys.argv[2:]:\n"
-        "    d = load_dataset(sys.argv[1], data_dir=folder)\n"
-        "    rows.append({i: (x, l) for s in (d.train, d.valid, d.test)\n"
-        "                 for i, x, l in zip(s.ids, s.inputs, s.labels)})\n"
-        "small, large = rows\n"
-        "for i, (x, l) in small.items():\n"
-        "    assert l == large[i][1] and np.array_equal(x, large[i][0]), i\n"
-        "print('same', len(small))\n"
-    )
     pytest.importorskip("tensorflow", reason="tfrecord is read by TensorFlow, not installed here")
-    folders = [str(shared_data / "tfds_small_tfrecord"), str(shared_data / "tfds")]
-    command = [sys.executable, "-c", script, name, *folders]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    assert done.stdout == f"same {500 if name == 'cifar10' else 300}\n"
+    small, large = (
+        everything(load_dataset(name, data_dir=str(shared_data / folder)))
+        for folder in ("tfds_small_tfrecord", "tfds")
+    )
+    assert len(small) == (500 if name == "cifar10" else 300)
+    for picture, (pixels, label) in small.items():
+        assert large[picture][1] == label
+        np.testing.assert_array_equal(large[picture][0], pixels)
 
 
 def test_the_newest_version_is_found_and_configs_are_named(tmp_path: Path):
@@ -260,14 +215,6 @@ def test_the_newest_version_is_found_and_configs_are_named(tmp_path: Path):
     assert find_prepared(tmp_path, "pics/small") == tmp_path / "pics/small/1.0.0"
     with pytest.raises(InputError, match="name one: pics/large, pics/small"):
         find_prepared(tmp_path, "pics")
-
-
-def test_the_folder_comes_from_the_flag_then_the_environment(monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", "/from/environment")
-    assert data_root("/given") == Path("/given")
-    assert data_root(None) == data_root("") == Path("/from/environment")
-    monkeypatch.delenv("TFDS_DATA_DIR")
-    assert data_root(None) == Path.home() / "tensorflow_datasets"
 
 
 def test_what_is_not_prepared_is_not_fetched_unasked_nor_another_set_taken(pets, tmp_path):
