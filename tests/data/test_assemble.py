@@ -52,12 +52,6 @@ def test_no_class_is_left_out_of_a_split(count, start):
     np.testing.assert_array_equal(again, found[order])
 
 
-def test_identical_pictures_stay_together_in_small_classes_too():
-    found = split_up([KEYS[0]] * 5 + KEYS[1:3] + KEYS[10:13], np.array([0] * 7 + [1] * 3))
-    assert len(set(found[:5])) == 1
-    assert set(found[:7]) == {0, 1, 2}
-
-
 def test_fractions():
     assert split_fractions(0.25, ("train", "test"), "it") == (0.75, 0.25, 0.0)
     assert split_fractions(0.0, [""], "it") == pytest.approx(SHARES)

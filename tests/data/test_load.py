@@ -57,8 +57,6 @@ def test_a_loader_of_ones_own_gets_flags_and_typed_settings():
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("my_loaders.nothing", "has no 'nothing'"),
-        ("my_loader.own", "cannot import 'my_loader'"),
         ("my_loaders.number", "is a int, not a loader"),
         ("my_loaders.wrong", r"returns no catdog_jax\.types\.Dataset"),
         ("my_loaders.outside", "labels are not integers that each have a class name"),
@@ -66,7 +64,6 @@ def test_a_loader_of_ones_own_gets_flags_and_typed_settings():
         ("my_loaders.own:shad=1", "'shad'; known: flip, shade .*did you mean 'shade'"),
         ("my_loaders.own:data_dir=x", "data_dir is a flag of its own; write --data_dir="),
         ("foldr", r"unknown data set 'foldr'; known: cats_vs_dogs, .*did you mean 'folder'\?"),
-        ("../etc", "unknown data set|cannot import"),
         ("a/b/c", "unknown data set 'a/b/c'; .*or the name of a TFDS image set"),
     ],
 )
