@@ -32,7 +32,7 @@ _SIGNATURES = {
     "GIF": rb"GIF8[79]a",
     "BMP": rb"BM....\0{4}.{16}",  # two letters alone would also match text
     "zero bytes": rb"\Z",
-    "a Git LFS pointer, not the picture itself (fetch it with git lfs pull)": rb"version https://git",
+    "a Git LFS pointer, not the picture itself (fetch it with git lfs pull)": rb"version https://",
     f"a HEIC or AVIF file; {_READ}": rb"....ftyp(he[iv][cx]|m[is]f1|avi[fs])",
     f"a film; {_READ}": rb"....(ftyp|moov)|\x1aE\xdf\xa3|RIFF....AVI ",
     "an HTML page, not a picture": rb"(\xef\xbb\xbf)?\s*<(?i:!doctype html|html|head|body)",
