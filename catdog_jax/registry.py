@@ -10,7 +10,7 @@ import inspect
 import pkgutil
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from catdog_jax.types import InputError
@@ -89,7 +89,10 @@ def parse_entry(text: str) -> tuple[str, dict[str, str]]:
 
 
 def typed_settings(
-    entry: str, function: Callable[..., Any], settings: Mapping[str, str]
+    entry: str,
+    function: Callable[..., Any],
+    settings: Mapping[str, str],
+    hidden: Collection[str] = (),
 ) -> dict[str, Any]:
     """Turn the settings of an entry into the types of a function's keyword-only parameters.
 
@@ -99,6 +102,7 @@ def typed_settings(
       entry: what the person typed, for messages.
       function: its keyword-only parameters are the known settings.
       settings: name -> text.
+      hidden: parameters of the function that are no settings.
 
     Raises:
       InputError: an unknown setting or a value of another type.
@@ -106,10 +110,10 @@ def typed_settings(
     parameters = {
         name: p
         for name, p in inspect.signature(function).parameters.items()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY
+        if p.kind is inspect.Parameter.KEYWORD_ONLY and name not in hidden
     }
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(getattr(function, "func", function))
     except (NameError, TypeError):  # a person's own function may have hints for readers only
         hints = {}
     values: dict[str, Any] = {}

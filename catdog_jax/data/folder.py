@@ -1,19 +1,21 @@
 """Photographs of one's own: class folders, or train/test folders of class folders."""
 
+import os
+import stat
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
+from PIL import Image
 
-from catdog_jax.data.assemble import Examples, assemble
+from catdog_jax.data import assemble, pictures
+from catdog_jax.data.assemble import Example
 from catdog_jax.data.cache import cached
-from catdog_jax.data.decoding import Progress, check_memory, decode_many
-from catdog_jax.data.folder_scan import Candidate, Scan, scan
-from catdog_jax.data.pictures import PictureError, is_conversion
-from catdog_jax.data.sniffing import EXTENSIONS
-from catdog_jax.data.splitting import PARTS, split_fractions
 from catdog_jax.types import Dataset, DatasetSpec, FileNote, InputError
+
+_SPLIT_FOLDERS = {name: name for name in assemble.SPLITS} | {"val": "valid", "validation": "valid"}
+
+_HIDDEN = (".", "@eaDir")  # the latter is where a NAS keeps small copies
 
 
 def load(
@@ -21,8 +23,8 @@ def load(
     data_dir: str | None,
     classes: Sequence[str],
     image_size: int,
-    download: bool = False,
-    progress: Progress | None = None,
+    download: bool,
+    progress: pictures.Progress,
     valid: float = 0.0,
 ) -> Dataset:
     """Load the pictures of a folder.
@@ -46,122 +48,157 @@ def load(
     """
     if not data_dir:
         raise InputError("--dataset=folder needs --data_dir=FOLDER, a folder of class folders")
-    root = Path(data_dir).expanduser()
-    size = image_size or 64
-    try:
-        found = scan(root, tuple(classes), progress)
-    except PermissionError as error:
-        raise InputError(f"--data_dir={root}: {error.strerror}: {error.filename}") from None
-    if valid and any(c.part == "valid" for c in found.candidates):
-        raise InputError(f"valid={valid}: {root} has a valid folder of its own; leave it out")
-    fractions = split_fractions(valid, found.divided)
+    root, size = Path(os.path.expanduser(data_dir)), image_size or 64
+    split_of, class_names = _layout(root, classes)
+    labelled, skipped = _list_files(root, split_of, class_names)
+    keys = pictures.in_threads(lambda path: _key(root / path), list(labelled), progress)
+    examples = []
+    for (path, (label, split)), found in zip(labelled.items(), keys, strict=True):
+        if isinstance(found, bytes):
+            examples.append(Example(found, label, path, split))
+        else:
+            skipped[path] = found
+    fractions = assemble.split_fractions(valid, split_of.values(), str(root))
+
+    def build() -> Dataset:
+        used = _without_repeats(examples, skipped)
+        for label, name in enumerate(class_names):
+            if label not in {example.label for example in used}:
+                whys = [why for path, why in skipped.items() if f"{name}/" in path] or ["empty"]
+                raise InputError(
+                    f"--data_dir={root}: no picture of {name!r} can be used ({whys[0]}); add some, "
+                    "remove the folder, or choose others with --classes=a,b"
+                )
+        pictures.check_memory(len(used), size)
+        names = [example.id for example in used]
+        paths = [root / name for name in names]
+        pixels, good, notes = pictures.decode_many(paths, names, size, progress)
+        files = sorted(notes + [FileNote(path, "skipped", why) for path, why in skipped.items()])
+        provenance = {
+            "source": "folder",
+            "layout": "class folders" if "" in split_of else "train/test folders",
+            "files_noted": len(files),
+        }
+        used = [used[i] for i in good]
+        return assemble.assemble("folder", pixels, used, fractions, class_names, provenance, files)
+
     key = {
         "source": "folder",
-        "files": [[c.path, c.part, c.label, c.key.hex()] for c in found.candidates],
-        "notes": [list(note) for note in found.notes],
-        "classes": found.class_names,
+        "files": [[example.key.hex(), *example[1:]] for example in examples],
+        "skipped": skipped,
+        "classes": class_names,
         "image_size": size,
         "fractions": fractions,
     }
-    return cached(key, lambda: _build(root, found, size, fractions, progress))
+    return cached(key, build)
 
 
-def _build(
-    root: Path,
-    found: Scan,
-    size: int,
-    fractions: tuple[float, float, float],
-    progress: Progress | None,
-) -> Dataset:
-    notes = list(found.notes)
-    files = _without_repeats(found.candidates, found.class_names, notes)
-    parts = {c.part for c in found.candidates} | ({"train", "test"} if found.divided else {""})
-    _require_every_class(files, parts, found.class_names, root)
-    check_memory(len(files), size)
+def _layout(root: Path, classes: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the split of each folder of class folders, {'': ''} where undivided, and classes."""
+    if not root.is_dir():
+        raise InputError(f"--data_dir={root} is no folder; give one that holds class folders")
+    named = [(name, _SPLIT_FOLDERS.get(name.casefold(), "")) for name in _folders(root)]
+    split_of = {name: split for name, split in named if split}
+    parts = [name for name, split in split_of.items() if split != "valid"]
+    if len(parts) == 1:
+        raise InputError(
+            f"--data_dir={root} has a folder {parts[0]!r}, but train and test go together; add the "
+            f"other, or give --data_dir={root / parts[0]} to have its pictures divided 80/10/10"
+        )
+    split_of = split_of if parts else {"": ""}
+    found = sorted({name for folder in split_of for name in _folders(root / folder)})
+    if len(found) < 2:
+        raise InputError(
+            f"--data_dir={root} holds {len(found)} class folders ({', '.join(found) or 'none'}); "
+            "put the pictures into at least two, like cat/ and dog/"
+        )
+    return split_of, assemble.choose_classes(classes or found, found, str(root))[1]
 
-    def read(i: int) -> bytes:
-        return (root / files[i].path).read_bytes()
 
-    pixels, outcome = decode_many(read, len(files), size, progress)
-    good = []
-    for i, (file, result) in enumerate(zip(files, outcome, strict=True)):
-        if isinstance(result, PictureError):
-            notes.append(FileNote(file.path, "skipped", str(result)))
-            continue
-        good.append(i)
-        words = [*result, *_extension_note(file)]
-        if words:
-            action = "converted" if any(map(is_conversion, result)) else "reported"
-            notes.append(FileNote(file.path, action, "; ".join(words)))
-    _require_every_class([files[i] for i in good], parts, found.class_names, root)
-    examples = Examples(
-        pixels=pixels,
-        kept=np.array(good, dtype=np.int64),
-        labels=np.array([file.label for file in files], dtype=np.int32),
-        keys=[file.key for file in files],
-        ids=[file.path for file in files],
-        parts=[PARTS.index(file.part) if file.part else None for file in files],
+def _folders(folder: Path) -> list[str]:
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(_HIDDEN)
     )
-    facts = {
-        "source": "folder",
-        "layout": "train/test folders" if found.divided else "class folders",
-        "files_noted": len(notes),
-    }
-    return assemble("folder", examples, fractions, found.class_names, facts, sorted(notes))
 
 
-def _without_repeats(
-    candidates: Iterable[Candidate], class_names: Sequence[str], notes: list[FileNote]
-) -> list[Candidate]:
+def _list_files(
+    root: Path, split_of: Mapping[str, str], class_names: Sequence[str]
+) -> tuple[dict[str, tuple[int, str]], dict[str, str]]:
+    """Return label and split of each file in a class folder, and why all else is skipped."""
+    levels = [(tuple(split_of), "not train, valid or test"), (class_names, "not one of --classes")]
+    levels = levels[1:] if "" in split_of else levels
+    files: dict[str, tuple[int, str]] = {}
+    skipped: dict[str, str] = {}
+    errors: list[OSError] = []
+    picture_names = Image.registered_extensions()
+    # Links to class folders are followed; links inside them are not, they may lead in circles.
+    for where, folders, names in os.walk(root, onerror=errors.append, followlinks=True):
+        here = Path(where).relative_to(root)
+        depth = len(here.parts)
+        for name in sorted(folders):
+            path = (here / name).as_posix()
+            if name.startswith(_HIDDEN):
+                skipped[path] = "a hidden folder"
+            elif depth < len(levels) and name not in levels[depth][0]:
+                skipped[path] = levels[depth][1]
+            elif depth >= len(levels) and Path(where, name).is_symlink():
+                skipped[path] = "a link to a folder; links are not followed"
+            else:
+                if depth >= len(levels) and Path(name).suffix.lower() in picture_names:
+                    skipped[path] = "a folder, in spite of its name"
+                continue
+            folders.remove(name)
+        for name in names:
+            path = (here / name).as_posix()
+            if name.startswith("."):
+                skipped[path] = "a hidden file"
+            elif depth < len(levels):
+                skipped[path] = "not inside a class folder"
+            else:
+                label = class_names.index(here.parts[len(levels) - 1])
+                files[path] = label, split_of.get(here.parts[0], "")
+    for error in errors:
+        path = Path(error.filename).relative_to(root).as_posix()
+        skipped[path] = f"cannot be read: {error.strerror}"
+    return dict(sorted(files.items())), skipped
+
+
+def _key(path: Path) -> bytes | str:
+    """Return the digest of a picture's content, or why the file is not used."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "not a regular file"  # a pipe would block for ever
+        with path.open("rb") as file:
+            head = file.read(pictures.HEAD)
+            pictures.picture_format(head)
+            return assemble.content_key(head + file.read())
+    except pictures.PictureError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _without_repeats(examples: Sequence[Example], skipped: dict[str, str]) -> list[Example]:
     """Keep one file of each content, none where the content has two labels."""
-    groups: dict[bytes, list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        groups[candidate.key].append(candidate)
+    groups: dict[bytes, list[Example]] = defaultdict(list)
+    for example in examples:
+        groups[example.key].append(example)
     kept = []
     for group in groups.values():
-        if len({c.label for c in group}) > 1:
-            for c in group:
-                other = next(o for o in group if o.label != c.label)
-                reason = (
-                    f"the same picture as {other.path}, so it is labelled both "
-                    f"{class_names[c.label]} and {class_names[other.label]}; neither is used"
-                )
-                notes.append(FileNote(c.path, "skipped", reason))
-            continue
         # What is in test stays there: what was trained on must not be tested on.
-        first = max(group, key=lambda c: PARTS.index(c.part) if c.part else 0)
-        kept.append(first)
-        for c in group:
-            if c is not first:
-                reason = f"the same picture as {first.path}"
-                if c.part != first.part:
-                    reason += f"; kept in {first.part}, left out of {c.part}"
-                else:
-                    reason += "; one is kept"
-                notes.append(FileNote(c.path, "skipped", reason))
-    return sorted(kept, key=lambda c: c.path)
-
-
-def _require_every_class(
-    files: Sequence[Candidate], parts: Iterable[str], class_names: Sequence[str], root: Path
-) -> None:
-    for part in sorted(parts):
-        there = {file.label for file in files if file.part == part}
-        for label, name in enumerate(class_names):
-            if label not in there:
-                where = f"{part}/{name}" if part else name
-                raise InputError(
-                    f"--data_dir={root}: no picture of {where!r} can be used; add pictures, remove "
-                    "the folder, or choose others with --classes=a,b"
-                )
-
-
-def _extension_note(file: Candidate) -> list[str]:
-    suffix = PurePosixPath(file.path).suffix.lower()
-    if suffix in EXTENSIONS[file.kind]:
-        return []
-    name = f"named {suffix}" if suffix else "named without an extension"
-    return [f"a {file.kind} {name}; read as {file.kind}"]
+        first = max(group, key=lambda e: assemble.SPLITS.index(e.split or "train"))
+        same_label = len({e.label for e in group}) == 1
+        for e in group:
+            if not same_label:
+                others = ", ".join(o.id for o in group if o.label != e.label)
+                skipped[e.id] = f"the same picture as {others}, of another class; none is used"
+            elif e is first:
+                kept.append(e)
+            else:
+                skipped[e.id] = f"the same picture as {first.id}, which is used"
+    return kept
 
 
 DATASETS = {

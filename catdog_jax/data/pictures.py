@@ -1,39 +1,60 @@
-"""One encoded picture to a square of pixels, the same way for every source and for `predict`."""
+"""Encoded pictures to squares of pixels, the same way for every source and for `predict`."""
 
 import contextlib
 import io
-import threading
+import os
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from catdog_jax.data.sniffing import jpeg_surplus, not_a_picture, picture_format, webp_size
+from catdog_jax.types import FileNote, InputError
 
-DECODE_VERSION = 1  # part of every cache key: raise it when pixels or notes change
+Progress = Callable[[int, int], None]  # done, total
+
 MAX_PIXELS = 64_000_000
-_LARGE = 16_000_000
-_LONG = 8  # from this ratio of the sides on, a person is told
-_LONELY = threading.Lock()  # large pictures are decoded one at a time, so that memory is bounded
-_TURN = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_REMARKS = ("very long", "enlarged", "bytes after", "a ")  # notes that change no pixel
+HEAD = 1024  # bytes that tell what a file is
+_MODES = {"L": "grey", "I": "grey", "1": "black and white", "P": "palette"}
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+_READ = f"read are {', '.join(_FORMATS)}"
+_SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WEBP": rb"RIFF....WEBP",
+    "GIF": rb"GIF8[79]a",
+    "BMP": rb"BM....\0{4}.{16}",  # two letters alone would also match text
+    "zero bytes": rb"\Z",
+    "a Git LFS pointer, not the picture itself (fetch it with git lfs pull)": rb"version https://",
+    f"a HEIC or AVIF file; {_READ}": rb"....ftyp(he[iv][cx]|m[is]f1|avi[fs])",
+    f"a film; {_READ}": rb"....(ftyp|moov)|\x1aE\xdf\xa3|RIFF....AVI ",
+    "an HTML page, not a picture": rb"(\xef\xbb\xbf)?\s*<(?i:!doctype html|html|head|body)",
+    "text, not a picture": rb"[^\0-\x08\x0e-\x1f]*\Z",
+    f"not in a format that is read ({', '.join(_FORMATS)})": rb"",
 }
-
-
-_REMARKS = ("very long", "enlarged", "stray bytes")
 
 
 class PictureError(ValueError):
     """A file cannot be used as a picture; the message is a short reason for a person."""
+
+
+def picture_format(head: bytes) -> str:
+    """Name the format of a picture from its first HEAD bytes; its file's name is not asked.
+
+    Raises:
+      PictureError: it is something else; the message says what.
+    """
+    what = next(w for w, pattern in _SIGNATURES.items() if re.match(pattern, head, re.DOTALL))
+    if what not in _FORMATS:
+        raise PictureError(what)
+    return what
 
 
 def decode(
@@ -56,122 +77,141 @@ def decode(
       PictureError: not a picture, damaged, or larger than MAX_PIXELS.
       OSError: the file cannot be read.
     """
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    with quiet_pillow():
-        return decode_here(content, image_size)
+    with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd files
+        return _decode(source if isinstance(source, bytes) else Path(source), image_size)
 
 
-def is_conversion(note: str) -> bool:
-    """Return whether a note of `decode` says that pixels were changed, not only odd."""
-    return not note.startswith(_REMARKS)
+def decode_many(
+    sources: Sequence[bytes | Path],
+    names: Sequence[str],
+    image_size: int,
+    progress: Progress = lambda done, total: None,
+) -> tuple[UInt8[np.ndarray, "n S S 3"], list[int], list[FileNote]]:
+    """Decode N pictures with a thread per core.
+
+    Args:
+      sources: encoded bytes, or paths of files; a name of another format is noted.
+      names: of the pictures, for the notes.
+      image_size: S, pixels.
+      progress: called with (done, N).
+
+    Returns:
+      The pictures that could be decoded, their indices, and notes on those that could not be or
+      that were changed beyond resizing and cropping.
+    """
+    pixels = np.zeros((len(sources), image_size, image_size, 3), dtype=np.uint8)
+
+    def one(i: int) -> FileNote | None:
+        try:
+            pixels[i], reasons = _decode(sources[i], image_size)
+        except PictureError as error:
+            return FileNote(names[i], "skipped", str(error))
+        changed = not all(reason.startswith(_REMARKS) for reason in reasons)
+        action = "converted" if changed else "reported"
+        return FileNote(names[i], action, "; ".join(reasons)) if reasons else None
+
+    with warnings.catch_warnings(action="ignore"):  # it is global: before the threads start
+        notes = in_threads(one, range(len(sources)), progress)
+    good = [i for i, note in enumerate(notes) if note is None or note.action != "skipped"]
+    return pixels[good], good, [note for note in notes if note is not None]
 
 
-@contextlib.contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings about odd files away; enter before threads start, it is global."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
+def in_threads(work: Callable[[Any], Any], items: Sequence[Any], progress: Progress) -> list[Any]:
+    """Call `work` with every item from a thread per core, and return the results in order."""
+    results = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for result in pool.map(work, items):
+            results.append(result)
+            progress(len(results), len(items))
+    return results
 
 
-def decode_here(
-    content: bytes, image_size: int
-) -> tuple[UInt8[np.ndarray, "S S 3"], tuple[str, ...]]:
-    """Do the work of `decode` inside a `quiet_pillow` that the caller has entered."""
-    kind = picture_format(content)
-    if kind is None:
-        raise PictureError(not_a_picture(content))
-    if kind == "WEBP" and (size := webp_size(content)):
-        _check_size(size)
+def check_memory(count: int, image_size: int) -> None:
+    """Check that pixels need no more than a quarter of the machine's memory.
+
+    Args:
+      count: pictures.
+      image_size: pixels of a side.
+
+    Raises:
+      InputError: they would not fit.
+    """
+    need, total = count * image_size**2 * 3, psutil.virtual_memory().total
+    if need > total // 4:
+        fits = int((total / 4 / 3 / count) ** 0.5)
+        raise InputError(
+            f"{count:,} pictures at --image_size={image_size} need {need / 2**30:,.1f} GiB, over "
+            f"a quarter of the memory; give --image_size={max(fits, 8)} or less, or fewer pictures"
+        )
+
+
+def _decode(source: bytes | Path, size: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    kind = picture_format(content[:HEAD])
+    notes = []
+    suffix = None if isinstance(source, bytes) else source.suffix
+    if suffix is not None and Image.registered_extensions().get(suffix.lower()) != kind:
+        notes.append(f"a {kind} named {suffix or 'without an extension'}; read as {kind}")
     try:
         with Image.open(io.BytesIO(content), formats=(kind,)) as image:
-            _check_size(image.size)
-            large = image.width * image.height > _LARGE
-            with _LONELY if large else contextlib.nullcontext():
-                return _square(image, kind, content, image_size)
+            if image.width * image.height > MAX_PIXELS:
+                most = f"at most {MAX_PIXELS // 1_000_000} million are decoded"
+                raise PictureError(f"too large: {image.width}x{image.height} pixels, {most}")
+            return _square(image, kind, content, size, notes)
     except (PictureError, MemoryError):
         raise
-    except Image.DecompressionBombError:
-        raise PictureError(_too_large("more")) from None
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"too large: {error}") from None
     # Pillow's parsers raise whatever they meet in a damaged file: SyntaxError, struct.error, ...
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        if "cannot identify" in reason:
+        if isinstance(error, UnidentifiedImageError):
             reason = "its header cannot be read"
         raise PictureError(f"damaged {kind}: {reason}") from None
 
 
 def _square(
-    image: Image.Image, kind: str, content: bytes, size: int
+    image: ImageFile.ImageFile, kind: str, content: bytes, size: int, notes: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    notes = []
     # A JPEG may carry a second picture (phones do that); it is no animation.
     if kind != "JPEG" and getattr(image, "is_animated", False):
-        image.seek(0)
         notes.append("first frame of an animation")
     width, height = image.size
-    if kind == "JPEG":
-        # libjpeg's own reduction, never below twice the wanted size: big photographs decode faster.
-        image.draft(None, (2 * size, 2 * size))
+    # libjpeg's own reduction, never below twice the wanted size: big photographs decode faster.
+    image.draft(None, (2 * size, 2 * size))
+    if "16B" in str(image.tile):
+        notes.append("16 bits scaled to 8")
     image.load()
-    try:
-        turn = image.getexif().get(0x0112)
-    except Exception:  # the pixels are good whatever raises in a damaged EXIF block
-        turn = None
-    picture, note = _rgb(image, kind, content)
-    notes += [note] if note else []
-    if turn in _TURN:
-        picture = picture.transpose(_TURN[turn])
-        notes.append(f"turned as its EXIF orientation {turn} says")
+    picture = _upright(image, notes)
+    name = _MODES.get(picture.mode[0], picture.mode.removesuffix("A"))
+    if picture.mode.startswith("I"):  # convert("RGB") would clip every value above 255 to white
+        narrow = np.rint(np.asarray(picture) / 257.0).clip(0, 255).astype(np.uint8)
+        picture = Image.fromarray(narrow)
+    if picture.has_transparency_data:
+        clear = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+        notes.append(f"{name} with transparency laid on white")
+    elif picture.mode != "RGB":
+        notes.append(f"{name} turned into RGB")
     short, long = sorted((width, height))
-    if long >= _LONG * short:
+    if long >= 8 * short:
         notes.append(f"very long ({width}x{height}), only the central {short}x{short} is seen")
     if size > 4 * short:
         notes.append(f"enlarged from {short}x{short} to {size}x{size}")
-    if kind == "JPEG" and (surplus := jpeg_surplus(content)):
-        notes.append(f"stray bytes after the end of the picture: {surplus}")
-    side = min(picture.size)
-    left, top = (picture.width - side) / 2, (picture.height - side) / 2
-    box = (left, top, left + side, top + side)
-    pixels = np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS, box=box))
-    return pixels, tuple(notes)
+    if kind == "JPEG" and not content.rstrip(b"\0").endswith(b"\xff\xd9"):
+        notes.append("bytes after the end of the picture")
+    square = ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
+    return np.asarray(square), tuple(notes)
 
 
-def _rgb(image: Image.Image, kind: str, content: bytes) -> tuple[Image.Image, str]:
-    """Bring any mode to RGB, and say what was done."""
-    mode = image.mode
-    if mode.startswith("I"):
-        # convert("RGB") would clip every value above 255 to white.
-        wide = np.asarray(image).astype(np.float64)
-        narrow = np.clip(np.rint(wide / 257.0), 0, 255).astype(np.uint8)
-        return Image.fromarray(narrow).convert("RGB"), "16-bit grey scaled to 8-bit RGB"
-    wide_note = " (16-bit scaled to 8-bit)" if kind == "PNG" and content[24:25] == b"\x10" else ""
-    if image.has_transparency_data:
-        clear = image.convert("RGBA")
-        white = Image.new("RGBA", clear.size, "white")
-        return (
-            Image.alpha_composite(white, clear).convert("RGB"),
-            f"{_mode_name(mode)} with transparency laid on white{wide_note}",
-        )
-    if mode == "RGB":
-        return image, "16-bit colour scaled to 8-bit" if wide_note else ""
-    return image.convert("RGB"), f"{_mode_name(mode)} turned into RGB{wide_note}"
-
-
-def _mode_name(mode: str) -> str:
-    return {"L": "grey", "LA": "grey", "1": "black and white", "P": "palette", "PA": "palette"}.get(
-        mode, "RGB" if mode == "RGBA" else mode
-    )
-
-
-def _check_size(size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise PictureError(_too_large(f"{width}x{height}"))
-    if width < 1 or height < 1:
-        raise PictureError("no pixels")
-
-
-def _too_large(size: str) -> str:
-    return f"too large: {size} pixels, at most {MAX_PIXELS // 1_000_000} million are decoded"
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Turn a loaded picture as its EXIF orientation says."""
+    # The pixels are good whatever raises in a damaged EXIF block.
+    with contextlib.suppress(Exception):
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        if orientation in range(2, 9):
+            # Pillow would write the rest of the block anew, which fails for some cameras' blocks.
+            image.info.pop("exif", None)
+            image = ImageOps.exif_transpose(image)
+            notes.append(f"turned as its EXIF orientation {orientation} says")
+    return image

@@ -18,10 +18,11 @@ import numpy as np
 import psutil
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
+from catdog_jax.data.assemble import fingerprint
 from catdog_jax.data.cache import cached, processor_digest
 from catdog_jax.data.drawing import draw_planes
 from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, Factors, sample_factors
-from catdog_jax.data.fingerprint import fingerprint
+from catdog_jax.data.pictures import check_memory
 from catdog_jax.types import Dataset, DatasetSpec, InputError, Split
 
 CLASS_NAMES = ("cat", "dog")
@@ -119,16 +120,7 @@ def _check(num: int, seed: int, size: int, difficulty: float) -> None:
         raise InputError(f"{num} drawn pictures are too few; give a count of 1 or more")
     if num > FIRST["valid"]:
         raise InputError(f"{num} drawn pictures are too many; give at most {FIRST['valid']}")
-    _check_memory(num, size)
-
-
-def _check_memory(num: int, size: int) -> None:
-    need, have = 3 * num * size**2, psutil.virtual_memory().total // 4
-    if need > have:
-        raise InputError(
-            f"{num} pictures of {size} px need {need / 2**30:.1f} GiB, more than a quarter of this "
-            f"machine's memory ({have / 2**30:.1f} GiB); give a smaller image_size or fewer"
-        )
+    check_memory(num, size)
 
 
 def load(
@@ -169,7 +161,7 @@ def load(
     counts = {"train": num_train, "valid": num_valid, "test": num_test}
     for num in counts.values():
         _check(num, seed, size, difficulty)
-    _check_memory(sum(counts.values()), size)
+    check_memory(sum(counts.values()), size)
     settings = {
         "source": "procedural",
         "difficulty": float(difficulty),

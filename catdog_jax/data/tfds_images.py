@@ -1,25 +1,24 @@
-"""Image sets of TensorFlow Datasets, filtered to the classes that are asked for."""
+"""Image sets of TensorFlow Datasets, filtered to the classes that are asked for.
+
+Pictures stay encoded (SkipDecoding) and are decoded by `pictures`, so array_record and tfrecord
+give the same pixels. array_record needs no TensorFlow.
+"""
 
 import functools
-import logging
-from collections.abc import Iterator, Sequence
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from catdog_jax.data.assemble import Examples, assemble
-from catdog_jax.data.cache import cached, digest_files
-from catdog_jax.data.class_names import choose_classes, default_classes
-from catdog_jax.data.decoding import Progress, check_memory, decode_many
-from catdog_jax.data.pictures import PictureError
-from catdog_jax.data.splitting import content_key, split_fractions
-from catdog_jax.data.tfds_prepare import DownloadError, data_root, require_prepared
-from catdog_jax.data.tfds_records import Prepared, ReadError
-from catdog_jax.types import Dataset, DatasetSpec, InputError
+from catdog_jax.data import assemble, pictures, tfds_prepare
+from catdog_jax.data.cache import cached
+from catdog_jax.types import Dataset, DatasetSpec, FileNote, InputError
 
-__all__ = ["DATASETS", "DownloadError", "ReadError", "load", "spec_for"]
-
-_log = logging.getLogger(__name__)
 _BATCH = 1024  # pictures that are encoded in memory at a time
+_ID_NAMES = ("id", "image_id", "image/filename", "file_name", "filename", "image/id")
 
 
 def load(
@@ -28,15 +27,15 @@ def load(
     data_dir: str | None,
     classes: Sequence[str],
     image_size: int,
-    download: bool = False,
-    progress: Progress | None = None,
+    download: bool,
+    progress: pictures.Progress,
     valid: float = 0.0,
     label: str = "",
 ) -> Dataset:
     """Load an image set that TFDS has prepared.
 
     Train and test are used as published, `validation` too where there is one. A set with a single
-    part is divided 80/10/10 by content; one with validation but no test is tested on that.
+    split is divided 80/10/10 by content; one with validation but no test is tested on that.
 
     Args:
       name: builder name, with '/config' where it has configs.
@@ -50,132 +49,145 @@ def load(
 
     Raises:
       InputError: not prepared, unknown classes, a format that cannot be read here.
-      DownloadError: the download failed.
-      ReadError: the prepared folder is damaged.
+      RuntimeError: the download failed, or the prepared folder is damaged.
     """
-    folder = require_prepared(data_root(data_dir), name, download)
-    prepared = Prepared(folder, label)
-    where = f"data set {name!r}"
-    wanted = tuple(classes) or default_classes(prepared.class_names, where)
-    labels = [
-        prepared.class_names.index(n) for n in choose_classes(wanted, prepared.class_names, where)
-    ]
-    size = image_size or (prepared.side if 8 <= prepared.side <= 1024 else 64)
-    parts = _parts(prepared, where)
-    if valid and 1 in parts.values():
-        raise InputError(f"valid={valid}: {where} has a validation part of its own; leave it out")
-    fractions = split_fractions(valid, None not in parts.values())
+    folder = tfds_prepare.require_prepared(tfds_prepare.data_root(data_dir), name, download)
+    builder = tfds_prepare.open_prepared(folder, name)
+    info, where = builder.info, f"data set {name!r}"
+    kinds = tfds_prepare.import_tfds().features
+    supervised = info.supervised_keys or (None, None)
+    image_key = _pick(info.features, kinds.Image, supervised[0])
+    label_key = _pick(info.features, kinds.ClassLabel, supervised[1], label)
+    names = info.features[label_key].names
+    wanted, chosen = assemble.choose_classes(classes, names, where)
+    labels = [names.index(class_name) for class_name in chosen]
+    height, width = info.features[image_key].shape[:2]
+    size = image_size or (height if height == width and 8 <= (height or 0) <= 1024 else 64)
+    totals = {split: value.num_examples for split, value in info.splits.items()}
+    splits = _splits({split for split, total in totals.items() if total}, where)
+    fractions = assemble.split_fractions(valid, splits.values(), where)
+    files = [Path(path) for split in splits for path in info.splits[split].filepaths]
     key = {
         "source": "tfds",
         "name": name,
-        "version": prepared.version,
-        "records": digest_files(prepared.files(list(parts))),
-        "label": [prepared.label_key, *labels],
+        "version": str(info.version),
+        "records": [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files],
+        "label": [label_key, *labels],
         "classes": wanted,
         "image_size": size,
         "fractions": fractions,
     }
 
     def build() -> Dataset:
-        examples, unreadable = _read(prepared, parts, labels, size, progress)
-        facts = {
+        total, seen = sum(totals[split] for split in splits), 0
+        squares: list[np.ndarray] = []
+        examples: list[assemble.Example] = []
+        notes: list[FileNote] = []
+        for split, used_as in splits.items():
+            for batch in _batches(builder, split):
+                seen += len(batch)
+                batch = [row for row in batch if row[label_key] in labels]
+                all_of_them = len(labels) == len(names)
+                pictures.check_memory(total if all_of_them else len(examples) + len(batch), size)
+                images = [row[image_key] for row in batch]
+                keys = [assemble.content_key(image) for image in images]
+                ids = [_id(row) or key.hex()[:16] for row, key in zip(batch, keys, strict=True)]
+                decoded, good, found = pictures.decode_many(images, ids, size)
+                squares.append(decoded)
+                notes += [note for note in found if note.action == "skipped"]
+                for i in good:
+                    k = labels.index(batch[i][label_key])
+                    examples.append(assemble.Example(keys[i], k, ids[i], used_as))
+                progress(seen, total)
+        provenance = {
             "source": "tfds",
-            "version": prepared.version,
-            "label": prepared.label_key,
-            "parts": {n: "divided" if p is None else _PART_OF[p] for n, p in parts.items()},
-            "unreadable": unreadable,
+            "version": str(info.version),
+            "label": label_key,
+            "parts": {split: used_as or "divided" for split, used_as in splits.items()},
+            "unreadable": len(notes),
         }
-        return assemble(name, examples, fractions, wanted, facts)
+        return assemble.assemble(
+            name, np.concatenate(squares), examples, fractions, wanted, provenance, notes
+        )
 
     return cached(key, build)
 
 
-_PART_OF = ("train", "valid", "test")
+def _pick(features: Any, kind: type, usual: Any, asked: str = "") -> str:
+    """Choose the feature of a kind: the one that is asked for, the usual one, or the only one."""
+    names = sorted(name for name, feature in features.items() if isinstance(feature, kind))
+    chosen = asked or (usual if usual in names else names[0] if len(names) == 1 else "")
+    if chosen not in names:
+        found = f"the {kind.__name__} features are {', '.join(names) or '(none)'}"
+        raise InputError(f"label={asked} cannot be used: {found}; choose one with label=")
+    return chosen
 
 
-def _parts(prepared: Prepared, where: str) -> dict[str, int | None]:
-    """Choose which published split serves as which part; None: it is divided."""
-    names = {name for name, size in prepared.sizes.items() if size}
+def _splits(names: set[str], where: str) -> dict[str, str]:
+    """Choose which published split serves as which; '': it is divided."""
     if len(names) == 1:
-        return {names.pop(): None}
-    if {"train", "test"} <= names:
-        parts: dict[str, int | None] = {"train": 0, "test": 2}
-        return parts | dict.fromkeys(names & {"validation"}, 1)
-    if {"train", "validation"} <= names:
-        return {"train": 0, "validation": 2}
-    raise InputError(f"{where} has splits {', '.join(sorted(names))}; read are train and test")
+        return {names.pop(): ""}
+    test = "test" if "test" in names else "validation"
+    if not {"train", test} <= names:
+        raise InputError(f"{where} has splits {', '.join(sorted(names))}; read are train and test")
+    valid = {"validation": "valid"} if "validation" in names - {test} else {}
+    return {"train": "train", test: "test", **valid}
 
 
-def _read(
-    prepared: Prepared,
-    parts: dict[str, int | None],
-    labels: Sequence[int],
-    size: int,
-    progress: Progress | None,
-) -> tuple[Examples, int]:
-    """Read and decode the wanted classes; pictures of other classes are never decoded."""
-    position = {label: k for k, label in enumerate(labels)}
-    total, seen, unreadable = sum(prepared.sizes[s] for s in parts), 0, 0
-    if len(labels) == len(prepared.class_names):
-        check_memory(total, size)
-    chunks: list[np.ndarray] = []
-    kept: list[tuple[int, bytes, str, int | None]] = []
-    for split, part in parts.items():
-        for batch in _batches(prepared, split):
-            seen += len(batch)
-            batch = [record for record in batch if record.label in position]
-            check_memory(len(kept) + len(batch), size)
-            images = [record.image for record in batch]
-            pixels, outcome = decode_many(images.__getitem__, len(images), size)
-            good = [i for i, o in enumerate(outcome) if not isinstance(o, PictureError)]
-            unreadable += len(batch) - len(good)
-            chunks.append(pixels[good])
-            for i in good:
-                key = content_key(batch[i].image)
-                kept.append((position[batch[i].label], key, batch[i].id or key.hex()[:16], part))
-            if progress is not None:
-                progress(seen, total)
-    if unreadable:
-        _log.warning("%s: %d pictures cannot be decoded and are left out", prepared.folder,
-                     unreadable)  # fmt: skip
-    empty = np.zeros((0, size, size, 3), np.uint8)
-    examples = Examples(
-        pixels=np.concatenate([empty, *chunks]),
-        kept=np.arange(len(kept)),
-        labels=np.array([row[0] for row in kept], dtype=np.int32),
-        keys=[row[1] for row in kept],
-        ids=[row[2] for row in kept],
-        parts=[row[3] for row in kept],
-    )
-    return examples, unreadable
+def _batches(builder: Any, split: str) -> Iterator[list[dict[str, Any]]]:
+    """Read a split from its beginning; the order is the file's and means nothing.
+
+    Raises:
+      RuntimeError: a record file is damaged.
+    """
+    tfds = tfds_prepare.import_tfds()
+    # Masks and other pictures beside the one that is asked for stay encoded too.
+    plain = (tfds.features.ClassLabel, tfds.features.Text)
+    skip = tfds.decode.SkipDecoding()
+    decoders = {n: skip for n, f in builder.info.features.items() if not isinstance(f, plain)}
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            if builder.info.file_format.value == "array_record":
+                source = builder.as_data_source(split=split, decoders=decoders)
+                for start in range(0, len(source), _BATCH):
+                    yield source.__getitems__(range(start, min(start + _BATCH, len(source))))
+                return
+            import tensorflow as tf
+
+            # TensorFlow only reads files here: the accelerator's memory belongs to JAX.
+            for kind in ("GPU", "TPU"):
+                tf.config.set_visible_devices([], kind)
+            rows = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+            records = rows.as_numpy_iterator()
+            while batch := list(itertools.islice(records, _BATCH)):
+                yield batch
+    # The readers raise errors of their own kinds, some with a page of text.
+    except Exception as error:
+        reason = tfds_prepare.one_line(error)
+        raise RuntimeError(
+            f"{builder.data_dir}: split {split!r} is damaged ({reason}); delete the folder and "
+            "prepare it again with --download"
+        ) from None
 
 
-def _batches(prepared: Prepared, split: str) -> Iterator[list]:
-    batch = []
-    for record in prepared.records(split):
-        batch.append(record)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    yield batch
+def _id(row: Mapping[str, Any]) -> str:
+    found = next((row[name] for name in _ID_NAMES if isinstance(row.get(name), bytes)), b"")
+    return found.decode("utf-8", "replace")
 
 
 def spec_for(name: str, summary: str = "an image set of TFDS", label: str = "") -> DatasetSpec:
-    """Make the spec of one TFDS image set.
+    """Return the spec of one TFDS image set.
 
     Args:
       name: builder name, with '/config' where it has configs.
       summary: one line.
       label: the label feature by default.
     """
-    bound = functools.partial(load, name, label=label)
-    return DatasetSpec(load=bound, summary=summary)
+    return DatasetSpec(load=functools.partial(load, name, label=label), summary=summary)
 
 
 DATASETS = {
     "cats_vs_dogs": spec_for("cats_vs_dogs", "25,000 photographs from Petfinder (TFDS)"),
     "cifar10": spec_for("cifar10", "CIFAR-10's 6,000 cats and 6,000 dogs, 32 x 32 (TFDS)"),
-    "oxford_iiit_pet": spec_for(
-        "oxford_iiit_pet", "37 breeds, told apart by species (TFDS)", label="species"
-    ),
+    "oxford_iiit_pet": spec_for("oxford_iiit_pet", "37 breeds, by species (TFDS)", label="species"),
 }

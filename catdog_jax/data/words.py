@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from catdog_jax.data import grammar
-from catdog_jax.data.fingerprint import fingerprint
+from catdog_jax.data.assemble import fingerprint
 from catdog_jax.data.permutation import permuted
 from catdog_jax.types import Dataset, DatasetSpec, InputError, Split
 

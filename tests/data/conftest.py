@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from catdog_jax.data import pictures
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -17,32 +19,46 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def encode(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
-    """Encode pixels in memory."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, **options)
-    return buffer.getvalue()
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the pictures that are decoded."""
+    count = [0]
+    real = pictures.decode_many
+
+    def counting(sources, *args):
+        count[0] += len(sources)
+        return real(sources, *args)
+
+    monkeypatch.setattr(pictures, "decode_many", counting)
+    return count
 
 
-def noise(seed: int, height: int = 12, width: int = 10) -> np.ndarray:
-    """Draw random colours [H, W, 3]."""
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """Encode pixels, or noise where a seed is given."""
+
+    def encoded(pixels, kind: str = "PNG", shape=(12, 10, 3), **options: object) -> bytes:
+        if isinstance(pixels, int):
+            pixels = np.random.default_rng(pixels).integers(0, 256, shape, dtype=np.uint8)
+        image = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return encoded
 
 
 @pytest.fixture
-def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write a folder of class folders: `make_folder('name', {'cat': 5, 'dog': 5})`."""
+def make_folder(tmp_path: Path, encode) -> Callable[..., Path]:
+    """Write a folder of class folders: `make_folder({'cat': 5, 'dog': 5})`."""
 
-    def make(name: str, counts: dict[str, int], first: int = 0, reverse: bool = False) -> Path:
+    def make(counts: dict[str, int], name: str = "photos") -> Path:
         root = tmp_path / name
-        rows = [
-            (path, 10_000 * k + first + i)
-            for k, (path, n) in enumerate(counts.items())
-            for i in range(n)
-        ]
-        for path, seed in reversed(rows) if reverse else rows:
-            (root / path).mkdir(parents=True, exist_ok=True)
-            (root / path / f"{seed}.png").write_bytes(encode(noise(seed)))
+        root.mkdir()
+        for k, (path, count) in enumerate(counts.items()):
+            for i in range(count):
+                (root / path).mkdir(parents=True, exist_ok=True)
+                (root / path / f"{i}.png").write_bytes(encode(10_000 * k + i))
         return root
 
     return make

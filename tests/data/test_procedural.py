@@ -1,7 +1,5 @@
 """The drawn cats and dogs: functions of their keys, hard enough, and not decided by one factor."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +10,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from catdog_jax.data import procedural
-from catdog_jax.data.drawing import draw, render
+from catdog_jax.data.assemble import fingerprint
+from catdog_jax.data.drawing import draw
 from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, PATTERNS, sample_factors
-from catdog_jax.data.fingerprint import fingerprint
-from catdog_jax.data.procedural import DATASETS, generate, load
+from catdog_jax.data.procedural import generate, load
 from catdog_jax.types import InputError
-
-SMALL = {"num_train": 300, "num_valid": 20, "num_test": 40}
 
 
 @pytest.fixture(scope="module")
@@ -41,31 +37,6 @@ def best_threshold_accuracy(values, labels):
     return 0.5 + np.abs(cats_minus_dogs[last_of_its_value]).max() / len(labels)
 
 
-@pytest.mark.parametrize("size", [8, pytest.param(100, marks=pytest.mark.slow)])
-def test_render_is_a_function_of_its_key_at_any_size(size):
-    program = jax.jit(jax.vmap(lambda key, label: render(key, label, size)))
-    keys = jax.random.split(jax.random.key(3), 4)
-    labels = jnp.array([0, 1, 0, 1])
-    images = np.asarray(program(keys, labels))
-    assert images.shape == (4, size, size, 3)
-    assert images.dtype == np.float32
-    assert images.min() >= 0.0
-    assert images.max() <= 1.0
-    np.testing.assert_array_equal(images, program(keys, labels))
-    contrast = images.std(axis=(1, 2, 3))
-    assert (contrast > 0.04).all()
-    for i in range(4):
-        for j in range(i):
-            assert np.abs(images[i] - images[j]).mean() > 0.02
-
-
-@pytest.mark.slow  # hundreds of small compilations
-def test_jit_equals_eager():
-    key = jax.random.key(11)
-    eager = render(key, 1, 8)
-    np.testing.assert_allclose(jax.jit(lambda k: render(k, 1, 8))(key), eager, atol=2e-3)
-
-
 def test_label_changes_only_the_cues():
     key = jax.random.key(5)
     cat, dog = sample_factors(key, 0), sample_factors(key, 1)
@@ -79,19 +50,11 @@ def test_factors_move_the_picture():
     factors = sample_factors(key, 0, 0.0)
     program = jax.jit(lambda f: draw(f, key, 32))
     base = np.asarray(program(factors))
-    for name, value in {
-        "ear_hang": 1.0,
-        "muzzle_length": 1.0,
-        "whisker_length": 0.0,
-        "head_x": 0.3,
-        "scale": 0.7,
-        "tilt": 0.5,
-        "light_angle": factors["light_angle"] + np.pi,
-        "pattern": (factors["pattern"] + 1.0) % len(PATTERNS),
-        "occlusion": 0.6,
-        "clutter": 1.0,
-        "noise": 0.2,
-    }.items():
+    light, pattern = factors["light_angle"] + np.pi, (factors["pattern"] + 1.0) % len(PATTERNS)
+    changes = {"ear_hang": 1.0, "muzzle_length": 1.0, "whisker_length": 0.0, "head_x": 0.3,
+               "scale": 0.7, "tilt": 0.5, "light_angle": light, "pattern": pattern,
+               "occlusion": 0.6, "clutter": 1.0, "noise": 0.2}  # fmt: skip
+    for name, value in changes.items():
         moved = np.asarray(program({**factors, name: jnp.float32(value)}))
         assert np.abs(moved - base).max() > 0.03, name
 
@@ -109,63 +72,44 @@ def test_picture_does_not_depend_on_its_neighbours():
     assert len(np.unique(images.reshape(600, -1), axis=0)) == 600
 
 
-def test_load_is_repeatable_balanced_and_disjoint(drawn):
-    assert drawn.name == "procedural"
+def test_load_is_balanced_and_disjoint(drawn):
     assert drawn.class_names == ("cat", "dog")
-    parts = (drawn.train, drawn.valid, drawn.test)
-    assert [len(part.labels) for part in parts] == [4000, 500, 2000]
-    for part in parts:
-        assert part.inputs.shape == (len(part.labels), 32, 32, 3)
-        assert part.inputs.dtype == np.uint8
-        assert part.labels.dtype == np.int32
-        assert part.labels.mean() == 0.5
-        assert all(values.shape == part.labels.shape for values in part.factors.values())
+    splits = (drawn.train, drawn.valid, drawn.test)
+    assert [len(split.labels) for split in splits] == [4000, 500, 2000]
+    for split in splits:
+        assert split.inputs.shape == (len(split.labels), 32, 32, 3)
+        assert split.inputs.dtype == np.uint8
+        assert split.labels.mean() == 0.5
+        assert all(values.shape == split.labels.shape for values in split.factors.values())
     assert drawn.test.ids[12] == "test/0000012"
-    pictures = [image.tobytes() for part in parts for image in part.inputs]
-    assert len(set(pictures)) == 6500
-    assert len({name for part in parts for name in part.ids}) == 6500
-    assert drawn.provenance["fingerprint"] == fingerprint(*parts)
+    assert len({image.tobytes() for split in splits for image in split.inputs}) == 6500
+    assert drawn.provenance["fingerprint"] == fingerprint(*splits)
+    assert drawn.provenance["difficulty"] == DEFAULT_DIFFICULTY
 
 
-def test_drawn_pictures_are_kept_with_all_that_is_known_of_them(monkeypatch, tmp_path):
+def test_drawn_pictures_are_kept_with_all_that_is_known_of_them(monkeypatch, own_cache):
     settings = {"num_train": 40, "num_valid": 4, "num_test": 8, "image_size": 8}
-    monkeypatch.setenv("CATDOG_CACHE_DIR", str(tmp_path))
     drawn = load(**settings)
-    assert list(tmp_path.iterdir()) == []  # so few are drawn faster than looked up
+    assert not own_cache.exists()  # so few are drawn faster than looked up
     monkeypatch.setattr(procedural, "KEPT", (0, 2**20))
     load(**settings)
-    assert len(list(tmp_path.iterdir())) == 1
     with monkeypatch.context() as patch:
         patch.setattr(procedural, "generate", None)  # nothing is drawn any more
         kept = load(**settings)
     assert kept.provenance == drawn.provenance
-    for part in ("train", "valid", "test"):
-        old, new = getattr(drawn, part), getattr(kept, part)
+    for old, new in ((drawn.train, kept.train), (drawn.valid, kept.valid), (drawn.test, kept.test)):
         np.testing.assert_array_equal(new.inputs, old.inputs)
         np.testing.assert_array_equal(new.labels, old.labels)
         assert new.ids == old.ids
         assert list(new.factors) == list(old.factors)
         for name, values in old.factors.items():
             np.testing.assert_array_equal(new.factors[name], values)
+    digest = drawn.provenance["fingerprint"]
     for other in ({"seed": 1}, {"difficulty": 0.25}, {"num_test": 9}):
-        load(**{**settings, **other})
-    assert len(list(tmp_path.iterdir())) == 4
+        assert load(**{**settings, **other}).provenance["fingerprint"] != digest
     monkeypatch.setenv("XLA_FLAGS", "--xla_another=1")  # other bits, perhaps
     load(**settings)
-    assert len(list(tmp_path.iterdir())) == 5
-
-
-def test_fingerprint_follows_seed_counts_and_difficulty():
-    first = load(image_size=8, **SMALL)
-    assert load(image_size=8, **SMALL).provenance == first.provenance
-    for change in ({"seed": 1}, {"difficulty": 0.6}, {"num_train": 299}):
-        other = load(image_size=8, **{**SMALL, **change})
-        assert other.provenance["fingerprint"] != first.provenance["fingerprint"]
-    more = load(image_size=8, **{**SMALL, "num_train": 301})
-    np.testing.assert_array_equal(more.train.inputs[:300], first.train.inputs)
-    np.testing.assert_array_equal(more.test.inputs, first.test.inputs)
-    flipped = dataclasses.replace(first.train, labels=1 - first.train.labels)
-    assert fingerprint(flipped) != fingerprint(first.train)
+    assert len(list(own_cache.iterdir())) == 5
 
 
 def test_no_factor_decides_and_all_together_do(drawn):
@@ -174,9 +118,6 @@ def test_no_factor_decides_and_all_together_do(drawn):
     for name, values in train.factors.items():
         auc = roc_auc_score(train.labels, values)
         table[name] = (best_threshold_accuracy(values, train.labels), max(auc, 1.0 - auc))
-    print(
-        *(f"{n:17s} accuracy {a:.3f} AUC {b:.3f}" for n, (a, b) in sorted(table.items())), sep="\n"
-    )
     assert max(accuracy for accuracy, _ in table.values()) < 0.81
     assert max(auc for _, auc in table.values()) < 0.81
     assert sum(accuracy > 0.70 for accuracy, _ in table.values()) >= 10
@@ -189,11 +130,8 @@ def test_no_factor_decides_and_all_together_do(drawn):
     assert model.score(np.stack([test.factors[name] for name in names], 1), test.labels) > 0.97
 
 
-def test_linear_on_pixels_is_calibrated(drawn):
+def test_pixels_decide_a_part_and_difficulty_makes_it_less(drawn):
     assert 0.62 < pixel_accuracy(drawn.train, drawn.test) < 0.75
-
-
-def test_difficulty_makes_it_harder(drawn):
     counts = {"num_train": 800, "num_valid": 1, "num_test": 500}
     easy, hard = (load(difficulty=d, **counts) for d in (0.0, 1.0))
     assert pixel_accuracy(easy.train, easy.test) > 0.95
@@ -203,19 +141,12 @@ def test_difficulty_makes_it_harder(drawn):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"difficulty": 1.5}, "difficulty 1.5"),
         ({"difficulty": float("nan")}, "difficulty nan"),
-        ({"image_size": 7}, "image_size 7"),
         ({"image_size": 1025}, "image_size 1025"),
-        ({"image_size": -1}, "image_size -1"),
         ({"num_train": 0}, "too few"),
-        ({"num_test": -5}, "too few"),
         ({"num_train": 10**9, "image_size": 1024}, "GiB"),
-        ({"num_train": 2**31}, "too many"),
-        ({"seed": -1}, "seed -1"),
         ({"seed": 2**32}, "seed 4294967296"),
         ({"classes": ("dog", "cat")}, "dog,cat"),
-        ({"classes": ("cat", "horse")}, "cat,horse"),
     ],
 )
 def test_what_a_person_mistypes_is_one_plain_line(settings, words):
@@ -223,12 +154,3 @@ def test_what_a_person_mistypes_is_one_plain_line(settings, words):
         load(**settings)
     assert "\n" not in str(error.value)
     assert "give" in str(error.value)
-
-
-def test_registered_with_the_default_difficulty():
-    spec = DATASETS["procedural"]
-    data = spec.load(
-        data_dir="ignored", classes=("cat", "dog"), image_size=8, download=True, **SMALL
-    )
-    assert data.provenance["difficulty"] == DEFAULT_DIFFICULTY
-    assert data.train.inputs.shape == (300, 8, 8, 3)

@@ -1,7 +1,5 @@
 """The words never tell who ran: exactly, sentence by sentence; and no sentence comes twice."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 
@@ -11,14 +9,6 @@ from catdog_jax.data.permutation import permuted
 from catdog_jax.types import InputError
 
 ID = grammar.ID
-GOLDEN = [
-    "quietly some happy cats hunted some white hounds",
-    "quietly some white hounds hunted some happy cats",
-    "a happy dog was followed by a black tomcat quietly",
-    "a black tomcat was followed by a happy dog quietly",
-    "yesterday the happy terrier got chased by a kitten",
-    "yesterday a kitten got chased by the happy terrier",
-]
 
 
 def tokens_of(sentence):
@@ -26,64 +16,14 @@ def tokens_of(sentence):
     return np.array([ids + [0] * (grammar.LENGTH - len(ids))], np.int32)
 
 
-def codes(variant, num=3000):
-    return np.random.default_rng(variant).integers(0, grammar.num_pairs(variant), num)
-
-
 @pytest.mark.parametrize("variant", range(grammar.NUM_VARIANTS))
 def test_mirrors_have_the_same_words_and_the_other_answer(variant):
-    code = codes(variant)
+    code = np.random.default_rng(variant).integers(0, grammar.num_pairs(variant), 3000)
     both = [grammar.write(variant, code, np.full(code.size, side)).tokens for side in (0, 1)]
     np.testing.assert_array_equal(*(np.sort(tokens, axis=1) for tokens in both))
     assert (both[0] != both[1]).any(axis=1).all()
     for side in (0, 1):
         np.testing.assert_array_equal(annotate(both[side]).chaser, side)
-
-
-def test_every_bag_of_words_has_both_answers_equally_often():
-    # All sentences of the grammar with one word of each kind: many bags hold several pairs.
-    answers = {}
-    for variant in range(grammar.NUM_VARIANTS):
-        wanted = {"cat_noun": 1, "dog_noun": 1, "cat_adjective": 2, "dog_adjective": 2}
-        wanted |= {"cat_modifier": 1, "dog_modifier": 1, "resting": 1, "chasing": 1, "adverb": 3}
-        counts = grammar.digits(variant)
-        used = [min(wanted.get(name, count), count) for name, count in counts.items()]
-        code, scale = np.zeros(1, np.int64), 1
-        for count, number in zip(counts.values(), used, strict=True):
-            code = (code[:, None] + scale * np.arange(number)).ravel()
-            scale *= count
-        for side in (0, 1):
-            written = grammar.write(variant, code, np.full(code.size, side)).tokens
-            for row in np.sort(written, axis=1):
-                answers.setdefault(row.tobytes(), Counter())[side] += 1
-    assert all(count[0] == count[1] for count in answers.values())
-    assert max(count[0] for count in answers.values()) >= 4
-    assert sum(count[0] + count[1] for count in answers.values()) == 2 * sum_of_pairs()
-
-
-def sum_of_pairs():
-    total = 0
-    for variant in range(grammar.NUM_VARIANTS):
-        construction = list(grammar.CONSTRUCTIONS)[variant % len(grammar.CONSTRUCTIONS)]
-        numbers = 2 if construction == "passive" else 4
-        total += numbers * 4 * 4 * 3  # determiners, adjectives, adverbs
-    return total
-
-
-def test_all_sentences_of_a_variant_differ():
-    variant = 1  # the plain passives
-    num = grammar.num_pairs(variant)
-    seen = set()
-    for side in (0, 1):
-        written = grammar.write(variant, np.arange(num), np.full(num, side)).tokens
-        seen |= {row.tobytes() for row in written}
-    assert len(seen) == 2 * num == 2 * 225_792
-
-
-def test_the_examples_are_sentences_of_the_grammar():
-    for name, sentence in grammar.CONSTRUCTIONS.items():
-        assert annotate(tokens_of(sentence)).chaser == 0, name
-    assert len(set(grammar.VOCABULARY)) == len(grammar.VOCABULARY) == len(grammar.CLASS_OF)
 
 
 def test_every_part_is_balanced_and_no_sentence_comes_twice():
@@ -101,7 +41,7 @@ def test_every_part_is_balanced_and_no_sentence_comes_twice():
     assert counts.tolist() == [500] * 6
     assert data.kind == "tokens"
     assert data.vocabulary[0] == ""
-    assert len(data.provenance["fingerprint"]) == 64
+    assert data.provenance["fingerprint"].startswith("250fe7ad9e")  # golden
 
 
 def test_a_sentence_is_a_function_of_seed_and_number():
@@ -109,18 +49,11 @@ def test_a_sentence_is_a_function_of_seed_and_number():
     one, label, factor = words.generate(1, seed=3, first=1042)
     np.testing.assert_array_equal(some[42], one[0])
     assert labels[42] == label[0]
-    assert {name: values[42] for name, values in factors.items()} == {
-        name: values[0] for name, values in factor.items()
-    }
+    assert all(values[42] == factor[name][0] for name, values in factors.items())
     other = words.generate(100, seed=4, first=1000)[0]
     assert (some != other).any(axis=1).mean() > 0.9
     last = words.generate(2, seed=0, first=words.NUM_SENTENCES - 2)[0]
     assert (last > 0).sum() > 10
-
-
-def test_the_first_sentences_as_ever():
-    tokens, _, _ = words.generate(6, seed=0)
-    assert [grammar.text(row) for row in tokens] == GOLDEN
 
 
 def test_factors_say_what_is_in_the_sentence():
@@ -163,35 +96,26 @@ def test_annotation_of_one_sentence():
     assert found.chaser[0] == 1
 
 
-@pytest.mark.parametrize(
-    ("sentence", "chaser"),
-    [
-        ("the cat chased the dog", 0),
-        ("a kitten that slept hunted some small hounds that waited", 0),
-        ("the cat that the small dog that slept chased jumped", 1),
-        ("the cat that slept that the dog chased jumped", 1),
-        ("the dogs that got followed by a tabby in Paris waited again", 0),
-        ("some terriers near Rome that pursued the tabbies waited", 1),
-    ],
-)
-def test_who_ran(sentence, chaser):
-    assert annotate(tokens_of(sentence)).chaser == chaser
+def test_who_ran():
+    for sentence in grammar.CONSTRUCTIONS.values():
+        assert annotate(tokens_of(sentence)).chaser == 0
+    for sentence, chaser in {
+        "the cat chased the dog": 0,
+        "a kitten that slept hunted some small hounds that waited": 0,
+        "the cat that the small dog that slept chased jumped": 1,
+        "the cat that slept that the dog chased jumped": 1,
+        "the dogs that got followed by a tabby in Paris waited again": 0,
+        "some terriers near Rome that pursued the tabbies waited": 1,
+    }.items():
+        assert annotate(tokens_of(sentence)).chaser == chaser
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 64, 1000, 4097])
-def test_permutations_are_bijections_and_look_random(size):
-    first = permuted(np.arange(size), size, seed=0)
-    assert sorted(first) == list(range(size))
-    if size >= 1000:
-        again = permuted(np.arange(size), size, seed=0)
-        np.testing.assert_array_equal(first, again)
-        for other in (
-            permuted(np.arange(size), size, seed=1),
-            permuted(np.arange(size), size, seed=0, stream=1),
-            np.arange(size),
-        ):
-            assert (first == other).mean() < 0.01
-            assert abs(np.corrcoef(first, other)[0, 1]) < 0.15
+def test_permutations_are_bijections_and_look_random():
+    for size in (1, 2, 3, 64, 4097):
+        first = permuted(np.arange(size), size, seed=0)
+        assert sorted(first) == list(range(size))
+    for change in ({"seed": 1}, {"seed": 0, "stream": 1}):
+        assert (first == permuted(np.arange(size), size, **change)).mean() < 0.01
     large = permuted(np.arange(1000), 2**62, seed=2)
     assert len(set(large)) == 1000
     assert 0 <= large.min() <= large.max() < 2**62

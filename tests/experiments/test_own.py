@@ -231,7 +231,7 @@ def test_photographs_of_ones_own(tmp_path, shared_data, run_here, run_folder, on
     assert str(photos) not in run.manifest["command"]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("catdog_jax.data.folder.decode_many", None)  # the cache has it all
+        patch.setattr("catdog_jax.data.pictures.decode_many", None)  # the cache has it all
         assert run_here(tmp_path / "again", *flags) == 0
     second = run_folder(tmp_path / "again")
     for name in ("files.csv", "results.nc"):
