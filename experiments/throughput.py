@@ -35,7 +35,7 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +45,13 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from catdog_jax.figures import throughput as figures
+from catdog_jax.figures.throughput import throughput as draw_throughput
 from catdog_jax.population.devices import num_cores
 from catdog_jax.registry import unknown
 from catdog_jax.store import atomic
 from catdog_jax.types import InputError
 from experiments.baselines import main_job
-from experiments.baselines.case import Case, Start, new_process, prepare, sample
+from experiments.baselines.case import Case, new_process, prepare, sample
 from experiments.baselines.flax_loop import first_steps, network
 from experiments.shared import jobs, launcher
 from experiments.shared.announce import command_line
@@ -78,14 +78,10 @@ class Config:
     baselines: str = setting("", "list of competitors; empty: all that are installed; none: none")
     rounds: int | None = setting(None, "samples of each; unset: 3, with --full 7", low=1, high=99)
     seconds: float | None = setting(
-        None,
-        "that a sample lasts; unset: 0.5, with --full 3; this engine's last up to 8 times as long, "
-        "as far as the 4 s of its calls in a run",
-        above=0.0,
-        high=600.0,
+        None, "of a sample, this engine's up to 8 times; unset: 0.5, with --full 3", above=0.0
     )
     job_seconds: float | None = setting(
-        None, "of training in the part job; unset: 60, with --full 660", above=0.0, high=1e6
+        None, "of training in the part job; unset: 60, with --full 660", above=0.0
     )
     precision: str = setting("float32", "float32, tf32 or bfloat16")
     strategy: str = setting("auto", "auto, map, chunk or vmap, of this engine")
@@ -177,52 +173,6 @@ def own_case(name: str, case: Case, backend: str) -> Case | None:
     return case._replace(members=min(case.members, one.most or conv * one.most_conv or 10**9))
 
 
-def measure(
-    case: Case,
-    start: Start,
-    processes: dict[tuple[str, Case], ProcessPoolExecutor],
-    rates: dict[str, np.ndarray],
-    seconds: float,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Prepare each competitor, then sample it once a round, in an order drawn anew each time.
-
-    Args:
-      case: what is asked of all.
-      start: where they begin.
-      processes: that live; those of which this case asks the same are taken, the others ended.
-      rates: name of each competitor -> [rounds], nan; gets member-steps a second (of the matrix
-        product: operations). One that fails costs its own numbers.
-      seconds: that a sample lasts, about.
-      say: told what comes now.
-
-    Returns:
-      Name -> what each told of itself, or 'error'.
-    """
-    own = {name: own_case(name, case, start.backend) for name in rates}
-    keys = {name: (name, asked) for name, asked in own.items() if asked}
-    for key in processes.keys() - set(keys.values()):
-        processes.pop(key).shutdown()
-    info: dict[str, Any] = {}
-    for number in range(-1, len(rates["engine"])):
-        for name in random.sample(list(keys), len(keys)):
-            say(f"{case.title}, round {number + 1}: {COMPETITORS[name].title}")
-            try:
-                if number < 0:
-                    process = processes.setdefault(keys[name], new_process())
-                    info[name] = process.submit(prepare, *keys[name], start, seconds).result()
-                else:
-                    rates[name][number] = processes[keys[name]].submit(sample).result()
-            except Exception as error:  # whatever a library raises
-                if name == "engine":
-                    raise
-                first = (str(error).strip().splitlines() or [""])[0]
-                info[name] = {"error": f"{type(error).__name__}: {first}"}
-                processes.pop(keys.pop(name)).shutdown()
-                rates[name][:] = np.nan
-    return info
-
-
 def summarised(data: xr.Dataset) -> xr.Dataset:
     """Add what the table and the figure show to the samples.
 
@@ -260,26 +210,20 @@ def table(data: xr.Dataset) -> list[list[str]]:
         for members in data["members"].values:
             one = data.sel(model=model, members=members)
             rate = float(one["member_steps_per_second"].sel(competitor=ENGINE))
-            words = [
-                f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}",
-                f"{100 * one['share']:.0f} %",
-            ]
-            for ratio in one["ratio"].sel(competitor=others).values:
-                words.append(f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}")
-            rows.append(
-                [model, f"{members:,}", *("–" if "nan" in word else word for word in words)]
-            )
+            words = [f"{rate:,.{int(rate < 100)}f}", f"{100 * one['share']:.0f} %"]
+            ratios = one["ratio"].sel(competitor=others).values
+            words += [f"{ratio:,.{2 * (ratio < 10)}f}" for ratio in ratios]
+            words = ["–" if "nan" in word else word for word in words]
+            rows.append([model, f"{members:,}", *words])
     return rows
 
 
-def measure_table(
-    cases: Sequence[Case],
-    names: Sequence[str],
-    rounds: int,
-    seconds: float,
-    keep: Callable[..., None],
+def measure(
+    cases: list[Case], names: list[str], rounds: int, seconds: float, keep: Callable[..., None]
 ) -> xr.Dataset:
-    """Measure the cases of the part `table`.
+    """Prepare each competitor of a case, then sample it once a round, in an order drawn anew.
+
+    A process lives as long as the cases ask the same of it. One that fails costs its own column.
 
     Args:
       cases: every model with every number of members, in rising order.
@@ -291,7 +235,6 @@ def measure_table(
       See `summarised`; and 'hopeless' [model, competitor], so slow that it is hardly measured.
     """
     models, members = (list(dict.fromkeys(x)) for x in list(zip(*cases, strict=True))[:2])
-    titles = [COMPETITORS[name].title for name in names]
     sizes = {"model": len(models), "members": len(members), "competitor": len(names)}
     data = xr.Dataset(
         {
@@ -299,23 +242,44 @@ def measure_table(
             "flops": ("model", np.full(len(models), np.nan)),
             "hopeless": (("model", "competitor"), np.zeros((len(models), len(names)), bool)),
         },
-        {"model": models, "members": members, "competitor": titles},
+        {"model": models, "members": members, "competitor": [COMPETITORS[n].title for n in names]},
     )
     processes: dict[tuple[str, Case], ProcessPoolExecutor] = {}
-    info: dict[str, Any] = {}
+    info: dict[str, dict[str, Any]] = {}
     ticks, total = itertools.count(), len(cases) * len(names) * (1 + rounds)
     with Progress("throughput", total, "samples") as progress:
         for case in cases:
-            if case.members == members[0]:
+            if case.members == cases[0].members:
+                largest = case._replace(members=cases[-1].members)
                 with new_process() as process:
-                    largest = case._replace(members=members[-1])
                     start = process.submit(first_steps, largest).result()
-            rates = {name: np.full(rounds, np.nan) for name in names}
-            say = lambda text: progress.to(next(ticks), text)  # noqa: E731
-            info[case.title] = measure(case, start, processes, rates, seconds, say)
-            slow = case.has_conv and start.backend == "cpu"
-            data["rate"].loc[case.model, case.members] = list(rates.values())
+            own = {name: own_case(name, case, start.backend) for name in names}
+            keys = {name: (name, asked) for name, asked in own.items() if asked}
+            for key in processes.keys() - set(keys.values()):
+                processes.pop(key).shutdown()
+            rates = data["rate"].loc[case.model, case.members]
+            told = info.setdefault(case.title, {})
+            for number in range(-1, rounds):
+                for name in random.sample(list(keys), len(keys)):
+                    key, title = keys[name], COMPETITORS[name].title
+                    progress.to(next(ticks), f"{case.title}, round {number + 1}: {title}")
+                    try:
+                        if number >= 0:
+                            rates.loc[title][number] = processes[key].submit(sample).result()
+                        elif key not in processes:
+                            processes[key] = new_process()
+                            ready = processes[key].submit(prepare, *key, start, seconds)
+                            told[name] = ready.result()
+                    except Exception as error:  # whatever a library raises
+                        if name == "engine":
+                            raise
+                        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                        told[name] = {"error": why}
+                        print(f"{title} failed on {case.title}: {why}", flush=True)
+                        processes.pop(keys.pop(name)).shutdown()
+                        rates.loc[title] = np.nan
             data["flops"].loc[case.model] = start.flops
+            slow = case.has_conv and start.backend == "cpu"
             data["hopeless"].loc[case.model] = [slow and name == "vmap_scan" for name in names]
             done = summarised(data)
             plain = done.astype(object).where(done.notnull(), None).to_dict()
@@ -325,40 +289,33 @@ def measure_table(
     return done
 
 
-def draw(data: xr.Dataset, result: dict[str, Any], path: Path) -> None:
+def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
     """Draw the figure of the part `table`."""
     settings, kinds = result["settings"], result["devices"]
     note = f"{len(kinds)} × {kinds[0]}, {settings['precision']}, {settings['rounds']} samples each."
     waved = [title for title, one in result["info"].items() if one["engine"]["waves"] > 1]
     if waved:
         note = f"It trains {', '.join(waved)} in waves of fewer members; a sample is one. {note}"
-    with atomic.replacing(path) as file:
-        figure = figures.throughput(data, command=result["command"], note=note)
+    figure = draw_throughput(data, command=result["command"], note=note)
+    with atomic.replacing(folder / "figures" / "throughput.png") as file:
         figure.savefig(file, format="png", dpi=150)
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Measure, print tables, draw the figure, and say where they are."""
+    """Measure, print what was found, draw the figure, and say where they are."""
     check_ranges(config)
     parts = jobs.split_list("parts", config.parts)
-    if unknown_parts := set(parts) - {"table", "start", "job"}:
-        raise InputError(
-            f"--parts={config.parts}: {min(unknown_parts)!r}; allowed: table, start, job"
-        )
+    if set(parts) - {"table", "start", "job"}:
+        raise InputError(f"--parts={config.parts}; allowed: a list of table, start, job")
     rounds = config.rounds or (7 if config.full else 3)
     seconds = config.seconds or (3.0 if config.full else 0.5)
-    asked = read_cases(
-        config, MODELS + ",resnet" * config.full, "1,8,64,256" if config.full else "1,8"
-    )
+    members = "1,8,64,256" if config.full else "1,8"
+    cases = read_cases(config, MODELS + ",resnet" * config.full, members)
     baselines, missing = chosen(config.baselines)
-    folder = Path(config.out_dir).expanduser().absolute() / "throughput"
-    folder /= config.name or time.strftime("%Y-%m-%d_%H-%M-%S")
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make {folder} ({error}); give another --out_dir or --name"
-        ) from None
+    name = config.name or time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder = Path(config.out_dir).expanduser().absolute() / "throughput" / name
+    if folder.exists():
+        raise InputError(f"{folder} is there already; choose another --name")
     result: dict[str, Any] = {
         "command": command_line(config, "throughput"),
         "settings": {**dataclasses.asdict(config), "rounds": rounds, "seconds": seconds},
@@ -374,35 +331,25 @@ def run(config: Config) -> dict[str, Any]:
         print(f"left out: {', '.join(missing)}; for them install the extra [bench]", flush=True)
     try:
         if "table" in parts:
-            data = measure_table(asked, ["engine", "roofline", *baselines], rounds, seconds, keep)
+            data = measure(cases, ["engine", "roofline", *baselines], rounds, seconds, keep)
             print(*aligned(table(data)), sep="\n", flush=True)
-            for title, one in result["info"].items():
-                failed = {name: found["error"] for name, found in one.items() if "error" in found}
-                print(
-                    *(f"{name} failed on {title}: {why}" for name, why in failed.items()), sep="\n"
-                )
             if baselines:
-                shown = data.isel(competitor=slice(2, None))
-                draw(shown, result, folder / "figures" / "throughput.png")
-        if "start" in parts:
-            rows, found = [["to the first step, s", *main_job.STATES]], {}
-            for case in read_cases(config, "linear", "8"):
-                found[case.title] = main_job.start(case, rounds, folder)
-                spans = [np.percentile(x, [50, 25, 75]) for x in found[case.title].values()]
-                rows.append([case.title, *("{:.2f} ({:.2f} to {:.2f})".format(*x) for x in spans)])
-                keep(start=found)
-            print(*aligned(rows), sep="\n", flush=True)
-        if "job" in parts:
+                draw(data.isel(competitor=slice(2, None)), result, folder)
+        for case in read_cases(config, "linear", "8") if "start" in parts else ():
+            started = main_job.start(case, rounds, folder)
+            keep(start={**result.get("start", {}), case.title: started})
+            for state, times in started.items():
+                low, middle, high = np.percentile(times, [25, 50, 75])
+                text = f"{middle:.2f} s to its first step ({low:.2f} to {high:.2f})"
+                print(f"{case.title}, {state}: {text}", flush=True)
+        for case in read_cases(config, JOB_MODEL, "8") if "job" in parts else ():
             long = config.job_seconds or (660.0 if config.full else 60.0)
-            rows, found = [["main job", "steps", "job s", "engine s", "job ÷ engine", "range"]], {}
-            for case in read_cases(config, JOB_MODEL, "8"):
-                one = main_job.job(case, rounds, long, seconds, folder / f"job_{len(found)}")
-                found[case.title], (low, ratio, high) = one, one["ratio"]
-                spent = [f"{one[name]:.1f}" for name in ("job_seconds", "engine_seconds")]
-                words = [*spent, f"{ratio:.3f}", f"{low:.3f} to {high:.3f}"]
-                rows.append([case.title, f"{one['steps']:,}", *words])
-                keep(job=found)
-            print(*aligned(rows), sep="\n", flush=True)
+            out_dir = folder / f"job_{len(result.get('job', ()))}"
+            one = main_job.job(case, rounds, long, seconds, out_dir)
+            keep(job={**result.get("job", {}), case.title: one})
+            text = "{1:.3f} ({0:.3f} to {2:.3f})".format(*one["ratio"])
+            spent = f"{one['job_seconds']:.1f} s ÷ {one['engine_seconds']:.1f} s"
+            print(f"{case.title}: whole job ÷ engine alone {text}, {spent}", flush=True)
     except BaseException:
         for process in psutil.Process().children(recursive=True):
             process.kill()

@@ -71,22 +71,16 @@ def _draw_panel(ax, panel):
     count, names = panel.sizes["members"], panel["competitor"].values
     for r, m in np.ndindex(len(names), count):
         one = panel.isel(competitor=r, members=m)
-        middle = float(one["ratio"])
-        if np.isnan(middle):
+        low, ratio, high = (float(one[name]) for name in ("ratio_low", "ratio", "ratio_high"))
+        if np.isnan(ratio):
             continue
-        y = r * (count + 1) + m
-        colour, hopeless = _shade(m, count), bool(one["hopeless"])
-        ax.barh(
-            y, middle - 1, left=1, height=0.84, linewidth=0.8, edgecolor=colour,
-            color="white" if hopeless else colour, hatch="////" if hopeless else None,
-        )  # fmt: skip
-        ends = float(one["ratio_low"]), float(one["ratio_high"])
-        ax.plot(ends, [y, y], color=style.INK, linewidth=1.0, solid_capstyle="butt")
-        text = f"{middle:.3g}×" if middle >= 100 else f"{middle:.2g}×"
-        ax.annotate(
-            text if middle >= 10 else f"{middle:.2f}×", (max(middle, ends[1], 1.0), y), (3, 0),
-            textcoords="offset points", va="center", size=6.5, color=style.INK,
-        )  # fmt: skip
+        y, colour = r * (count + 1) + m, _shade(m, count)
+        look = {"color": "white", "hatch": "////"} if one["hopeless"] else {"color": colour}
+        ax.barh(y, ratio - 1, left=1, height=0.84, linewidth=0.8, **look, edgecolor=colour)
+        ax.plot([low, high], [y, y], color=style.INK, linewidth=1.0, solid_capstyle="butt")
+        digits = ".2f" if ratio < 10 else ".2g" if ratio < 100 else ".3g"
+        look = {"textcoords": "offset points", "va": "center", "size": 6.5, "color": style.INK}
+        ax.annotate(f"{ratio:{digits}}×", (max(ratio, high, 1.0), y), (3, 0), **look)
     ax.axvline(1, color=style.INK, linewidth=0.9)
     places = [r * (count + 1) + (count - 1) / 2 for r in range(len(names))]
     ax.set_yticks(places, ["\n".join(style.wrap(name, 1.25, 8.0)) for name in names])

@@ -160,7 +160,7 @@ class Trainer(NamedTuple):
 
     members: int
     train: Callable[[int], Any]
-    params: Callable[[], Any] | None = None
+    params: Callable[[], Any] = lambda: None
     before: Callable[[], None] = lambda: None
     info: Mapping[str, Any] = MappingProxyType({})
 
@@ -195,8 +195,9 @@ def prepare(name: str, case: Case, start: Start | None, seconds: float) -> dict[
       RuntimeError: its first steps are not those of stock Flax.
     """
     trainer: Trainer = importlib.import_module(f"experiments.baselines.{name}").prepare(case, start)
-    if start is not None and trainer.params is not None:
-        apart = start.distance(trainer.train(CHECK_STEPS), trainer.params())
+    losses, params = trainer.train(CHECK_STEPS), trainer.params()
+    if start is not None and params is not None:
+        apart = start.distance(losses, params)
         if apart > TOLERANCE[case.precision]:
             raise RuntimeError(f"its first steps are {apart:.2g} away from stock Flax's, relative")
     if name == "engine":

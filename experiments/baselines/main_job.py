@@ -54,33 +54,25 @@ def times_to(moment: str, flags: list[str], out_dir: Path, caches: Path) -> dict
     manifest = out_dir / "init_convergence" / "run" / "manifest.json"
     command = [sys.executable, "-m", "experiments.init_convergence", *flags]
     command += [f"--out_dir={out_dir}", "--name=run", "--coordinator=none"]
+    environment = {**os.environ, **{name: str(caches / name) for name in CACHES}}
     out_dir.mkdir()
     began = time.time()
-    with open(out_dir / "log", "w+b") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **{name: str(caches / name) for name in CACHES}},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            while True:
-                status = process.poll()
-                try:
-                    (model,) = json.loads(manifest.read_bytes())["timings"].values()
-                    if moment in model["latest"]:
-                        return {"began": began, **model["latest"]}
-                except (OSError, ValueError, KeyError):
-                    pass  # not there yet
-                if status is not None:
-                    last = (out_dir / "log").read_text(errors="replace").strip().splitlines()[-1]
-                    raise RuntimeError(f"the main job ended with status {status}: {last}")
-                time.sleep(0.05)
-        finally:
-            process.kill()
-            process.wait()
+    with open(out_dir / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        while True:
+            status = process.poll()  # before the manifest is read for the last time
+            found = json.loads(manifest.read_bytes()) if manifest.exists() else {}
+            for model in found.get("timings", {}).values():
+                if moment in model["latest"]:
+                    return {"began": began, **model["latest"]}
+            if status is not None:
+                last = (out_dir / "log").read_text(errors="replace").strip().rpartition("\n")[2]
+                raise RuntimeError(f"the main job ended with status {status}: {last}")
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def start(case: Case, rounds: int, folder: Path) -> dict[str, list[float]]:
