@@ -45,7 +45,6 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from catdog_jax.figures.throughput import throughput as draw_throughput
 from catdog_jax.population.devices import num_cores
 from catdog_jax.registry import unknown
 from catdog_jax.store import atomic
@@ -291,12 +290,14 @@ def measure(
 
 def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
     """Draw the figure of the part `table`."""
+    from catdog_jax.figures.throughput import throughput  # not in every competitor's process
+
     settings, kinds = result["settings"], result["devices"]
     note = f"{len(kinds)} × {kinds[0]}, {settings['precision']}, {settings['rounds']} samples each."
     waved = [title for title, one in result["info"].items() if one["engine"]["waves"] > 1]
     if waved:
         note = f"It trains {', '.join(waved)} in waves of fewer members; a sample is one. {note}"
-    figure = draw_throughput(data, command=result["command"], note=note)
+    figure = throughput(data, command=result["command"], note=note)
     with atomic.replacing(folder / "figures" / "throughput.png") as file:
         figure.savefig(file, format="png", dpi=150)
 

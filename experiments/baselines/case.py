@@ -5,9 +5,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -155,14 +154,14 @@ class Trainer(NamedTuple):
         many steps and waits for the end.
       params: () -> their weights now as in `Start`; None where they are not to be compared.
       before: comes before each sample and is no part of it.
-      info: more to record, ready for JSON.
+      info: more to record, a dict ready for JSON.
     """
 
     members: int
     train: Callable[[int], Any]
     params: Callable[[], Any] = lambda: None
     before: Callable[[], None] = lambda: None
-    info: Mapping[str, Any] = MappingProxyType({})
+    info: Any = ()
 
 
 def new_process() -> ProcessPoolExecutor:
@@ -203,7 +202,7 @@ def prepare(name: str, case: Case, start: Start | None, seconds: float) -> dict[
     if name == "engine":
         seconds = max(seconds, min(SEGMENT_SECONDS, CALLS_LONGER * seconds))
     _own.update(trainer=trainer, steps=calibrated(trainer, seconds))
-    return {"measured": trainer.members, **trainer.info}
+    return {"measured": trainer.members, **dict(trainer.info)}
 
 
 def calibrated(trainer: Trainer, seconds: float) -> int:

@@ -173,11 +173,8 @@ def first_steps(case: Case) -> Start:
     batches = [batch_at(order, step, data, case.recipe.batch_size) for step in steps]
     images = np.stack([normalise(batch.inputs) for batch in batches])
     params, module = as_flax(jax.vmap(job.model.init)(keys.init)), network(case.model)
-    flops = step_flops(
-        lambda params, inputs: module.apply({"params": params}, inputs),
-        jax.tree.map(lambda x: x[0], params),
-        images[0],
-    )
+    one = jax.tree.map(lambda x: x[0], params)
+    flops = step_flops(lambda p, x: module.apply({"params": p}, x), one, images[0])
     kinds = [device.device_kind for device in jax.local_devices()]
     if kinds[0] == "cpu" and Path("/proc/cpuinfo").exists():
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
