@@ -2,127 +2,362 @@
 
 Each competitor trains the same models, from the same weights on the same batches, with the same
 optimiser, in a process of its own: this engine, stock Flax in a Python loop and as vmap + scan,
-torch one model after another (NCHW, channels-last, one process a core) and by torch.func.vmap.
-The first steps of each are compared with stock Flax's: a wrong engine does not win. Scikit-learn
-trains models of the same size in its own way, unchecked. They take turns in an order drawn anew
-each round; what counts is the ratio of medians within the run, and the share of the machine's own
-matrix product ("roofline") in the same rounds. This engine works as in an experiment: its real
-optimiser, schedule, losses, metrics, its gathering and normalising of batches (10,000 noise
-pictures of 32 × 32, no augmentation, since the others have none); the others get their batches
-ready-made. Members beyond one wave are timed wave by wave, another in each sample.
+torch one model after another (as it comes, channels last, one process a core) and by
+torch.func.vmap. The first steps of each are compared with stock Flax's before anything is timed: a
+wrong engine does not win. Scikit-learn trains models of the same size in its own way, unchecked.
+They take turns in an order drawn anew each round; what counts is the ratio of medians within the
+run, and the share of the machine's own matrix product ("roofline") in the same rounds. This engine
+works as in an experiment: its real optimiser, losses, metrics, its gathering and normalising of
+batches (10,000 noise pictures of 32 × 32, no augmentation, since the others have none); the others
+get their batches ready-made. Members beyond one wave are timed wave by wave, another in each
+sample, without the wave's start. One member stands for any number where a competitor trains one
+after another; on a CPU, convolutions are measured with 2 members of vmap + scan at most, which is
+hopelessly slow there, and 8 of torch.func vmap.
 
   python -m experiments.throughput                       a few minutes on two cores
   python -m experiments.throughput --full                the whole table: over an hour on two cores
-  python -m experiments.throughput --full --parts=scaling,devices,strategies
+  python -m experiments.throughput --members=1,4,16,64,256 --baselines=none
   python -m experiments.throughput --parts=start,job     4 minutes on two cores, with --full 20
 
 The last one measures the main job: how soon its first step is done, and how much longer a whole job
 takes than its training steps alone.
 
 Competitors that are not installed are left out, with a note (the extra [bench] has them). It ends
-with tables and the path of a new folder: throughput.json (every sample, versions, devices) and
-figures/*.png. For numbers worth quoting, let nothing else run on the machine.
+with a table and the path of a new folder: throughput.json (every sample, versions, devices) and
+figures/throughput.png. For numbers worth quoting, let nothing else run on the machine.
 """
 
+import dataclasses
 import functools
-import sys
+import importlib.metadata
+import importlib.util
+import itertools
+import json
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
-from catdog_jax.models.build import model_spec
-from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.store.manifest import check_name
-from catdog_jax.train import PRECISIONS
+import numpy as np
+import psutil
+import xarray as xr
+
+from catdog_jax.population.devices import num_cores
+from catdog_jax.registry import unknown
+from catdog_jax.store import atomic
 from catdog_jax.types import InputError
-from experiments.shared import launcher
+from experiments.baselines import main_job
+from experiments.baselines.case import Case, new_process, prepare, sample
+from experiments.baselines.flax_loop import first_steps, network
+from experiments.shared import jobs, launcher
+from experiments.shared.announce import command_line
 from experiments.shared.config import check_ranges, setting
-from experiments.shared.jobs import split_list, split_models
-from experiments.shared.throughput import run as bench
-from experiments.shared.throughput.cells import PARTS, split_numbers
-from experiments.shared.throughput.problem import check_entry
+from experiments.shared.progress import Progress
+from experiments.shared.report import aligned
+
+ENGINE, PRODUCT = "this engine", "matrix product"
+MODELS, JOB_MODEL = "linear,mlp,cnn:widths=32-64-128", "cnn:widths=32-64-128"
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of throughput."""
 
-    AFTER: ClassVar[str] = (
-        "throughput.json has the comparisons that were done; the same command measures anew, in a "
-        "new folder"
-    )
+    AFTER: ClassVar[str] = "the same command measures anew, in a new folder"
 
     parts: str = setting(
-        "table",
-        "list of table (the engine and its competitors), scaling (its cost against the number of "
-        "members), strategies (its strategies and forms of convolution), devices (it on fewer), "
-        "start (an experiment's, to its first step), job (a whole one against the engine alone)",
+        "table", "list of table (this engine and its competitors), start and job (of the main job)"
     )
-    full: bool = setting(False, "measure all of the table, longer and more often: for a quiet hour")
-    models: str = setting(
-        "",
-        "list of linear, mlp, cnn, resnet, with settings; empty: by --full, without resnet; of the "
-        "part start linear, of job cnn:widths=32-64-128",
-    )
-    members: str = setting(
-        "", "list of how many members; empty: 1,8, with --full 1,8,64,256; of start and job 8"
-    )
-    peers: str = setting("", "list of competitors; empty: all that are installed; none: no other")
+    full: bool = setting(False, "measure all of it, longer and more often: for a quiet hour")
+    models: str = setting("", "list of linear, mlp, cnn, resnet; empty: by --full, without resnet")
+    members: str = setting("", "list of how many members; empty: 1,8, with --full 1,8,64,256")
+    baselines: str = setting("", "list of competitors; empty: all that are installed; none: none")
     rounds: int | None = setting(None, "samples of each; unset: 3, with --full 7", low=1, high=99)
     seconds: float | None = setting(
-        None,
-        "that a sample lasts; unset: 0.5, with --full 3; this engine's last up to 8 times as long, "
-        "as far as the 4 s of its calls in a run",
-        above=0.0,
-        high=600.0,
+        None, "of a sample, this engine's up to 8 times; unset: 0.5, with --full 3", above=0.0
     )
     job_seconds: float | None = setting(
-        None,
-        "of training in the part job; unset: 60, with --full 660",
-        above=0.0,
-        high=1e6,
+        None, "of training in the part job; unset: 60, with --full 660", above=0.0
     )
-    precision: str = setting("float32", "float32, tf32 or bfloat16 (of this engine)")
-    strategy: str = setting("auto", "auto, map, chunk or vmap, of this engine in the table")
-    devices: str = setting("", "list of how many devices the part devices compares; empty: 1, all")
+    precision: str = setting("float32", "float32, tf32 or bfloat16")
+    strategy: str = setting("auto", "auto, map, chunk or vmap, of this engine")
     out_dir: str = setting("runs", "where folders of results are made", operational=True)
-    name: str = setting("", "of the folder; empty: made from the settings", operational=True)
+    name: str = setting("", "of the folder; empty: the time", operational=True)
 
 
-def check(config: Config) -> None:
-    """Refuse what cannot be measured before anything starts.
+class Competitor(NamedTuple):
+    """What decides where a competitor is measured, and with how many members.
+
+    Attributes:
+      title: for table and figure.
+      needs: a package that it cannot do without, beyond the project's own.
+      families: the models that it has; () for all.
+      most: members that are measured at most; 0 for any number. One that trains them one after
+        another needs no more than 1.
+      most_conv: likewise, where a CPU convolves.
+      cpu_only: whether it cannot use an accelerator.
+    """
+
+    title: str
+    needs: str = ""
+    families: tuple[str, ...] = ()
+    most: int = 0
+    most_conv: int = 0
+    cpu_only: bool = False
+
+
+BASELINES = {
+    "flax_loop": Competitor("Flax loop", most=1),
+    "vmap_scan": Competitor("vmap + scan", most_conv=2),
+    "torch_loop": Competitor("torch", "torch", most=1),
+    "torch_channels_last": Competitor("torch channels-last", "torch", ("cnn", "resnet"), 1),
+    "torch_processes": Competitor("torch, a process a core", "torch", most=1, cpu_only=True),
+    "torch_vmap": Competitor("torch.func vmap", "torch", most_conv=8),
+    "scikit_learn": Competitor("scikit-learn", "sklearn", ("linear", "mlp"), 1, cpu_only=True),
+}
+COMPETITORS = {"engine": Competitor(ENGINE), "roofline": Competitor(PRODUCT, most=1), **BASELINES}
+
+
+def chosen(text: str) -> tuple[list[str], list[str]]:
+    """Read --baselines; where it is empty, take all that are installed.
+
+    Returns:
+      Names of BASELINES, and of those that are not installed.
+
+    Raises:
+      InputError: an unknown one, or one that is asked for by name and not installed.
+    """
+    asked = jobs.split_list("baselines", text or ",".join(BASELINES)) if text != "none" else ()
+    for name in asked:
+        if name not in BASELINES:
+            raise unknown("competitor", name, BASELINES, "--baselines takes a list of them or none")
+    packages = {name: BASELINES[name].needs or "jax" for name in asked}
+    missing = [name for name in asked if importlib.util.find_spec(packages[name]) is None]
+    if text and missing:
+        raise InputError(
+            f"--baselines={text}: {missing[0]} needs {packages[missing[0]]}, which is not "
+            "installed; install the extra [bench]"
+        )
+    return [name for name in asked if name not in missing], missing
+
+
+def read_cases(config: Config, models: str, members: str) -> list[Case]:
+    """Give every model with every number of members, in rising order; by default those given.
 
     Raises:
       InputError: a value that is not allowed.
     """
-    check_ranges(config)
-    if config.name:
-        check_name(config.name)
-    for flag, value, allowed in (
-        ("precision", config.precision, PRECISIONS),
-        ("strategy", config.strategy, STRATEGIES),
-    ):
-        if value not in allowed:
-            raise InputError(f"--{flag}={value}; allowed: {', '.join(allowed)}")
-    for part in split_list("parts", config.parts):
-        if part not in PARTS:
-            raise InputError(f"--parts={config.parts}: {part!r}; allowed: {', '.join(PARTS)}")
-    for entry in split_models(config.models) if config.models else ():
-        model_spec(entry)
-        check_entry(entry)
-    for flag in ("members", "devices"):
-        if getattr(config, flag):
-            split_numbers(flag, getattr(config, flag))
+    words = jobs.split_list("members", config.members or members)
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise InputError(f"--members={config.members}: write whole numbers above 0, like 1,8,64")
+    cases = []
+    for model in jobs.split_models(config.models or models):
+        network(model)
+        for count in sorted(map(int, words)):
+            cases.append(Case(model, count, config.precision, config.strategy))
+            jobs.check_config(cases[-1].config())
+    return cases
+
+
+def own_case(name: str, case: Case, backend: str) -> Case | None:
+    """Give what a competitor trains where a case is asked for; None where it takes no part."""
+    one, conv = COMPETITORS[name], case.has_conv and backend == "cpu"
+    if case.family not in (one.families or case.family) or (one.cpu_only and backend != "cpu"):
+        return None
+    if name == "torch_processes" and not 1 < num_cores() <= case.members:
+        return None
+    return case._replace(members=min(case.members, one.most or conv * one.most_conv or 10**9))
+
+
+def summarised(data: xr.Dataset) -> xr.Dataset:
+    """Add what the table and the figure show to the samples.
+
+    Args:
+      data: 'rate' [model, members, competitor, round], member-steps a second (of the matrix
+        product: operations), and 'flops' [model] of a member-step.
+
+    Returns:
+      With the median 'member_steps_per_second'; 'ratio' of this engine's to each other one, and
+      'ratio_low', 'ratio_high', the quartiles of the ratios within a round; and 'share' [model,
+      members] of the matrix product's median that this engine reaches.
+    """
+    middle = data["rate"].median("round", skipna=False)
+    engine = middle.sel(competitor=ENGINE, drop=True)
+    ratio = engine / middle
+    pairs = data["rate"].sel(competitor=ENGINE, drop=True) / data["rate"]
+    low, high = (
+        pairs.quantile(q, "round", skipna=False).drop_vars("quantile") for q in (0.25, 0.75)
+    )
+    return data.assign(
+        member_steps_per_second=middle,
+        ratio=ratio,
+        ratio_low=np.minimum(low, ratio),
+        ratio_high=np.maximum(high, ratio),
+        share=engine * data["flops"] / middle.sel(competitor=PRODUCT, drop=True),
+    )
+
+
+def table(data: xr.Dataset) -> list[list[str]]:
+    """Write a row for each model and number of members; '–' is what was not measured."""
+    others = data["competitor"].values[2:]
+    rows = [["model", "members", "member-steps/s", "of a matrix product's speed"]]
+    rows[0] += [f"÷ {title}" for title in others]
+    for model in data["model"].values:
+        for members in data["members"].values:
+            one = data.sel(model=model, members=members)
+            rate = float(one["member_steps_per_second"].sel(competitor=ENGINE))
+            words = [f"{rate:,.{int(rate < 100)}f}", f"{100 * one['share']:.0f} %"]
+            ratios = one["ratio"].sel(competitor=others).values
+            words += [f"{ratio:,.{2 * (ratio < 10)}f}" for ratio in ratios]
+            words = ["–" if "nan" in word else word for word in words]
+            rows.append([model, f"{members:,}", *words])
+    return rows
+
+
+def measure(
+    cases: list[Case], names: list[str], rounds: int, seconds: float, keep: Callable[..., None]
+) -> xr.Dataset:
+    """Prepare each competitor of a case, then sample it once a round, in an order drawn anew.
+
+    A process lives as long as the cases ask the same of it. One that fails costs its own column.
+
+    Args:
+      cases: every model with every number of members, in rising order.
+      names: of COMPETITORS, this engine and the matrix product first.
+      rounds, seconds: samples of each, and how long they last.
+      keep: given what is to be recorded, after each case.
+
+    Returns:
+      See `summarised`; and 'hopeless' [model, competitor], so slow that it is hardly measured.
+    """
+    models, members = (list(dict.fromkeys(x)) for x in list(zip(*cases, strict=True))[:2])
+    sizes = {"model": len(models), "members": len(members), "competitor": len(names)}
+    data = xr.Dataset(
+        {
+            "rate": ((*sizes, "round"), np.full((*sizes.values(), rounds), np.nan)),
+            "flops": ("model", np.full(len(models), np.nan)),
+            "hopeless": (("model", "competitor"), np.zeros((len(models), len(names)), bool)),
+        },
+        {"model": models, "members": members, "competitor": [COMPETITORS[n].title for n in names]},
+    )
+    processes: dict[tuple[str, Case], ProcessPoolExecutor] = {}
+    info: dict[str, dict[str, Any]] = {}
+    ticks, total = itertools.count(), len(cases) * len(names) * (1 + rounds)
+    with Progress("throughput", total, "samples") as progress:
+        for case in cases:
+            if case.members == cases[0].members:
+                largest = case._replace(members=cases[-1].members)
+                with new_process() as process:
+                    start = process.submit(first_steps, largest).result()
+            own = {name: own_case(name, case, start.backend) for name in names}
+            keys = {name: (name, asked) for name, asked in own.items() if asked}
+            for key in processes.keys() - set(keys.values()):
+                processes.pop(key).shutdown()
+            rates = data["rate"].loc[case.model, case.members]
+            told = info.setdefault(case.title, {})
+            for number in range(-1, rounds):
+                for name in random.sample(list(keys), len(keys)):
+                    key, title = keys[name], COMPETITORS[name].title
+                    progress.to(next(ticks), f"{case.title}, round {number + 1}: {title}")
+                    try:
+                        if number >= 0:
+                            rates.loc[title][number] = processes[key].submit(sample).result()
+                        elif key not in processes:
+                            processes[key] = new_process()
+                            ready = processes[key].submit(prepare, *key, start, seconds)
+                            told[name] = ready.result()
+                    except Exception as error:  # whatever a library raises
+                        if name == "engine":
+                            raise
+                        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                        told[name] = {"error": why}
+                        print(f"{title} failed on {case.title}: {why}", flush=True)
+                        processes.pop(keys.pop(name)).shutdown()
+                        rates.loc[title] = np.nan
+            data["flops"].loc[case.model] = start.flops
+            slow = case.has_conv and start.backend == "cpu"
+            data["hopeless"].loc[case.model] = [slow and name == "vmap_scan" for name in names]
+            done = summarised(data)
+            plain = done.astype(object).where(done.notnull(), None).to_dict()
+            keep(table=plain, info=info, backend=start.backend, devices=start.devices)
+    for process in processes.values():
+        process.shutdown()
+    return done
+
+
+def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
+    """Draw the figure of the part `table`."""
+    from catdog_jax.figures.throughput import throughput  # not in every competitor's process
+
+    settings, kinds = result["settings"], result["devices"]
+    note = f"{len(kinds)} × {kinds[0]}, {settings['precision']}, {settings['rounds']} samples each."
+    waved = [title for title, one in result["info"].items() if one["engine"]["waves"] > 1]
+    if waved:
+        note = f"It trains {', '.join(waved)} in waves of fewer members; a sample is one. {note}"
+    figure = throughput(data, command=result["command"], note=note)
+    with atomic.replacing(folder / "figures" / "throughput.png") as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Measure, print tables, draw figures, and say where they are."""
-    check(config)
-    result, folder = bench.measure_all(config)
-    print(f"results and figures: {folder}")
-    faults = [row["wrong"] for cell in result["cells"] for row in cell["rows"] if row["wrong"]]
-    if faults:
-        sys.stdout.flush()
-        raise RuntimeError(f"a competitor computed something else: {faults[0]}; see the tables")
+    """Measure, print what was found, draw the figure, and say where they are."""
+    check_ranges(config)
+    parts = jobs.split_list("parts", config.parts)
+    if set(parts) - {"table", "start", "job"}:
+        raise InputError(f"--parts={config.parts}; allowed: a list of table, start, job")
+    rounds = config.rounds or (7 if config.full else 3)
+    seconds = config.seconds or (3.0 if config.full else 0.5)
+    members = "1,8,64,256" if config.full else "1,8"
+    cases = read_cases(config, MODELS + ",resnet" * config.full, members)
+    baselines, missing = chosen(config.baselines)
+    name = config.name or time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder = Path(config.out_dir).expanduser().absolute() / "throughput" / name
+    if folder.exists():
+        raise InputError(f"{folder} is there already; choose another --name")
+    result: dict[str, Any] = {
+        "command": command_line(config, "throughput"),
+        "settings": {**dataclasses.asdict(config), "rounds": rounds, "seconds": seconds},
+        "versions": {d.name: d.version for d in importlib.metadata.distributions()},
+    }
+
+    def keep(**more: Any) -> None:
+        result.update(more)
+        with atomic.replacing(folder / "throughput.json") as file:
+            file.write(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False).encode())
+
+    if missing:
+        print(f"left out: {', '.join(missing)}; for them install the extra [bench]", flush=True)
+    keep()
+    try:
+        if "table" in parts:
+            data = measure(cases, ["engine", "roofline", *baselines], rounds, seconds, keep)
+            print(*aligned(table(data)), sep="\n", flush=True)
+            if baselines:
+                draw(data.isel(competitor=slice(2, None)), result, folder)
+        for case in read_cases(config, "linear", "8") if "start" in parts else ():
+            started = main_job.start(case, rounds, folder)
+            keep(start={**result.get("start", {}), case.title: started})
+            for state, times in started.items():
+                low, middle, high = np.percentile(times, [25, 50, 75])
+                text = f"{middle:.2f} s to its first step ({low:.2f} to {high:.2f})"
+                print(f"{case.title}, {state}: {text}", flush=True)
+        for case in read_cases(config, JOB_MODEL, "8") if "job" in parts else ():
+            long = config.job_seconds or (660.0 if config.full else 60.0)
+            out_dir = folder / f"job_{len(result.get('job', ()))}"
+            one = main_job.job(case, rounds, long, seconds, out_dir)
+            keep(job={**result.get("job", {}), case.title: one})
+            text = "{1:.3f} ({0:.3f} to {2:.3f})".format(*one["ratio"])
+            spent = f"{one['job_seconds']:.1f} s ÷ {one['engine_seconds']:.1f} s"
+            print(f"{case.title}: whole job ÷ engine alone {text}, {spent}", flush=True)
+    except BaseException:  # do not wait for what competitors are doing
+        for process in psutil.Process().children(recursive=True):
+            if "spawn_main" in " ".join(process.cmdline()):
+                process.kill()
+        raise
+    print(f"results: {folder}")
     return result
 
 

@@ -28,7 +28,7 @@ BESIDE = {
     "analysis": {"analysis", "estimators", "types"},  # a probe is a ridge regression on features
     "figures": {"figures"},
 }
-LIBRARIES_OF_FIGURES = {"numpy", "matplotlib", "jaxtyping"}
+LIBRARIES_OF_FIGURES = {"numpy", "matplotlib", "jaxtyping", "xarray"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 EVERY_FILE = sorted(
     path

@@ -1,149 +1,94 @@
-"""How fast training goes: ratios to other ways, and the cost of one more member."""
-
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+"""How fast training goes beside other ways: ratios of rates."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from catdog_jax.figures import style
 
 _BAR = 0.17  # inches
-_BAND = 0.15
-
-
-class Comparison(NamedTuple):
-    """What one model's panel shows.
-
-    Attributes:
-      model: its entry of `--models`.
-      share: [M], of the machine's matrix product that the first competitor reached, 0..1; nan
-        where not measured.
-      names: R competitors besides the first.
-      ratio: [R, M, 3], rate of the first over theirs: median and quartiles; nan where not measured.
-      hopeless: [R, M], measured with few members only because it is so slow.
-    """
-
-    model: str
-    share: Float[np.ndarray, " M"]
-    names: Sequence[str]
-    ratio: Float[np.ndarray, "R M 3"]
-    hopeless: Bool[np.ndarray, "R M"]
-
-
-class Cost(NamedTuple):
-    """What members cost one model.
-
-    Attributes:
-      model: its entry of `--models`.
-      members: [M], rising.
-      seconds: [M, 3], of one step of one member: median and quartiles.
-      beyond: [M], peak memory beyond weights, optimiser and libraries, bytes.
-      state: [M], weights and optimiser, bytes.
-      waved: [M], trained in waves of fewer members, of which one was measured.
-    """
-
-    model: str
-    members: Int[np.ndarray, " M"]
-    seconds: Float[np.ndarray, "M 3"]
-    beyond: Float[np.ndarray, " M"]
-    state: Float[np.ndarray, " M"]
-    waved: Bool[np.ndarray, " M"]
+_TICKS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @style.look()
-def comparison(
-    panels: Sequence[Comparison],
-    members: Sequence[int],
-    *,
-    title: str,
-    first: str,
-    command: str,
-    note: str = "",
-) -> Figure:
-    """Draw how many times faster the first competitor is than each other one.
+def throughput(data: xr.Dataset, *, command: str, note: str = "") -> Figure:
+    """Draw how many times faster this engine is than each competitor.
 
     Args:
-      panels: one per model.
-      members: M, how many trained, one bar each.
-      title: of the figure.
-      first: the competitor that the others are compared with.
+      data: 'ratio', 'ratio_low', 'ratio_high' [model, members, competitor], this engine's rate over
+        theirs: of medians, and quartiles; nan where not measured. 'share' [model, members], of the
+        machine's matrix product that this engine reached, 0..1; nan where unknown. 'hopeless'
+        [model, competitor], measured with few members only because it is so slow.
       command: the command that measured it.
       note: one more sentence for the caption.
 
     Returns:
       Figure.
     """
-    most = max(max(len(panel.names) for panel in panels), 1)
+    members = data["members"].values
+    panels = []
+    for model in data["model"].values:
+        one = data.sel(model=model)
+        panels.append(one.sel(competitor=one["ratio"].notnull().any("members")))
+    most = max(max(panel.sizes["competitor"] for panel in panels), 1)
     height = 0.75 + most * (len(members) * _BAR + 0.16)
     figure, axes = style.panels(len(panels), width=4.9, height=height)
-    every = np.concatenate([panel.ratio.ravel() for panel in panels] + [np.ones(1)])
-    low, high = min(0.5, 0.8 * np.nanmin(every)), max(4.0, 1.9 * np.nanmax(every))
+    low = min(0.5, 0.8 * float(data["ratio"].min()))
+    high = max(4.0, 1.9 * float(data["ratio_high"].max()))
     for panel, ax in zip(panels, axes, strict=True):
-        _draw_comparison(ax, panel, members)
+        _draw_panel(ax, panel)
         ax.set_xscale("log")
         ax.set_xlim(low, high)
-        ax.set_xticks(ticks := [t for t in _TICKS if low <= t <= high])
-        ax.set_xticklabels([f"{t:g}×" for t in ticks])
+        ticks = [tick for tick in _TICKS if low <= tick <= high]
+        ax.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
         ax.minorticks_off()
-        ax.set_xlabel(f"rate of {first} ÷ rate of the other")
+        ax.set_xlabel("rate of this engine ÷ rate of the other")
         # Room for all rows, that the bars have one width in every panel.
         ax.set_ylim(most * (len(members) + 1) - 0.5, -1)
     handles: list[Artist] = [
-        Patch(color=_shade(index, len(members)), label=style.members(count))
+        Patch(color=_shade(index, len(members)), label=style.members(int(count)))
         for index, count in enumerate(members)
     ]
-    if any(panel.hopeless.any() for panel in panels):
+    if any(panel["hopeless"].any() for panel in panels):
         handles.append(
             Patch(facecolor="white", edgecolor=style.GREY, hatch="////", label="hopelessly slow")
         )
     caption = (
-        f"Each bar is the ratio of two median rates (member-steps a second): how many times "
-        f"faster {first} trained than the competitor named on the left; to the right of the line "
-        "at 1×, it was faster. Black lines: quartiles of the ratio over rounds in which all were "
-        "measured in turns. Above each panel: the share of the machine's own matrix product "
-        f"that {first} reached, its median rate over the median of the products in the same "
+        "Each bar is the ratio of two median rates (member-steps a second): how many times "
+        "faster this engine trained than the competitor named on the left; to the right of the "
+        "line at 1×, it was faster. Black lines: quartiles of the ratio over rounds in which all "
+        "were measured in turns. Above each panel: the share of the machine's own matrix product "
+        "that this engine reached, its median rate over the median of the products in the same "
         "rounds. "
     ) + note
+    title = "How many times faster than the others?"
     return style.finish(figure, title, caption, command, handles)
 
 
-_TICKS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-
-
-def _draw_comparison(ax, panel, members):
-    count = len(members)
-    for r in range(len(panel.names)):
-        for m in range(count):
-            middle, lower, upper = panel.ratio[r, m]
-            if np.isnan(middle):
-                continue
-            y = r * (count + 1) + m
-            hopeless = panel.hopeless[r, m]
-            colour = _shade(m, count)
-            ax.barh(
-                y, middle - 1, left=1, height=0.84, linewidth=0.8, edgecolor=colour,
-                color="white" if hopeless else colour, hatch="////" if hopeless else None,
-            )  # fmt: skip
-            ax.plot([lower, upper], [y, y], color=style.INK, linewidth=1.0, solid_capstyle="butt")
-            ax.annotate(
-                f"{middle:.3g}×" if middle >= 100 else f"{middle:.2g}×" if middle >= 10
-                else f"{middle:.2f}×",
-                (max(middle, upper, 1.0), y), (3, 0), textcoords="offset points",
-                va="center", size=6.5, color=style.INK,
-            )  # fmt: skip
+def _draw_panel(ax, panel):
+    count, names = panel.sizes["members"], panel["competitor"].values
+    for r, m in np.ndindex(len(names), count):
+        one = panel.isel(competitor=r, members=m)
+        low, ratio, high = (float(one[name]) for name in ("ratio_low", "ratio", "ratio_high"))
+        if np.isnan(ratio):
+            continue
+        y, colour = r * (count + 1) + m, _shade(m, count)
+        look = {"color": "white", "hatch": "////"} if one["hopeless"] else {"color": colour}
+        ax.barh(y, ratio - 1, left=1, height=0.84, linewidth=0.8, **look, edgecolor=colour)
+        ax.plot([low, high], [y, y], color=style.INK, linewidth=1.0, solid_capstyle="butt")
+        digits = ".2f" if ratio < 10 else ".2g" if ratio < 100 else ".3g"
+        look = {"textcoords": "offset points", "va": "center", "size": 6.5, "color": style.INK}
+        ax.annotate(f"{ratio:{digits}}×", (max(ratio, high, 1.0), y), (3, 0), **look)
     ax.axvline(1, color=style.INK, linewidth=0.9)
-    places = [r * (count + 1) + (count - 1) / 2 for r in range(len(panel.names))]
-    ax.set_yticks(places, ["\n".join(style.wrap(name, 1.25, 8.0)) for name in panel.names])
+    places = [r * (count + 1) + (count - 1) / 2 for r in range(len(names))]
+    ax.set_yticks(places, ["\n".join(style.wrap(name, 1.25, 8.0)) for name in names])
     ax.tick_params(axis="y", length=0)
-    known = panel.share[~np.isnan(panel.share)]
+    known = panel["share"].values[panel["share"].notnull().values]
     ends = dict.fromkeys(f"{100 * s:.2g}" for s in (known.min(), known.max())) if known.size else ()
     speed = f"{' to '.join(ends)} % of a matrix product's speed" if ends else "no matrix product"
-    ax.set_title(f"{style.entry_title(panel.model, 4.0)}\n{speed}", loc="left")
+    ax.set_title(f"{style.entry_title(str(panel['model'].values), 4.0)}\n{speed}", loc="left")
 
 
 def _shade(index, count):
@@ -152,86 +97,3 @@ def _shade(index, count):
     base = np.array([0x00, 0x72, 0xB2]) / 255
     shade = 1 - strength * (1 - base)
     return tuple(float(x) for x in shade * (1 - 0.35 * max(0.0, strength - 0.7) / 0.3))
-
-
-@style.look()
-def scaling(costs: Sequence[Cost], *, command: str, note: str = "") -> Figure:
-    """Draw what one more member costs, in time and in memory.
-
-    Args:
-      costs: one per model.
-      command: the command that measured it.
-      note: one more sentence for the caption.
-
-    Returns:
-      Figure.
-    """
-    figure, (time, memory) = style.panels(2, width=4.4, height=3.4)
-    marks = "osD^vP"
-    time.axhspan(1 - _BAND, 1 + _BAND, color=style.PALE, linewidth=0, zorder=0)
-    for index, cost in enumerate(costs):
-        look: dict[str, Any] = {
-            "color": style.colour(index),
-            "linewidth": 1.4,
-            "zorder": 2,
-        }
-        points: dict[str, Any] = {
-            "color": style.colour(index),
-            "marker": marks[index % 6],
-            "markersize": 4.5,
-            "linestyle": "none",
-            "zorder": 3,
-        }
-        relative = cost.seconds / cost.seconds[-1, 0]
-        spread = np.abs(relative[:, 1:].T - relative[:, 0])
-        time.errorbar(cost.members, relative[:, 0], spread, **look)
-        memory.plot(cost.members, cost.beyond / 2**20, **look)
-        memory.plot(cost.members, cost.state / 2**20, ":", linewidth=1.0, color=look["color"])
-        for ax, height in ((time, relative[:, 0]), (memory, cost.beyond / 2**20)):
-            for chosen, face in ((~cost.waved, look["color"]), (cost.waved, "white")):
-                ax.plot(cost.members[chosen], height[chosen], markerfacecolor=face, **points)
-    most = max(int(cost.members[-1]) for cost in costs)
-    waves = any(cost.waved.any() for cost in costs)
-    asked = "members asked for\n(hollow: trained in waves of fewer, one of them timed)"
-    for ax in (time, memory):
-        ax.set_xscale("log", base=2)
-        ticks = [t for t in (1, 4, 16, 64, 256, 1024, 4096, 16384) if t <= most]
-        ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
-        ax.minorticks_off()
-        ax.set_xlabel(asked if waves else "members that train together")
-    time.set_xlim(0.8, most * 4)
-    time.set_ylim(0, None)
-    time.set_ylabel("time of a member's step, relative")
-    memory.set_yscale("log")
-    memory.set_ylabel("peak memory (MiB)")
-    time.set_title("time per member", loc="left")
-    memory.set_title("memory beyond weights and optimiser", loc="left")
-    handles = [
-        Line2D(
-            [], [], color=style.colour(i), marker=marks[i % 6], markersize=4,
-            label=f"{cost.model} ({_span(cost.seconds[-1, 0])})",
-        )
-        for i, cost in enumerate(costs)
-    ]  # fmt: skip
-    handles += [
-        Line2D([], [], color=style.GREY, linestyle=":", label="weights and optimiser alone"),
-    ]
-    caption = (
-        "Left: what one step of one member takes, relative to the same with the most members (how "
-        "long that is: beside the model's name); bars are quartiles over samples, the grey "
-        "band is ± 15 %. Right: peak memory beyond what the libraries take at rest and beyond "
-        "weights and optimiser, which the dotted lines show by themselves. "
-    )
-    if waves:
-        caption += (
-            "Hollow: so many members train wave after wave; each sample is one wave, another each "
-            "time, and the memory is that of one. "
-        )
-    caption += note
-    return style.finish(figure, "What one more member costs", caption, command, handles)
-
-
-def _span(seconds):
-    if seconds >= 1:
-        return f"{seconds:.3g} s"
-    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"

@@ -2,14 +2,12 @@
 
 import functools
 import itertools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen as nn
 from populations import SHAPE, examples, learner, plan
 
 from catdog_jax import population as pop
@@ -17,6 +15,7 @@ from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.train import epoch_order
+from experiments.baselines.flax_loop import as_flax, network
 
 STEPS, BATCH, EXAMPLES, MEMBERS = 5, 8, 24, 4  # three steps an epoch: the second one is entered
 LEARNING_RATE, DECAY = 3e-3, 0.1
@@ -30,65 +29,8 @@ OPTIMIZER = {
 }
 
 
-class Linear(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(2, name="head")(x.reshape(len(x), -1))
-
-
-class MLP(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        x = x.reshape(len(x), -1)
-        x = nn.relu(nn.Dense(16, name="hidden1")(x))
-        x = nn.relu(nn.Dense(16, name="hidden2")(x))
-        return nn.Dense(2, name="head")(x)
-
-
-class CNN(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        for stage, width in enumerate((4, 8), 1):
-            x = nn.relu(nn.Conv(width, (3, 3), name=f"conv{stage}_1")(x))
-            x = nn.max_pool(x, (2, 2), (2, 2))
-        return nn.Dense(2, name="head")(x.mean((1, 2)))
-
-
-class Block(nn.Module):
-    width: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x):
-        step = (self.stride, self.stride)
-        branch = nn.relu(x)
-        if self.stride == 2:
-            x = nn.Conv(self.width, (1, 1), step, use_bias=False, name="shortcut")(branch)
-        branch = nn.Conv(self.width, (3, 3), step, name="conv1")(branch)
-        return x + nn.Conv(self.width, (3, 3), name="conv2")(nn.relu(branch)) / math.sqrt(2)
-
-
-class ResNet(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        x = nn.Conv(4, (3, 3), name="stem")(x)
-        x = Block(4, 1, name="block1_1")(x)
-        x = Block(8, 2, name="block2_1")(x)
-        return nn.Dense(2, name="head")(nn.relu(x).mean((1, 2)))
-
-
-STOCK = dict(zip(OPTIMIZER, (Linear(), MLP(), CNN(), ResNet()), strict=True))
-
-
 def keys(vary):
     return pop.member_keys(pop.Seeds(), 0, MEMBERS, vary)
-
-
-def named(params):
-    """Give the linear formula's weights the names of a Dense layer."""
-    if isinstance(params, dict):
-        return params
-    return {"head": {"kernel": params.weights, "bias": params.bias}}
 
 
 def transformation(entry):
@@ -101,7 +43,7 @@ def transformation(entry):
 @functools.cache
 def stock(entry):
     """Compile one step of Flax and optax; give the start and the end of each member, by `vary`."""
-    module, tx, data = STOCK[entry], transformation(entry), examples(EXAMPLES)
+    module, tx, data = network(entry), transformation(entry), examples(EXAMPLES)
 
     def loss(params, x, labels):
         logits = module.apply({"params": params}, x)
@@ -125,7 +67,7 @@ def stock(entry):
             params, state = update(params, state, x, data.labels[rows])
         return jax.device_get(params)
 
-    starts = [named(build_model(entry, SHAPE, 2).init(key)) for key in keys(("init",)).init]
+    starts = [as_flax(build_model(entry, SHAPE, 2).init(key)) for key in keys(("init",)).init]
     ends = {}
     for vary in (("init",), ("init", "order")):
         orders = keys(vary).order
@@ -145,8 +87,8 @@ def engine(entry, strategy, form, share, matrices, vary):
         taught, keys(vary), examples(EXAMPLES), {}, decided, member_mesh(share, share)
     )
     state = program.init(keys(vary))
-    start = jax.device_get(named(state.params))
-    return start, jax.device_get(named(program.segment(state, keys(vary), STEPS)[0].params))
+    start = jax.device_get(as_flax(state.params))
+    return start, jax.device_get(as_flax(program.segment(state, keys(vary), STEPS)[0].params))
 
 
 def assert_members(found, wanted, **tolerance):
@@ -176,7 +118,7 @@ FAST = [  # of every model, and of everything that a plan decides, each value
 FORMS = ("direct", "patches", "lax")
 GRID = [
     (entry, *rest)
-    for entry in STOCK
+    for entry in OPTIMIZER
     for rest in itertools.product(
         ("map", "chunk", "vmap"),
         FORMS if entry[:3] in ("cnn", "res") else ("",),

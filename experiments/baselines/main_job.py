@@ -1,0 +1,138 @@
+"""The main job as a command of its own: how soon it begins to train, and how long all of it takes.
+
+`start` is from just before the process of `python -m experiments.init_convergence` is started to
+when its first training call, of one step, is back, as its manifest tells: imports, data, plan,
+starting weights, compilation, the first evaluation, the step. Three states are measured in turns:
+  first: nothing is kept, so the pictures of the embedded data set are drawn as well;
+  cold: the drawn pictures are kept in the user's cache, but no compiled program is;
+  warm: compiled programs are kept, too.
+Python's bytecode and what the system keeps of files in memory are there in all of them.
+
+`job` is from then to when the last wave is on the disk: training, evaluations, checkpoints,
+whatever waits in between, on a case of the benchmark. It is held against as many steps at the rate
+of this engine alone, sampled in a process before the job and in another one after it.
+"""
+
+import dataclasses
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.baselines.case import Case, new_process, prepare
+from experiments.baselines.case import sample as take_sample
+from experiments.shared.announce import command_line
+
+ROOT = Path(__file__).parents[2]
+CACHES = ("XDG_CACHE_HOME", "CATDOG_CACHE_DIR", "MPLCONFIGDIR")
+STATES = {"first": "kept", "cold": "none", "warm": "kept"}  # folder of compiled programs
+FEWEST_STEPS = 20
+
+
+def times_to(moment: str, flags: list[str], out_dir: Path, caches: Path) -> dict[str, float]:
+    """Run the main job in a process of its own until its manifest tells a moment of its only model.
+
+    Args:
+      moment: 'first_step' or 'kept', see `Keeper`.
+      flags: of the job.
+      out_dir: where its run folder is made.
+      caches: where it finds and keeps what a user's cache folders hold.
+
+    Returns:
+      Its times so far, see `Keeper`; and Unix time in seconds of when it 'began'.
+
+    Raises:
+      RuntimeError: it ended before.
+    """
+    manifest = out_dir / "init_convergence" / "run" / "manifest.json"
+    command = [sys.executable, "-m", "experiments.init_convergence", *flags]
+    command += [f"--out_dir={out_dir}", "--name=run", "--coordinator=none"]
+    environment = {**os.environ, **{name: str(caches / name) for name in CACHES}}
+    out_dir.mkdir()
+    began = time.time()
+    with open(out_dir / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        while True:
+            status = process.poll()  # before the manifest is read for the last time
+            found = json.loads(manifest.read_bytes()) if manifest.exists() else {}
+            for model in found.get("timings", {}).values():
+                if moment in model["latest"]:
+                    return {"began": began, **model["latest"]}
+            if status is not None:
+                last = (out_dir / "log").read_text(errors="replace").strip().rpartition("\n")[2]
+                raise RuntimeError(f"the main job ended with status {status}: {last}")
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def start(case: Case, rounds: int, folder: Path) -> dict[str, list[float]]:
+    """Start the main job in each state in turns.
+
+    Args:
+      case: its model, members, precision and strategy.
+      rounds: starts in each state.
+      folder: where run folders and caches are made, and removed.
+
+    Returns:
+      State -> seconds to the first step, one per round.
+    """
+    flags = [f"--models={case.model}", f"--num_members={case.members}"]
+    flags += [f"--precision={case.precision}", f"--strategy={case.strategy}"]
+    found: dict[str, list[float]] = {state: [] for state in STATES}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            place = Path(scratch)
+            for state, programs in STATES.items():
+                cache = f"--compile_cache={place / programs}"
+                times = times_to("first_step", [*flags, cache], place / state, place / "user")
+                found[state].append(times["first_step"] - times["began"])
+    return found
+
+
+def job(case: Case, rounds: int, seconds: float, sample: float, out_dir: Path) -> dict[str, Any]:
+    """Run a whole job between samples of the engine.
+
+    Args:
+      case: what it trains.
+      rounds: samples of the engine before it, and as many after it.
+      seconds: that its training should last, about.
+      sample: seconds of a sample of the engine.
+      out_dir: where its run folder is made, and stays.
+
+    Returns:
+      'steps' after the first call, of all waves; 'job_seconds' that they and all between took;
+      'engine_seconds' that the engine takes for them; and their 'ratio': by the quartiles of the
+      engine's rates lower, median, upper.
+    """
+    before, waves = _engine_rates(case, rounds, sample)
+    steps = max(FEWEST_STEPS, round(seconds * float(np.median(before)) / waves))
+    config = dataclasses.replace(case.config(), num_steps=steps)
+    flags = [*shlex.split(command_line(config, "init_convergence"))[3:], "--compile_cache=none"]
+    times = times_to("kept", flags, out_dir, out_dir / "caches")
+    after, _ = _engine_rates(case, rounds, sample)
+    rates = np.percentile([*before, *after], [25, 50, 75])
+    took, done = times["kept"] - times["first_step"], times["steps"]
+    return {
+        "steps": done,
+        "job_seconds": took,
+        "engine_seconds": float(done / rates[1]),
+        "ratio": [float(took * rate / done) for rate in rates],
+    }
+
+
+def _engine_rates(case: Case, rounds: int, seconds: float) -> tuple[list[float], int]:
+    """Measure steps of a whole wave a second in a process of its own; count the waves."""
+    with new_process() as process:
+        info = process.submit(prepare, "engine", case, None, seconds).result()
+        rates = [process.submit(take_sample).result() for _ in range(rounds)]
+    return [rate / info["measured"] for rate in rates], info["waves"]

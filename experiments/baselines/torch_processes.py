@@ -1,0 +1,36 @@
+"""Torch in one process with one thread a core, each with a model of its own, channels last."""
+
+from typing import Any
+
+import torch
+
+from catdog_jax.population.devices import num_cores
+from experiments.baselines import torch_loop
+from experiments.baselines.case import Case, Start, Trainer, new_process
+
+_own: dict[str, Trainer] = {}  # in each of the processes
+
+
+def prepare(case: Case, start: Start) -> Trainer:
+    """Start the processes; all of them make the same number of steps at the same time."""
+    processes = [new_process() for _ in range(num_cores())]
+    for process in processes:
+        process.submit(_prepare, case, start).result()
+
+    def train(num_steps: int) -> Any:
+        calls = [process.submit(_train, num_steps) for process in processes]
+        return [call.result() for call in calls][-1]
+
+    return Trainer(len(processes), train, lambda: processes[-1].submit(_params).result())
+
+
+def _prepare(case: Case, start: Start) -> None:
+    _own["trainer"] = torch_loop.prepare(case, start, torch.channels_last, threads=1)
+
+
+def _train(num_steps: int) -> Any:
+    return _own["trainer"].train(num_steps)
+
+
+def _params() -> Any:
+    return _own["trainer"].params()

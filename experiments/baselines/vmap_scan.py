@@ -1,0 +1,42 @@
+"""What is often advised: stock Flax, vmap over members, a loop over steps, one jit around.
+
+The loop is `lax.fori_loop` over the batches at hand and not `lax.scan`, though both become the same
+loop: so one call makes all steps of a sample, however many, and its state is given back to XLA.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.baselines.case import Case, Start, Trainer
+from experiments.baselines.flax_loop import NUM_BATCHES, make_optimizer, make_step
+
+
+def prepare(case: Case, start: Start) -> Trainer:
+    """Put the members and ready-made batches on the device."""
+    step = jax.vmap(make_step(case), (0, 0, None, None))
+    batches = jax.device_put((start.images, start.labels))
+    params = jax.device_put(start.copies(case.members))
+    state = params, jax.vmap(make_optimizer(case).init)(params)
+
+    def loop(state: Any, batches: Any, num_steps: Any) -> Any:
+        def body(index: Any, carry: Any) -> Any:
+            params, opt_state, total = carry
+            batch = jax.tree.map(lambda x: x[index % NUM_BATCHES], batches)
+            params, opt_state, loss = step(params, opt_state, *batch)
+            return params, opt_state, total + loss
+
+        zero = jnp.zeros(case.members, jnp.float32)
+        params, opt_state, total = jax.lax.fori_loop(0, num_steps, body, (*state, zero))
+        return (params, opt_state), total / num_steps
+
+    compiled = jax.jit(loop, donate_argnums=0)
+
+    def train(num_steps: int) -> np.ndarray:
+        nonlocal state
+        state, losses = jax.block_until_ready(compiled(state, batches, np.int32(num_steps)))
+        return np.asarray(losses)
+
+    return Trainer(case.members, train, lambda: jax.tree.map(np.asarray, state[0]))

@@ -1,1 +1,0 @@
-"""The competitors of the benchmark, one file each; `registry` names them."""

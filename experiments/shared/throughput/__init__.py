@@ -1,1 +1,0 @@
-"""The benchmark behind `python -m experiments.throughput`: cells, workers, checks, tables."""
