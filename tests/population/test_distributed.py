@@ -3,7 +3,8 @@
 import pytest
 
 from catdog_jax.population import distributed
-from catdog_jax.population.distributed import Group, ProcessEnded, find_others
+from catdog_jax.population.distributed import Group, ProcessEnded
+from catdog_jax.population.launchers import find_others
 from catdog_jax.types import InputError
 
 SLURM = {
