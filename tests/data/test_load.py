@@ -89,5 +89,5 @@ def test_examples_may_be_sentences_or_vectors_but_alike_in_all_splits(module):
         with pytest.raises(InputError, match="alike in all parts"):
             load_dataset("my_loaders.mine")
     module.mine = lambda: dataset(SENTENCES, SENTENCES[:0])
-    with pytest.raises(InputError, match="there is nothing in them"):
+    with pytest.raises(InputError, match="its test part is empty"):
         load_dataset("my_loaders.mine")
