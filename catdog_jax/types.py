@@ -107,7 +107,7 @@ class Dataset:
       class_names: K names, in label order.
       provenance: JSON-ready facts: source, settings, counts, and `fingerprint`, a hex digest of
         the arrays.
-      files: what happened to files that were not used as they are (folder data only).
+      files: what happened to files that were not used as they are (photographs only).
       vocabulary: the word of each token id, '' first (sentences only).
     """
 

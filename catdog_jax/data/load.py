@@ -115,13 +115,13 @@ def _checked(entry: str, dataset: Any) -> Dataset:
                 "float32 [N, D] is wanted (pictures, sentences, vectors), alike in all parts"
             )
         elif not inputs.size and (name != "valid" or len(inputs)):
-            wrong = f"inputs are {inputs.shape}: there is nothing in them"
+            wrong = "part is empty"
         elif not len(inputs) == len(labels) == len(split.ids):
-            wrong = "has not one label and id per input"
+            wrong = "part has not one label and id per input"
         elif labels.dtype.kind not in "iu" or not set(labels.tolist()) <= named:
             wrong = "labels are not integers that each have a class name"
         if wrong:
-            raise InputError(f"data set {entry!r}: {name} {wrong}")
+            raise InputError(f"data set {entry!r}: its {name} {wrong}")
     # A folder's name may hold bytes that are no UTF-8, which no terminal and no file takes.
     names = [n.encode("utf-8", "backslashreplace").decode("utf-8") for n in dataset.class_names]
     provenance = dict(dataset.provenance)

@@ -142,7 +142,6 @@ def test_pixels_decide_a_part_and_difficulty_makes_it_less(drawn):
     ("settings", "words"),
     [
         ({"difficulty": float("nan")}, "difficulty nan"),
-        ({"image_size": 1025}, "image_size 1025"),
         ({"num_train": 0}, "too few"),
         ({"num_train": 10**9, "image_size": 1024}, "GiB"),
         ({"seed": 2**32}, "seed 4294967296"),
