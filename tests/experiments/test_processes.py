@@ -205,10 +205,15 @@ def test_four_processes_and_waves_of_their_own_choice(tmp_path, start_all, whole
 
 @pytest.mark.slow  # each starts three processes
 @pytest.mark.parametrize(
-    "hold", ["distributed.Group.gather 1", "Program.segment 3", "Program.segment 9", "WaveQueue 1"]
+    "hold",
+    [
+        "distributed.Group.gather 1",
+        "Program.segment 3",
+        "RunFolder.save_wave 1",
+        "processes.WaveQueue.unfinished 1",
+    ],
 )
 def test_the_others_go_on_when_one_is_killed(hold, tmp_path, start, whole):
-    hold = hold.replace("WaveQueue", "processes.WaveQueue.unfinished")
     port = free_port()
     killed = start(1, 3, port, pause=0.3, hold=hold)
     others = [start(index, 3, port, pause=0.3) for index in (0, 2)]
