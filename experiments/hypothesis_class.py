@@ -23,7 +23,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import xarray as xr
 from matplotlib.figure import Figure
@@ -75,7 +74,17 @@ def run(config: Config) -> Run:
         raise InputError(
             f"--models={config.models}: this experiment trains MLPs; give --widths and --depths"
         )
-    fits = curve_settings(config)
+    points = whole_numbers(config, "points", 2)
+    fits = curve_fits.Settings(
+        whole_numbers(config, "degrees", 1, 12),
+        tuple(sorted({*points, config.shown_points})),
+        config.shown_points,
+        config.curve_starts,
+        config.curve_steps,
+        config.noise,
+        config.data_seed,
+        config.init_seed,
+    )
     widths, depths = whole_numbers(config, "widths", 1), whole_numbers(config, "depths", 1, 16)
     dataset = prepare(config)
     num_examples = len(dataset.train.labels)
@@ -117,38 +126,13 @@ def run(config: Config) -> Run:
     figures.draw(finished, path, FIGURES)
     print(results.tables(finished.data))
     print(f"results, weights and figures: {path}")
-    refuse_all_lost(finished, path)
+    lost = (finished.data["diverged_step"] >= 0).any("training_set").all("member")
+    if lost.any():
+        raise RuntimeError(
+            f"all starts of {finished.data['network'].values[lost][0]} diverged on a training set "
+            f"(a loss that was not finite); lower --learning_rate; what there is: {path}"
+        )
     return finished
-
-
-def refuse_all_lost(run: Run, path: Path) -> None:
-    """Raise where a network has no start left that came through on every training set.
-
-    Raises:
-      RuntimeError: as above.
-    """
-    steps = run.data["diverged_step"]
-    for network in steps["network"].values:
-        if (steps.sel(network=network) >= 0).any("training_set").all():
-            raise RuntimeError(
-                f"all starts of {network} diverged on a training set (a loss that was not "
-                f"finite); lower --learning_rate; what there is: {path}"
-            )
-
-
-def curve_settings(config: Config) -> curve_fits.Settings:
-    """Read what decides the fits of curves."""
-    points = whole_numbers(config, "points", 2)
-    return curve_fits.Settings(
-        degrees=whole_numbers(config, "degrees", 1, 12),
-        sizes=tuple(sorted({*points, config.shown_points})),
-        shown=config.shown_points,
-        num_starts=config.curve_starts,
-        num_steps=config.curve_steps,
-        noise=config.noise,
-        data_seed=config.data_seed,
-        init_seed=config.init_seed,
-    )
 
 
 def whole_numbers(config: Config, name: str, low: int, high: int = 1_000_000) -> tuple[int, ...]:

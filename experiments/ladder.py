@@ -25,12 +25,15 @@ from dataclasses import dataclass
 import xarray as xr
 from matplotlib.figure import Figure
 
+from catdog_jax import registry
+from catdog_jax.estimators.build import estimator_spec
+from catdog_jax.models import linear
 from catdog_jax.store import Run, RunFolder
 from catdog_jax.types import Dataset, InputError
 from experiments.shared import figures, ladder_figures, ladder_results, launcher, rungs
 from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig, setting
-from experiments.shared.ladder_program import check_program, save_program
+from experiments.shared.program import check_program_path, check_writable, save_program
 from experiments.shared.progress import Progress
 from experiments.shared.results import Trained
 from experiments.shared.training import fill_folder, is_finished, prepare
@@ -43,6 +46,7 @@ SMALL_DEEP = (
     + ",cnn:widths=8-16-32:head=flatten,resnet:widths=8-16-32:stem_stride=2:head=flatten"
 )
 SMALL_STRETCH = 4.0
+NOT_LINEAR = ("knn", "qda")  # of the estimators
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,13 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
 
 def run(config: Config) -> Run:
     """Build every rung, ask it about every picture, draw, print the table."""
-    rungs.check_rules(rungs.split_entries("rules", config.rules))
-    estimators = rungs.split_entries("estimators", config.estimators)
-    rungs.check_estimators(estimators)
-    if config.models == "none":
-        dataset = prepare(dataclasses.replace(config, models=""))
-    else:
-        dataset = prepare(config)
+    for entry in _listed("rules", config.rules):
+        rungs.rule_settings(entry)
+    estimators = _listed("estimators", config.estimators)
+    for entry in estimators:
+        registry.typed_settings(entry, estimator_spec(entry).fit, registry.parse_entry(entry)[1])
+    models = "" if config.models == "none" else config.models
+    dataset = prepare(dataclasses.replace(config, models=models))
     if dataset.kind != "images":
         raise InputError(f"the ladder is of pictures; --dataset={config.dataset} has none")
     rules = _rules(config, dataset)
@@ -93,13 +97,18 @@ def run(config: Config) -> Run:
     names = [*(rung.name for rung in rules), *estimators, *(job.label for job in jobs)]
     if not names:
         raise InputError("no rung is left: --rules, --estimators and --models are all none")
-    if config.write_program and config.program_model not in names:
-        raise InputError(
-            f"--program_model={config.program_model!r} is no rung of this ladder; give one of "
-            f"{', '.join(names)}"
-        )
     if config.write_program:
-        check_program(config.write_program, config.program_model, rules, jobs)
+        check_program_path(config.write_program)
+        name = config.program_model
+        if name not in names:
+            raise InputError(
+                f"--program_model={name!r} is no rung of this ladder; give one of "
+                f"{', '.join(names)}"
+            )
+        is_linear = {rung.name: rung.is_linear for rung in rules}
+        is_linear |= {job.label: job.model.apply is linear.apply for job in jobs}
+        if not is_linear.get(name, registry.parse_entry(name)[0] not in NOT_LINEAR):
+            check_writable(name)
     facts = job_module.recipe_facts(config, dataset, jobs)
     facts |= {"rules": ",".join(r.name for r in rules), "stretch": _stretch(config, dataset)}
     # Before the folder is made: only now is an estimator's setting seen to be out of range.
@@ -121,24 +130,24 @@ def run(config: Config) -> Run:
     figures.draw(finished, folder, FIGURES)
     print(ladder_results.table(finished.data, finished.manifest["rung_seconds"]))
     print(f"results, weights and figures: {folder}")
-    lost = [
-        str(name)
-        for name in finished.data["rung"].values
-        if finished.data["test_accuracy"].sel(rung=name).isnull().all()
-    ]
-    if lost:
+    diverged = finished.data["test_accuracy"].isnull().all("member")
+    if diverged.any():
         raise RuntimeError(
-            f"all members of {', '.join(lost)} diverged (a loss that was not finite); lower "
-            f"--learning_rate; what there is: {folder}"
+            f"all members of {', '.join(finished.data['rung'].values[diverged])} diverged (a loss "
+            f"that was not finite); lower --learning_rate; what there is: {folder}"
         )
     if config.write_program:
         print(save_program(config.write_program, config.program_model, finished, dataset))
     return finished
 
 
+def _listed(flag: str, text: str) -> tuple[str, ...]:
+    return () if text.strip() in ("", "none") else job_module.split_list(flag, text)
+
+
 def _rules(config: Config, dataset: Dataset) -> list[rungs.Rung]:
-    """Build the rules; those that do not fit the data are left out, or refused where asked for."""
-    asked = rungs.split_entries("rules", config.rules)
+    """Build the rules; raise for one that does not fit the data where asked for, else leave out."""
+    asked = _listed("rules", config.rules)
     names = asked or (() if config.rules == "none" else tuple(rungs.rule_table()))
     built = {name: rungs.programmed(name, dataset) for name in names}
     missing = [name for name, rung in built.items() if rung is None]
@@ -169,20 +178,16 @@ def _jobs(config: Config, dataset: Dataset) -> tuple[rungs.PCA | None, list[job_
     if config.models == "none":
         return None, []
     small = SMALL_DEEP if dataset.name == "procedural" else DEEP
-    entries = job_module.split_models(config.models or f"linear,{POLYNOMIALS},{small}")
-    reading = {entry: job_module.model_spec(entry).reads for entry in entries}
     pca, vectors = None, dataset
-    if any(reads[0] == "vectors" for reads in reading.values()):
-        pca, vectors = rungs.scores(dataset, config.components)
-    jobs = []
-    for index, entry in enumerate(entries):
-        on_pixels = reading[entry][0] != "vectors"
-        data = dataset if on_pixels else vectors
-        own = config if on_pixels else dataclasses.replace(config, augment="none")
-        (job,) = job_module.make_jobs(
-            own, data, [entry], first=index, stretch=_stretch(config, dataset)
-        )
-        jobs.append(job)
+    jobs: list[job_module.Job] = []
+    for entry in job_module.split_models(config.models or f"linear,{POLYNOMIALS},{small}"):
+        own, data = config, dataset
+        if job_module.model_spec(entry).reads[0] == "vectors":
+            if pca is None:
+                pca, vectors = rungs.scores(dataset, config.components)
+            own, data = dataclasses.replace(config, augment="none"), vectors
+        stretch = _stretch(config, dataset)
+        jobs += job_module.make_jobs(own, data, [entry], first=len(jobs), stretch=stretch)
     return pca, jobs
 
 

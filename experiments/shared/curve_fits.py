@@ -1,13 +1,15 @@
 """Fits numbers on a line: polynomials and a network from many starts, beside least squares."""
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from numpy.polynomial import legendre
 
 from catdog_jax.analysis import distance
 from catdog_jax.losses import REGRESSION
@@ -17,9 +19,14 @@ from catdog_jax.population import Schedule, Seeds, local_plan, train_population
 from catdog_jax.population.keys import member_keys
 from catdog_jax.train import make_learner
 from catdog_jax.types import Data
-from experiments.shared import curves
-from experiments.shared.curves import CURVES, GRID
 
+# y of x in -1..1: one curve that degree 2 holds, and one that no polynomial does.
+CURVES: dict[str, Callable[[Any], Any]] = {
+    "parabola": lambda x: -0.5 * x + 1.5 * x**2,
+    "sine": lambda x: np.sin(2 * np.pi * x),
+}
+GRID = np.linspace(-1.0, 1.0, 401)  # where fits are drawn and judged
+QUANTILES = (0.25, 0.5, 0.75)
 OPTIMIZER = "sgd:momentum=0.98:nesterov=true"
 NETWORK = "mlp:width=32:depth=1:activation=tanh"
 NETWORK_RATE = 0.03
@@ -51,10 +58,6 @@ class Settings(NamedTuple):
     data_seed: int
     init_seed: int
 
-    def points(self, curve: str, size: int) -> Data:
-        """The training points of a curve."""
-        return curves.points(curve, size, self.noise, self.data_seed)
-
 
 class Fit(NamedTuple):
     """One formula, fitted from many starts.
@@ -71,6 +74,81 @@ class Fit(NamedTuple):
     weights: np.ndarray
 
 
+def points(curve: str, size: int, noise: float, seed: int, number: int = 0) -> Data:
+    """Draw training points: x even in -1..1, y with normal noise; a larger set adds to a smaller.
+
+    Args:
+      curve: a name of CURVES.
+      size: how many.
+      noise: standard deviation.
+      seed: of all sets.
+      number: of the set.
+    """
+    places, errors = (
+        np.random.default_rng([seed, number, list(CURVES).index(curve), stream])
+        for stream in (0, 1)
+    )
+    x = places.uniform(-1.0, 1.0, size)
+    y = CURVES[curve](x) + noise * errors.normal(size=size)
+    return Data(x[:, None].astype(np.float32), y.astype(np.float32))
+
+
+def columns(x: np.ndarray, degree: int) -> np.ndarray:
+    """Give the Legendre polynomials of degree 0 to `degree`, of mean square 1 on -1..1, [N, P].
+
+    Source: Abramowitz and Stegun 1964, 22.2.10.
+    """
+    return legendre.legvander(x, degree) * np.sqrt(2.0 * np.arange(degree + 1) + 1.0)
+
+
+def least_squares(data: Data, degree: int) -> np.ndarray:
+    """Solve for the polynomial of least squared error in float64; of many, the smallest weights.
+
+    Returns:
+      [P] weights of `columns`.
+    """
+    x, y = (np.asarray(part, np.float64) for part in (data.inputs[:, 0], data.labels))
+    return np.linalg.lstsq(columns(x, degree), y, rcond=None)[0]
+
+
+def coefficients(weights: np.ndarray) -> np.ndarray:
+    """Turn weights of `columns` [..., P] into the bias, a, b, c of y = bias + a x + b x² + …."""
+    size = weights.shape[-1]
+    # Row k holds the powers of the k-th column.
+    table = np.zeros((size, size))
+    for k in range(size):
+        table[k, : k + 1] = legendre.leg2poly(np.eye(size)[k, : k + 1] * np.sqrt(2 * k + 1))
+    return weights @ table
+
+
+def errors(y: np.ndarray, curve: str, noise: float) -> np.ndarray:
+    """Mean squared error on fresh points of y [..., G] on the grid, their noise included."""
+    return np.mean(np.square(y - CURVES[curve](GRID)), axis=-1) + noise**2
+
+
+def expected_errors(
+    curve: str, degrees: Sequence[int], sizes: Sequence[int], noise: float, seed: int, num_sets: int
+) -> np.ndarray:
+    """Quartiles of the closed form's train and test error over training sets.
+
+    Returns:
+      [2, 3, degree, size]: train and test; the quantiles of QUANTILES.
+    """
+    found = np.zeros((2, num_sets, len(degrees), len(sizes)))
+    tables = [columns(GRID, degree) for degree in degrees]
+    for number in range(num_sets):
+        data = points(curve, max(sizes), noise, seed, number)
+        for s, size in enumerate(sizes):
+            part = Data(data.inputs[:size], data.labels[:size])
+            x = np.asarray(part.inputs[:, 0], np.float64)
+            for d, degree in enumerate(degrees):
+                weights = least_squares(part, degree)
+                left = columns(x, degree) @ weights - part.labels
+                found[0, number, d, s] = np.mean(np.square(left))
+                found[1, number, d, s] = errors(tables[d] @ weights, curve, noise)
+    return np.quantile(found, QUANTILES, axis=1).swapaxes(0, 1)
+
+
 def fit_polynomial(data: Data, degree: int, settings: Settings, *, powers: bool = False) -> Fit:
     """Fit by gradient descent from many starts, with steps near 1 over the largest curvature.
 
@@ -81,13 +159,13 @@ def fit_polynomial(data: Data, degree: int, settings: Settings, *, powers: bool 
       powers: the weights belong to x, x², x³, … themselves and not to Legendre polynomials.
     """
     x = np.asarray(data.inputs[:, 0], np.float64)
-    used = np.vander(x, degree + 1, increasing=True) if powers else curves.columns(x, degree)
+    used = np.vander(x, degree + 1, increasing=True) if powers else columns(x, degree)
     largest = len(x) / (2 * float(np.linalg.norm(used, 2)) ** 2)
     rate = 2.0 ** math.floor(math.log2(largest))  # few different ones: few programs to compile
     if powers:
         entry, inputs, grid = f"polynomial:degree={degree}", x[:, None], GRID[:, None]
     else:  # a linear formula of the Legendre polynomials is the same family
-        grid = curves.columns(GRID, degree)[:, 1:]
+        grid = columns(GRID, degree)[:, 1:]
         entry, inputs = "polynomial:degree=1", used[:, 1:]
     # Every point as often as fills the largest size: the same mean, and one program for all sizes.
     times = settings.sizes[-1] // len(x) if settings.sizes[-1] % len(x) == 0 else 1
@@ -113,14 +191,9 @@ def _fit(
     train = Data(data.inputs.astype(np.float32), data.labels)
     judged = Data(grid.astype(np.float32), np.zeros(len(grid), np.float32))
     model = build_model(entry, train.inputs.shape[1:], 1)
-    learner = make_learner(
-        model,
-        make_optimizer(optimizer, rate, num_steps=settings.num_steps, schedule=schedule),
-        batch_size=len(train.labels),
-        objective=REGRESSION,
-        eval_batch=len(grid),
-    )
-    count, seeds = settings.num_starts, Seeds(init=settings.init_seed)
+    tx = make_optimizer(optimizer, rate, num_steps=settings.num_steps, schedule=schedule)
+    size, count, seeds = len(train.labels), settings.num_starts, Seeds(init=settings.init_seed)
+    learner = make_learner(model, tx, batch_size=size, objective=REGRESSION, eval_batch=len(grid))
     (wave,) = train_population(
         learner,
         train,
@@ -128,7 +201,7 @@ def _fit(
         num_members=count,
         evaluations={"train": train, "grid": judged},
         seeds=seeds,
-        plan=local_plan(model, train.inputs, len(train.labels), count, strategy="vmap", wave=count),
+        plan=local_plan(model, train.inputs, size, count, strategy="vmap", wave=count),
     )
     starts = jax.vmap(model.init)(member_keys(seeds, 0, count).init)
     before = jax.jit(jax.vmap(model.apply, (0, None)))(starts, jnp.asarray(judged.inputs))
@@ -146,28 +219,9 @@ def relative_gap(fits: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(np.square(fits - reference), axis=-1)) / size
 
 
-def mean_relative_distance(weights: np.ndarray) -> float:
-    """Average the relative distance of the weights [M, D] over pairs; nan for one member."""
-    apart = distance.relative_weight_distance(
-        distance.pairwise_weight_distance(weights), distance.weight_norms(weights)
-    )
-    pairs = apart[np.triu_indices(len(apart), 1)]
-    return float(pairs.mean()) if pairs.size else math.nan
-
-
-def _cells(settings: Settings) -> Iterator[tuple[int, str, int, int | None]]:
-    """Name every fit: (number of the curve, its name, number of the size, degree or network)."""
-    for c, curve in enumerate(CURVES):
-        for s, size in enumerate(settings.sizes):
-            for degree in settings.degrees:
-                yield c, curve, s, degree
-            if size == settings.shown:
-                yield c, curve, s, None
-
-
 def count_fits(settings: Settings) -> int:
     """Count the fits that `fit_all` tells of."""
-    return len(list(_cells(settings)))
+    return len(CURVES) * (len(settings.sizes) * len(settings.degrees) + 1)
 
 
 def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
@@ -181,75 +235,81 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
       Along curve, family (the degrees and the network), degree, size, start and grid; what was not
       fitted is nan.
     """
-    degrees, num_starts = settings.degrees, settings.num_starts
-    num_curves, num_sizes = len(CURVES), len(settings.sizes)
-    families = [*(f"degree {d}" for d in degrees), "network"]
-    per_fit = np.full((2, num_curves, len(families), num_sizes, num_starts), np.nan)
-    apart = np.full((num_curves, len(families), num_sizes), np.nan)
-    gap = np.full((num_curves, len(degrees), num_sizes, num_starts), np.nan)
-    powers = np.full((num_curves, len(degrees), num_starts), np.nan)
-    kept = np.zeros((2, num_curves, len(families), num_starts, len(GRID)), np.float32)
-    exact = np.zeros((num_curves, len(degrees), len(GRID)))
-    learned = np.zeros((num_curves, len(degrees), num_starts, degrees[-1] + 1))
-    for number, (c, curve, s, degree) in enumerate(_cells(settings)):
-        data = settings.points(curve, settings.sizes[s])
-        f = len(degrees) if degree is None else degrees.index(degree)
-        is_shown = settings.sizes[s] == settings.shown
-        if degree is None:
-            fit = fit_network(data, settings)
-        else:
-            fit = fit_polynomial(data, degree, settings)
-            best = curves.columns(GRID, degree) @ curves.least_squares(data, degree)
-            gap[c, f, s] = relative_gap(fit.after, best)
-            if is_shown:
-                exact[c, f] = best
-                # The params are laid out weights first: the bias belongs before them.
-                weights = np.roll(fit.weights.astype(np.float64), 1, axis=1)
-                learned[c, f, :, : degree + 1] = curves.coefficients(weights)
-                other = fit_polynomial(data, degree, settings, powers=True)
-                powers[c, f] = relative_gap(other.after, best)
-        per_fit[0, c, f, s] = fit.train_error
-        per_fit[1, c, f, s] = curves.errors(fit.after, curve, settings.noise)
-        apart[c, f, s] = mean_relative_distance(fit.weights)
-        if is_shown:
-            kept[:, c, f] = fit.before, fit.after
-        tell(number + 1)
-    shown = [settings.points(curve, settings.shown) for curve in CURVES]
+    degrees, shown, seed = settings.degrees, settings.shown, settings.data_seed
     exact_sizes = sorted({*EXACT_SIZES, *settings.sizes})
-    expected = [
-        curves.expected_errors(
-            curve, degrees, exact_sizes, settings.noise, settings.data_seed, EXACT_SETS
+    coordinates: dict[str, Any] = {
+        "curve": np.array(list(CURVES), dtype=object),
+        "family": np.array([*(f"degree {d}" for d in degrees), "network"], dtype=object),
+        "degree": np.array(degrees),
+        "size": np.array(settings.sizes),
+        "grid": GRID,
+        "part": np.array(["train", "test"], dtype=object),
+        "quantile": np.array(QUANTILES),
+        "exact_size": np.array(exact_sizes),
+    }
+    lengths = {axis: len(values) for axis, values in coordinates.items()}
+    lengths |= {"start": settings.num_starts, "power": degrees[-1] + 1, "point": shown}
+    empty = {
+        f"curve_{name}": (axes, np.full([lengths[axis] for axis in axes], np.nan))
+        for name, axes in _AXES.items()
+    }
+    data, numbers = xr.Dataset(empty, coordinates), itertools.count(1)
+
+    def keep(curve: str, family: str, size: int, fit: Fit) -> None:
+        tested = errors(fit.after, curve, settings.noise)
+        apart = distance.relative_weight_distance(
+            distance.pairwise_weight_distance(fit.weights), distance.weight_norms(fit.weights)
         )
-        for curve in CURVES
-    ]
-    over = ("curve", "family", "size", "start")
-    return xr.Dataset(
-        {
-            "curve_truth": (("curve", "grid"), np.stack([f(GRID) for f in CURVES.values()])),
-            "curve_point_x": (("curve", "point"), np.stack([d.inputs[:, 0] for d in shown])),
-            "curve_point_y": (("curve", "point"), np.stack([d.labels for d in shown])),
-            "curve_start": (("curve", "family", "start", "grid"), kept[0]),
-            "curve_fit": (("curve", "family", "start", "grid"), kept[1]),
-            "curve_least_squares": (("curve", "degree", "grid"), exact),
-            "curve_coefficient": (("curve", "degree", "start", "power"), learned),
-            "curve_train_error": (over, per_fit[0]),
-            "curve_test_error": (over, per_fit[1]),
-            "curve_weight_distance": (over[:3], apart),
-            "curve_gap": (("curve", "degree", "size", "start"), gap),
-            "curve_gap_powers": (("curve", "degree", "start"), powers),
-            "curve_expected_error": (
-                ("curve", "part", "quantile", "degree", "exact_size"),
-                np.stack(expected),
-            ),
-        },
-        {
-            "curve": np.array(list(CURVES), dtype=object),
-            "family": np.array(families, dtype=object),
-            "degree": np.array(degrees),
-            "size": np.array(settings.sizes),
-            "grid": GRID,
-            "part": np.array(["train", "test"], dtype=object),
-            "quantile": np.array(curves.QUANTILES),
-            "exact_size": np.array(exact_sizes),
-        },
-    )
+        pairs = apart[np.triu_indices(len(apart), 1)]
+        data["curve_train_error"].loc[curve, family, size] = fit.train_error
+        data["curve_test_error"].loc[curve, family, size] = tested
+        data["curve_weight_distance"].loc[curve, family, size] = pairs.mean()
+        if size == shown:
+            data["curve_start"].loc[curve, family] = fit.before
+            data["curve_fit"].loc[curve, family] = fit.after
+        tell(next(numbers))
+
+    for curve in CURVES:
+        data["curve_truth"].loc[curve] = CURVES[curve](GRID)
+        data["curve_expected_error"].loc[curve] = expected_errors(
+            curve, degrees, exact_sizes, settings.noise, seed, EXACT_SETS
+        )
+        for size in settings.sizes:
+            train = points(curve, size, settings.noise, seed)
+            for degree in degrees:
+                fit = fit_polynomial(train, degree, settings)
+                best = columns(GRID, degree) @ least_squares(train, degree)
+                data["curve_gap"].loc[curve, degree, size] = relative_gap(fit.after, best)
+                if size == shown:
+                    # The params are laid out weights first: the bias belongs before them.
+                    weights = np.roll(fit.weights.astype(np.float64), 1, axis=1)
+                    other = fit_polynomial(train, degree, settings, powers=True)
+                    data["curve_least_squares"].loc[curve, degree] = best
+                    beyond = ((0, 0), (0, degrees[-1] - degree))
+                    learned = np.pad(coefficients(weights), beyond)
+                    data["curve_coefficient"].loc[curve, degree] = learned
+                    data["curve_gap_powers"].loc[curve, degree] = relative_gap(other.after, best)
+                keep(curve, f"degree {degree}", size, fit)
+            if size == shown:
+                data["curve_point_x"].loc[curve] = train.inputs[:, 0]
+                data["curve_point_y"].loc[curve] = train.labels
+                keep(curve, "network", size, fit_network(train, settings))
+    single = ("curve_point_x", "curve_point_y", "curve_start", "curve_fit")
+    return data.assign({name: data[name].astype(np.float32) for name in single})
+
+
+_AXES = {
+    "truth": ("curve", "grid"),
+    "point_x": ("curve", "point"),
+    "point_y": ("curve", "point"),
+    "start": ("curve", "family", "start", "grid"),
+    "fit": ("curve", "family", "start", "grid"),
+    "least_squares": ("curve", "degree", "grid"),
+    "coefficient": ("curve", "degree", "start", "power"),
+    "train_error": ("curve", "family", "size", "start"),
+    "test_error": ("curve", "family", "size", "start"),
+    "weight_distance": ("curve", "family", "size"),
+    "gap": ("curve", "degree", "size", "start"),
+    "gap_powers": ("curve", "degree", "start"),
+    "expected_error": ("curve", "part", "quantile", "degree", "exact_size"),
+}

@@ -1,11 +1,11 @@
 """From the rungs of a ladder to its one labelled data set, and to the table that ends it."""
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -16,7 +16,7 @@ from catdog_jax.types import Dataset
 from experiments.shared.progress import Progress
 from experiments.shared.report import aligned
 from experiments.shared.results import described, shown_inputs
-from experiments.shared.rungs import Rung, chunks, pixels, predictions
+from experiments.shared.rungs import Rung, in_parts, pixels, predictions
 
 LEVEL = 0.95  # of every interval
 
@@ -34,125 +34,90 @@ def assemble_ladder(
     Returns:
       The results; a rung with fewer members than another is filled with -1 or nan.
     """
-    most = max(max(rung.num_members, 1) for rung in rungs)
-    answers: dict[str, np.ndarray] = {}
-    total = 2 * len(rungs)
-    with Progress("asking every rung", total, "answers") as progress:
-        for s, part in enumerate(("train", "test")):
-            split = getattr(dataset, part)
-            filled = np.full((len(rungs), most, len(split.labels)), -1, np.int16)
-            for r, rung in enumerate(rungs):
-                progress.to(s * len(rungs) + r, rung.name)
-                given = predictions(rung, split)
-                filled[r, : len(given)] = given
-            answers[part] = filled
-        progress.to(total)
-    test = _accuracies(answers["test"], dataset.test.labels)
-    train = _accuracies(answers["train"], dataset.train.labels)
-    over_examples = [_over_examples(a, dataset.test.labels) for a in answers["test"]]
-    over_members = [_over_members(rung, values) for rung, values in zip(rungs, test, strict=True)]
-    names = [rung.name for rung in rungs]
-    per_member = ("rung", "member")
+    most = max(len(rung.diverged) for rung in rungs)
+    rows = []
+    with Progress("asking every rung", len(rungs), "rungs") as progress:
+        for index, rung in enumerate(rungs):
+            progress.to(index, rung.name)
+            rows.append(_row(rung, dataset, most))
+        progress.to(len(rungs))
+    axes = {"prediction": "example", "train_prediction": "train_example"}
     variables: dict[str, Any] = {
-        "origin": (("rung",), np.array([rung.origin for rung in rungs], dtype=object)),
-        "num_parameters": (("rung",), np.array([rung.num_params for rung in rungs], np.int64)),
-        "num_members": (("rung",), np.array([rung.num_members for rung in rungs], np.int32)),
-        "train_accuracy": (per_member, train),
-        "test_accuracy": (per_member, test),
-        "test_low": (("rung",), np.array([low for low, _ in over_examples])),
-        "test_high": (("rung",), np.array([high for _, high in over_examples])),
-        "members_low": (("rung",), np.array([low for low, _ in over_members])),
-        "members_high": (("rung",), np.array([high for _, high in over_members])),
-        "from_optimum": (per_member, _from_optimum(rungs, most)),
-        "train_prediction": (("rung", "member", "train_example"), answers["train"]),
-        "prediction": (("rung", "member", "example"), answers["test"]),
-        "label": (("example",), dataset.test.labels),
-        "train_label": (("train_example",), dataset.train.labels),
+        name: (("rung", "member", axes.get(name))[: np.ndim(value) + 1], [r[name] for r in rows])
+        for name, value in rows[0].items()
+    }
+    variables |= {
+        "label": ("example", dataset.test.labels),
+        "train_label": ("train_example", dataset.train.labels),
         **_averages(dataset),
-        **_weights(rungs, dataset),
+        **_weights([rung for rung in rungs if rung.is_linear and not rung.diverged.all()], dataset),
         **shown_inputs(dataset),
     }
     coordinates = {
-        "rung": np.array(names, dtype=object),
+        "rung": np.array([rung.name for rung in rungs], dtype=object),
         "class": np.array(dataset.class_names, dtype=object),
     }
-    data = xr.Dataset(variables, coordinates)
-    data.attrs = {"dataset": dataset.name, "recipe": json.dumps(dict(facts), sort_keys=True)}
-    return described(data, _DESCRIPTIONS)
+    attrs = {"dataset": dataset.name, "recipe": json.dumps(dict(facts), sort_keys=True)}
+    return described(xr.Dataset(variables, coordinates, attrs), _DESCRIPTIONS)
 
 
-def _from_optimum(rungs: Sequence[Rung], most: int) -> np.ndarray:
-    distances = np.full((len(rungs), most), np.nan)
-    for row, rung in zip(distances, rungs, strict=True):
-        if rung.from_optimum is not None:
-            row[: rung.num_members] = rung.from_optimum
-    return distances
+def _row(rung: Rung, dataset: Dataset, most: int) -> dict[str, Any]:
+    """Everything about one rung, for as many members as the largest one has."""
+    train, test = (predictions(rung, split, most) for split in (dataset.train, dataset.test))
+    there = test >= 0
+    right = test == dataset.test.labels
 
+    def accuracy(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return np.where(there.all(axis=1), (answers == labels).mean(axis=1), np.nan)
 
-def linear_rungs(rungs: Sequence[Rung]) -> list[Rung]:
-    """Pick the rungs that are one set of weights on the pixels, or a population of such."""
-    return [rung for rung in rungs if rung.is_linear and not rung.diverged.all()]
-
-
-def _accuracies(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Accuracy of each member, [R, M]; nan where there is none."""
-    missing = (answers < 0).all(axis=2)
-    accuracy = (answers == labels[None, None]).mean(axis=2)
-    return np.where(missing, np.nan, accuracy)
-
-
-def _over_examples(answers: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    there = answers[(answers >= 0).all(axis=1)]
-    if not len(there):
-        return math.nan, math.nan
-    return bootstrap_interval(there == labels[None], level=LEVEL)
-
-
-def _over_members(rung: Rung, accuracies: np.ndarray) -> tuple[float, float]:
-    there = accuracies[np.isfinite(accuracies)]
-    if rung.num_members < 2 or len(there) < 2:
-        return math.nan, math.nan
-    return members_interval(there, level=LEVEL)
+    over_examples = over_members = (math.nan, math.nan)
+    alive = right[there.all(axis=1)]
+    if len(alive):
+        over_examples = bootstrap_interval(alive, level=LEVEL)
+    if rung.num_members and len(alive) > 1:
+        over_members = members_interval(alive.mean(axis=1), level=LEVEL)
+    from_optimum = np.full(most, np.nan)
+    from_optimum[: len(rung.diverged)] = rung.from_optimum
+    return {
+        "origin": rung.origin,
+        "num_parameters": np.int64(rung.num_params),
+        "num_members": np.int32(rung.num_members),
+        "train_accuracy": accuracy(train, dataset.train.labels),
+        "test_accuracy": accuracy(test, dataset.test.labels),
+        "test_low": over_examples[0],
+        "test_high": over_examples[1],
+        "members_low": over_members[0],
+        "members_high": over_members[1],
+        "from_optimum": from_optimum,
+        "train_prediction": train,
+        "prediction": test,
+    }
 
 
 def _averages(dataset: Dataset) -> dict[str, Any]:
     """The average picture of each class, and what the nearest of them says of each test picture."""
-    num_classes = len(dataset.class_names)
+    num_classes, images = len(dataset.class_names), dataset.test.inputs
     means = class_means(pixels(dataset.train.inputs), dataset.train.labels, num_classes)
     difference = linear_from_means(means[:2].reshape(2, -1))
-    nearest = np.zeros(len(dataset.test.labels), np.int16)
-    projection = np.zeros(len(dataset.test.labels), np.float32)
-    for rows in chunks(len(nearest)):
-        images = jnp.asarray(pixels(dataset.test.inputs[rows]))
-        nearest[rows] = np.asarray(centroid_distances(means, images)).argmin(axis=1)
-        logits = np.asarray(linear.apply(difference, images))
-        projection[rows] = logits[:, 1] - logits[:, 0]
+    distances = in_parts(functools.partial(centroid_distances, means), images)
+    logits = in_parts(functools.partial(linear.apply, difference), images)
     return {
         "class_mean": (("class", "row", "column", "channel"), means.astype(np.float32)),
-        "nearest_mean": (("example",), nearest),
-        "projection": (("example",), projection),
+        "nearest_mean": ("example", distances.argmin(axis=1).astype(np.int16)),
+        "projection": ("example", logits[:, 1] - logits[:, 0]),
     }
 
 
 def _weights(rungs: Sequence[Rung], dataset: Dataset) -> dict[str, Any]:
-    """The weights of the linear rungs (of populations, of the first member) and their logits."""
-    found = linear_rungs(rungs)
-    if not found:
+    """The weights of the linear rungs (of the first living member) and their logits."""
+    if not rungs:
         return {}
-    chosen = [rung.member(rung.first_alive) for rung in found]
-    shape = dataset.train.inputs.shape[1:]
-    logits = [
-        np.concatenate(
-            [
-                np.asarray(linear.apply(p, jnp.asarray(pixels(dataset.test.inputs[rows]))))
-                for rows in chunks(len(dataset.test.labels))
-            ]
-        )
-        for p in chosen
-    ]
-    weights = np.stack([np.asarray(p.weights).T.reshape(-1, *shape) for p in chosen])
+    shape = (-1, *dataset.train.inputs.shape[1:])
+    chosen = [rung.member(int(np.argmin(rung.diverged))) for rung in rungs]
+    weights = np.stack([np.asarray(p.weights).T.reshape(shape) for p in chosen])
+    logits = [in_parts(functools.partial(linear.apply, p), dataset.test.inputs) for p in chosen]
     return {
-        "linear_rung": (("linear_rung",), np.array([r.name for r in found], dtype=object)),
+        "linear_rung": np.array([rung.name for rung in rungs], dtype=object),
         "weights": (("linear_rung", "class", "row", "column", "channel"), weights),
         "bias": (("linear_rung", "class"), np.stack([np.asarray(p.bias) for p in chosen])),
         "linear_logits": (("linear_rung", "example", "class"), np.stack(logits)),
@@ -167,69 +132,49 @@ def table(data: xr.Dataset, seconds: Mapping[str, float]) -> str:
       seconds: rung -> what it took to get its params, from the manifest.
     """
     head = ["rung", "origin", "parameters", "train", "test", "95 %, pictures", "95 %, members"]
-    rows = [[*head, "seconds"]]
-    for name in data["rung"].values:
+    rows, notes = [[*head, "seconds"]], []
+    for name in map(str, data["rung"].values):
         one = data.sel(rung=name)
-        spent = seconds.get(str(name), math.nan)
+        spent, apart = seconds.get(name, math.nan), one["from_optimum"]
         rows.append(
             [
-                str(name),
+                name,
                 str(one["origin"].values),
                 f"{int(one['num_parameters']):,}",
-                _number(_mean(one["train_accuracy"])),
-                _number(_mean(one["test_accuracy"])),
-                _interval(one["test_low"], one["test_high"]),
-                _interval(one["members_low"], one["members_high"]),
+                *(_number(float(one[f"{k}_accuracy"].mean())) for k in ("train", "test")),
+                *(_interval(one[f"{k}_low"], one[f"{k}_high"]) for k in ("test", "members")),
                 f"{spent:,.1f}" if spent >= 0.05 else f"{spent:,.3f}",
             ]
         )
+        if apart.notnull().any():
+            notes.append(
+                f"{name}: its starts end {float(apart.min()):.3f} to {float(apart.max()):.3f} from "
+                "the one lowest point of its loss, as a share of that point's length"
+            )
+    if "centroid" in data["rung"].values:
+        same = int((data["nearest_mean"] == data["prediction"].sel(rung="centroid")[0]).sum())
+        weights = "the weights μ₁ − μ₀" if data.sizes["class"] == 2 else "one linear formula"
+        notes.insert(
+            0,
+            f"nearest average by distances, and by {weights}: the same answer to "
+            f"{same:,} of {data.sizes['example']:,} test pictures",
+        )
     most = int(data["num_members"].max())
-    same = int((data["nearest_mean"] == _centroid_answers(data)).sum()) if _has(data) else None
-    lines = aligned(rows)
-    lines.append(
+    legend = (
         f"learned by gradient descent: {most} members each, their mean; an interval over pictures "
         "is a bootstrap of the test examples, one over members Student's; seconds are those of "
         "all members"
     )
-    if same is not None:
-        count = data.sizes["example"]
-        weights = "the weights μ₁ − μ₀" if data.sizes["class"] == 2 else "one linear formula"
-        lines.append(
-            f"nearest average by distances, and by {weights}: the same answer to "
-            f"{same:,} of {count:,} test pictures"
-        )
-    for name in data["rung"].values:
-        apart = data["from_optimum"].sel(rung=name).values
-        if np.isfinite(apart).any():
-            lines.append(
-                f"{name}: its starts end {np.nanmin(apart):.3f} to {np.nanmax(apart):.3f} from the "
-                "one lowest point of its loss, as a share of that point's length"
-            )
-    return "\n".join(lines)
-
-
-def _has(data: xr.Dataset) -> bool:
-    return "centroid" in data["rung"].values
-
-
-def _centroid_answers(data: xr.Dataset) -> np.ndarray:
-    return data["prediction"].sel(rung="centroid").values[0]
-
-
-def _mean(values: xr.DataArray) -> float:
-    there = values.values[np.isfinite(values.values)]
-    return float(there.mean()) if there.size else math.nan
+    return "\n".join([*aligned(rows), legend, *notes])
 
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-def _interval(low: Any, high: Any) -> str:
+def _interval(low: xr.DataArray, high: xr.DataArray) -> str:
     """Write an interval of accuracies; Student's may reach beyond what an accuracy can be."""
-    if math.isnan(float(low)):
-        return "–"
-    return f"{max(float(low), 0.0):.3f} to {min(float(high), 1.0):.3f}"
+    return "–" if low.isnull() else f"{max(float(low), 0.0):.3f} to {min(float(high), 1.0):.3f}"
 
 
 _DESCRIPTIONS = {

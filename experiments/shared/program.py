@@ -1,50 +1,135 @@
-"""Writes a trained formula down by hand: a Python program with the numbers typed in.
+"""Writes a rung of a finished ladder down by hand: a program with the numbers typed in.
 
 The program imports numpy only. Nothing of this project, and nothing that learned, is left in it.
 """
 
 import inspect
-import math
+import os
+import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from catdog_jax import registry
+from catdog_jax.models.build import build_model
 from catdog_jax.models.linear import LinearParams
 from catdog_jax.models.mlp import mlp
+from catdog_jax.store import Run
 from catdog_jax.store.atomic import replacing
-from catdog_jax.types import InputError
-from experiments.shared.program_template import ACTIVATIONS, TEMPLATE
+from catdog_jax.train import normaliser
+from catdog_jax.types import Dataset, InputError
 
+COMPARED = 200  # test pictures
 MOST_WEIGHTS = 2_000_000  # 27 MB of text, which Python reads in some 10 s and 2 GB
 WIDTH = 88
+# In float64, with nothing that overflows.
+ACTIVATIONS = {
+    "elu": "np.where(x > 0, x, np.expm1(np.minimum(x, 0)))",
+    "gelu": "0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))",
+    "identity": "x",
+    "leaky_relu": "np.where(x > 0, x, 0.01 * x)",
+    "relu": "np.maximum(x, 0)",
+    "sigmoid": "0.5 * (1 + np.tanh(x / 2))",
+    "silu": "x * 0.5 * (1 + np.tanh(x / 2))",
+    "tanh": "np.tanh(x)",
+}
+TEMPLATE = '''\
+"""Tells pictures apart by a formula. Nothing is learned here: its numbers are typed in.
+
+Save pictures of {height} x {width} pixels with numpy.save, as uint8 [N, {height}, {width}, 3]
+(red, green, blue), and run
+
+    python THIS_FILE images.npy
+
+It prints one row for each picture: the class, and the logit of every class in the
+order of CLASSES.
+"""
+
+{title}
+# Its numbers were found by
+{command}
+
+import sys
+
+import numpy as np
+
+CLASSES = {class_names}
+SHAPE = ({height}, {width}, 3)  # rows, columns, and red, green, blue of one picture
+# What is taken off each colour, in 0 to 1, and what it is then divided by.
+MEAN = np.array({mean})
+STD = np.array({std})
 
 
-class Layer(NamedTuple):
-    """One affine map of the program.
+def check(images):
+    """Raise ValueError for what is not pictures of the right size."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != SHAPE:
+        wanted = "uint8 [N, {height}, {width}, 3]"
+        raise ValueError(f"give {{wanted}}, not {{images.dtype}} {{list(images.shape)}}")
 
-    Attributes:
-      name: of its constants, in capitals.
-      weights: [units, inputs] float32.
-      bias: [units] float32.
-    """
 
-    name: str
-    weights: np.ndarray
-    bias: np.ndarray
+def activation(x):
+    return {activation}
+
+
+def logits(images):
+    """Turn pictures, uint8 [N, *SHAPE], into one number per class, [N, {num_classes}]."""
+    check(images)
+    x = ((images / 255.0 - MEAN) / STD).reshape(len(images), {num_inputs})
+    for weights, bias in LAYERS[:-1]:
+        x = activation(x @ weights.T + bias)
+    weights, bias = LAYERS[-1]
+    return x @ weights.T + bias
+
+
+def main():
+    sys.stdout.reconfigure(errors="backslashreplace")  # names hold any letter
+    if len(sys.argv) != 2:
+        print("error: give one file: python THIS_FILE images.npy", file=sys.stderr)
+        return 2
+    path = sys.argv[1]
+    try:
+        with open(path, "rb") as file:
+            images = np.lib.format.read_array(file, allow_pickle=False)
+        check(images)
+    except (OSError, ValueError, MemoryError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        print(f"error: {{path}}: {{reason}}", file=sys.stderr)
+        return 2
+    for start in range(0, len(images), 256):
+        for row in logits(images[start : start + 256]):
+            numbers = [f"{{number:.6g}}" for number in row]
+            print(CLASSES[row.argmax()], *numbers, sep="\\t")
+    return 0
+
+
+# The numbers, each exactly the single precision number that was found. WEIGHTS say how
+# much each unit is moved by each number of a picture (row by row from the top, in a row
+# from the left, for each pixel its red, green and blue) or by each unit of the layer
+# before; BIAS is what is added. The units of the last layer are the classes.
+
+# fmt: off
+{numbers}
+LAYERS = [{layers}]
+# fmt: on
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''
 
 
 def program_text(
     params: Any,
     *,
-    entry: str,
+    model: str,
     input_shape: Sequence[int],
     class_names: Sequence[str],
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
+    mean: Sequence[float],
+    std: Sequence[float],
     title: str,
     command: str,
 ) -> str:
@@ -56,13 +141,12 @@ def program_text(
 
     Args:
       params: of one member: `LinearParams`, or the nested dict of `models/mlp.py`.
-      entry: what the person typed for it, like 'mlp:depth=2:activation=tanh'; for `LinearParams`
+      model: what the person typed for it, like 'mlp:depth=2:activation=tanh'; for `LinearParams`
         any name.
       input_shape: (H, W, 3) of one picture.
       class_names: K names, in label order.
-      mean, std: per channel, of pixels in 0..1, as in `train.normaliser`; None where the formula
-        reads pixels in 0..1 themselves.
-      title: first line of the program, what it is.
+      mean, std: per channel, of pixels in 0..1, as in `train.normaliser`.
+      title: what it is, in one line.
       command: the command line that made it.
 
     Returns:
@@ -71,34 +155,87 @@ def program_text(
     Raises:
       InputError: a formula that cannot be written down so, too many weights, or weights that are
         not finite.
-      ValueError: weights of another shape than pictures and classes have.
     """
-    if len(input_shape) != 3 or input_shape[2] != 3:
+    if isinstance(params, LinearParams):
+        layers, activation = {"": params}, "identity"
+    else:
+        default = inspect.signature(mlp).parameters["activation"].default
+        activation = check_writable(model).get("activation", default)
+        names = [*(f"hidden{n}" for n in range(1, len(params))), "head"]
+        layers = {
+            f"{name.upper()}_": LinearParams(params[name]["kernel"], params[name]["bias"])
+            for name in names
+        }
+    arrays = {
+        f"{name}{kind}": np.asarray(values, np.float32).T
+        for name, layer in layers.items()
+        for kind, values in zip(("WEIGHTS", "BIAS"), layer, strict=True)
+    }
+    count = sum(array.size for array in arrays.values())
+    if count > MOST_WEIGHTS:
         raise InputError(
-            f"{entry!r} reads inputs of shape {tuple(input_shape)}; a program is written for "
-            "pictures only; give a data set of pictures"
+            f"{model!r} has {count:,} weights, too many to type in; at most {MOST_WEIGHTS:,}; "
+            "give a smaller width, smaller pictures, or a linear model"
         )
-    layers, activation = _layers(params, entry)
-    _check(layers, entry, math.prod(input_shape), len(class_names))
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise InputError(
+            f"{model!r} has weights that are not finite, which cannot be typed in; "
+            "train it again with a smaller --learning_rate"
+        )
+    height, width, channels = input_shape
     return TEMPLATE.format(
-        title=_paragraph(title),
-        classes=_paragraph(
-            f"Tells {_listed(class_names)} apart. Nothing is learned here: the numbers below are "
-            "typed in."
-        ),
-        command=_comment(command),
-        names=_tuple_of(class_names),
-        height=input_shape[0],
-        width=input_shape[1],
+        title=_comment(title, "# ", ""),
+        command=_comment(command, "#   ", " \\"),
+        class_names=repr(tuple(class_names)),
+        height=height,
+        width=width,
+        num_inputs=height * width * channels,
         num_classes=len(class_names),
-        constants=_normalisation(mean, std),
-        activation=_activation(activation) if len(layers) > 1 else "",
-        formula=_formula(layers, activation, normalised=mean is not None),
-        numbers="\n\n".join(_numbers(layer, layers, input_shape, class_names) for layer in layers),
+        mean=list(mean),
+        std=list(std),
+        activation=ACTIVATIONS[activation],
+        numbers="\n".join(_typed_in(name, array) for name, array in arrays.items()),
+        layers=", ".join(f"({name}WEIGHTS, {name}BIAS)" for name in layers),
     )
 
 
-def write_program(path: str | Path, text: str) -> Path:
+def check_writable(model: str) -> dict[str, Any]:
+    """Check that a program can be written of a model, not of a linear formula.
+
+    Returns:
+      The settings of the perceptron.
+
+    Raises:
+      InputError: anything but an MLP without normalisation.
+    """
+    name, texts = registry.parse_entry(model)
+    settings = registry.typed_settings(model, mlp, texts) if name == "mlp" else {}
+    if name != "mlp" or settings.get("norm", "none") != "none":
+        raise InputError(
+            f"{model!r} cannot be written as a program with its numbers typed in; what can: "
+            "linear formulas (linear, logistic, centroid, lda, ridge) and mlp with norm=none"
+        )
+    return settings
+
+
+def check_program_path(path: str) -> Path:
+    """Check, before any work, that a program may be written at a path.
+
+    Raises:
+      InputError: a folder in place of the file, or no folder to put it in.
+    """
+    file = os.path.abspath(os.path.expanduser(path))
+    if path.endswith(("/", "\\")) or os.path.isdir(file):
+        raise InputError(f"--write_program={path} is a folder; give the name of a file in it")
+    if not os.path.isdir(os.path.dirname(file)):
+        raise InputError(
+            f"--write_program={path}: there is no folder {os.path.dirname(file)}; make it, or give "
+            "a path in one that exists"
+        )
+    return Path(file)
+
+
+def write_program(path: str, text: str) -> Path:
     """Write a program whole or not at all; a file of other content is never replaced.
 
     Args:
@@ -109,203 +246,90 @@ def write_program(path: str | Path, text: str) -> Path:
       The file.
 
     Raises:
-      InputError: no such folder, a folder in place of the file, a file of other content, or a
-        place that cannot be written to.
+      InputError: as `check_program_path`, a file of other content, or a place that cannot be
+        written to.
     """
-    file, content = check_program_path(path), text.encode("utf-8", "backslashreplace")
+    file, content = check_program_path(path), text.encode()
     try:
         if not file.exists():
             with replacing(file) as out:
                 out.write(content)
-        elif file.read_bytes() != content:
+        elif not file.is_file() or file.read_bytes() != content:
             raise InputError(
                 f"--write_program={path}: this file exists and holds something else; nothing was "
                 "changed; move it away or give another path"
             )
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise InputError(
+            f"--write_program={path} cannot be written ({error.strerror}); give another path"
+        ) from error
     return file
 
 
-def check_program_path(path: str | Path) -> Path:
-    """Refuse, before any work, a path at which no program can be written.
+def save_program(path: str, name: str, run: Run, dataset: Dataset) -> str:
+    """Write one rung down and compare it with the formula it came from.
 
-    Raises:
-      InputError: as `write_program`, but for the content of an existing file.
-    """
-    file = Path(path).expanduser()
-    try:
-        file = file.resolve()
-        if str(path).endswith(("/", "\\")) or file.is_dir():
-            raise InputError(f"--write_program={path} is a folder; give the name of a file in it")
-        if file.exists() and not file.is_file():
-            raise InputError(f"--write_program={path} is no ordinary file; give another path")
-        if not file.parent.is_dir():
-            raise InputError(
-                f"--write_program={path}: there is no folder {file.parent}; make it, or give a "
-                "path in one that exists"
-            )
-    except (OSError, RuntimeError) as error:
-        raise _unwritable(path, error) from error
-    return file
-
-
-def _unwritable(path: str | Path, error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or error
-    return InputError(f"--write_program={path} cannot be written ({reason}); give another path")
-
-
-def check_writable(entry: str) -> dict[str, Any]:
-    """Refuse an entry, not of a linear formula, that no program can be written of.
+    Args:
+      path: of the program.
+      name: the rung; of a population, its first living member is written.
+      run: a finished ladder.
+      dataset: of the run.
 
     Returns:
-      The settings of the perceptron.
+      One line: where it is, and how far its logits are from the formula's.
 
     Raises:
-      InputError: anything but an MLP without normalisation.
+      InputError: the rung is no linear classifier and no MLP, or the path cannot be written.
     """
-    name, texts = registry.parse_entry(entry)
-    settings = registry.typed_settings(entry, mlp, texts) if name == "mlp" else {}
-    if name != "mlp" or settings.get("norm", "none") != "none":
-        raise InputError(
-            f"{entry!r} cannot be written as a program with its numbers typed in; what can: "
-            "linear formulas (linear, logistic, centroid, lda, ridge) and mlp with norm=none"
-        )
-    return settings
-
-
-def _layers(params: Any, entry: str) -> tuple[list[Layer], str]:
-    """Find the affine maps of a formula, and the activation between them."""
-    if isinstance(params, LinearParams):
-        return [Layer("", np.asarray(params.weights).T, np.asarray(params.bias))], "identity"
-    settings = check_writable(entry)
-    hidden = [f"hidden{n}" for n in range(1, len(params))]
-    layers = [
-        Layer(
-            layer.upper() + "_",
-            np.asarray(params[layer]["kernel"]).T,
-            np.asarray(params[layer]["bias"]),
-        )
-        for layer in [*hidden, "head"]
-    ]
-    default = inspect.signature(mlp).parameters["activation"].default
-    return layers, settings.get("activation", default)
-
-
-def _check(layers: Sequence[Layer], entry: str, num_inputs: int, num_classes: int) -> None:
-    count = sum(layer.weights.size + layer.bias.size for layer in layers)
-    if count > MOST_WEIGHTS:
-        raise InputError(
-            f"{entry!r} has {count:,} weights, too many to type in; at most {MOST_WEIGHTS:,}; "
-            "give a smaller width, smaller pictures, or a linear model"
-        )
-    for layer in layers:
-        if layer.weights.ndim != 2 or layer.weights.shape[1] != num_inputs:
-            raise ValueError(f"{layer.name}weights {layer.weights.shape} read no {num_inputs}")
-        if not (np.isfinite(layer.weights).all() and np.isfinite(layer.bias).all()):
-            raise InputError(
-                f"{entry!r} has weights that are not finite, which cannot be typed in; "
-                "train it again with a smaller --learning_rate"
-            )
-        num_inputs = layer.weights.shape[0]
-    if num_inputs != num_classes:
-        raise ValueError(f"{num_inputs} logits for {num_classes} classes")
-
-
-def _normalisation(mean: Sequence[float] | None, std: Sequence[float] | None) -> str:
-    if mean is None or std is None:
-        return ""
-    means, stds = (", ".join(repr(float(x)) for x in values) for values in (mean, std))
+    inputs, images = run.manifest["inputs"], dataset.test.inputs[:COMPARED]
+    shape, class_names = tuple(inputs["shape"]), inputs["class_names"]
+    params: Any
+    if name in run.data.get("linear_rung", ()):
+        mean, std = [0.0] * 3, [1.0] * 3
+        rung = run.data.sel(linear_rung=name)
+        params = LinearParams(rung["weights"].values.reshape(len(class_names), -1).T, rung["bias"])
+        logits = rung["linear_logits"].values[: len(images)]
+    else:
+        check_writable(name)
+        mean, std = inputs["mean"], inputs["std"]
+        member = int(np.argmax(np.isfinite(run.data["test_accuracy"].sel(rung=name).values)))
+        params = jax.tree.map(lambda x: x[member], run.params[name])
+        normalised = normaliser(tuple(mean), tuple(std))(jnp.asarray(images))
+        logits = np.asarray(build_model(name, shape, len(class_names)).apply(params, normalised))
+    flags = f" --write_program={shlex.quote(Path(path).name)} --program_model={shlex.quote(name)}"
+    text = program_text(
+        params,
+        model=name,
+        input_shape=shape,
+        class_names=class_names,
+        mean=mean,
+        std=std,
+        title=f"The rung {name} of a ladder of {run.data.attrs['dataset']}, as a program",
+        command=str(run.manifest["command"]) + flags,
+    )
+    file = write_program(path, text)
+    program: dict[str, Any] = {"__name__": "program"}
+    exec(compile(text, str(file), "exec"), program)
+    typed = program["logits"](images)
+    same = int((typed.argmax(1) == logits.argmax(1)).sum())
     return (
-        "# Mean and deviation of red, green and blue over the training pictures, in 0 to 1.\n"
-        f"MEAN = np.array([{means}])\nSTD = np.array([{stds}])\n"
+        f"program: {file}; the same answer as {name} to {same} of {len(images)} test pictures, "
+        f"logits at most {np.abs(typed - logits).max():.1e} apart"
     )
 
 
-def _activation(name: str) -> str:
-    return f"\ndef {name}(x):\n    return {ACTIVATIONS[name]}\n\n"
-
-
-def _formula(layers: Sequence[Layer], activation: str, *, normalised: bool) -> str:
-    lines = ["x = images / 255.0"]
-    if normalised:
-        lines.append("x = (x - MEAN) / STD")
-    lines.append(f"x = x.reshape(len(x), {layers[0].weights.shape[1]})")
-    for layer in layers[:-1]:
-        lines.append(f"x = {activation}(x @ {layer.name}WEIGHTS.T + {layer.name}BIAS)")
-    lines.append(f"return x @ {layers[-1].name}WEIGHTS.T + {layers[-1].name}BIAS")
-    return textwrap.indent("\n".join(lines), "    ") + "\n"
-
-
-def _numbers(
-    layer: Layer, layers: Sequence[Layer], input_shape: Sequence[int], class_names: Sequence[str]
-) -> str:
-    """Type the weights of a layer in, unit by unit."""
-    first, last = layer is layers[0], layer is layers[-1]
-    units = "class" if last else "unit"
-    if first:
-        parts = [f"row {row}" for row in range(input_shape[0])]
-        order = f"how much each {units} is moved by each number of a picture,\n"
-        order += "# row by row from the top, in a row from the left, and for each pixel its\n"
-        order += "# red, green and blue."
-    else:
-        parts, order = [""], f"how much each {units} is moved by each unit of the layer before."
-    lines = [f"# {layer.name}WEIGHTS: {order}", f"{layer.name}WEIGHTS = np.array(["]
-    for number, row in enumerate(layer.weights):
-        what = f"for {_quoted(class_names[number])}" if last else f"unit {number}"
-        lines.append(f"    [  # {what}")
-        for part, values in zip(parts, row.reshape(len(parts), -1), strict=True):
-            lines += [f"        # {part}"] * bool(part) + [_wrapped(values, 8)]
-        lines.append("    ],")
-    lines += [
-        "], np.float32)",
-        f"# {layer.name}BIAS: what is added for each {units}.",
-        f"{layer.name}BIAS = np.array([",
-        _wrapped(layer.bias, 4),
-        "], np.float32)",
-    ]
-    return "\n".join(lines)
-
-
-def _wrapped(values: np.ndarray, indent: int) -> str:
+def _typed_in(name: str, array: np.ndarray) -> str:
     """Write float32 numbers, each as the shortest text that is read back as the same number."""
-    lines, line = [], ""
-    for value in values.astype(np.float32):
-        text = f"{value!s},"
-        if line and indent + len(line) + 1 + len(text) > WIDTH:
-            lines.append(line)
-            line = ""
-        line = f"{line} {text}" if line else text
-    return textwrap.indent("\n".join([*lines, line]), " " * indent)
+    rows = (
+        textwrap.fill(", ".join(map(str, row)), WIDTH - 3, break_on_hyphens=False)
+        for row in np.atleast_2d(array)
+    )
+    numbers = ", ".join(f"[\n{row}\n]" for row in rows)
+    return f"{name} = np.array({numbers if array.ndim == 1 else f'[{numbers}]'}, np.float32)"
 
 
-def _tuple_of(class_names: Sequence[str]) -> str:
-    quoted = [_quoted(name) for name in class_names]
-    line = f"({', '.join(quoted)})"
-    return line if len(line) <= WIDTH - 10 else "(\n    " + ",\n    ".join(quoted) + ",\n)"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _paragraph(text: str) -> str:
-    """Break any text into lines, none of which ends the docstring."""
-    line = _quoted(" ".join(text.split()))[1:-1]
-    return textwrap.fill(line, WIDTH - 3, break_long_words=False, break_on_hyphens=False)
-
-
-def _quoted(text: str) -> str:
-    """Write any text as a literal of Python, on one line."""
-    return '"' + _printable(text.replace("\\", r"\\").replace('"', r"\"")) + '"'
-
-
-def _comment(text: str) -> str:
-    """Break a command into lines of comment that a shell joins again."""
-    line = _printable(" ".join(text.split()))
-    lines = textwrap.wrap(line, WIDTH - 8, break_long_words=False, break_on_hyphens=False) or [""]
-    return " \\\n".join([f"#   {lines[0]}", *(f"#     {line}" for line in lines[1:])])
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def _comment(text: str, start: str, end: str) -> str:
+    """Break any text into lines of comment; `end` lets a shell join them again."""
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    lines = textwrap.wrap(plain, WIDTH - 8, break_long_words=False, break_on_hyphens=False)
+    return f"{end}\n".join(start + line for line in lines)

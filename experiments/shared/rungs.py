@@ -1,8 +1,10 @@
 """The rungs of the ladder: every classifier, whatever its origin, ready for the same `apply`."""
 
+import dataclasses
+import functools
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,14 +13,14 @@ import numpy as np
 from jaxtyping import Array
 
 from catdog_jax import registry
-from catdog_jax.estimators.build import estimator_spec, estimator_table, fit_estimator
+from catdog_jax.estimators.build import estimator_spec, fit_estimator
 from catdog_jax.estimators.logistic import logistic
 from catdog_jax.estimators.pca import PCA, principal_components, project
 from catdog_jax.models import linear
 from catdog_jax.models.linear import LinearParams
 from catdog_jax.rules.generating import factors_matrix
-from catdog_jax.types import Classifier, Dataset, Params, RuleSpec, Split
-from experiments.shared.jobs import Job, channel_statistics, preprocess, split_list
+from catdog_jax.types import Dataset, Params, RuleSpec, Split
+from experiments.shared.jobs import Job, channel_statistics, preprocess
 from experiments.shared.results import Trained
 
 JUDGED_TOGETHER = 250  # examples of one call
@@ -30,42 +32,34 @@ class Rung(NamedTuple):
     Attributes:
       name: its entry, as typed.
       origin: 'programmed', 'estimated' or 'learned'.
-      params: weights; of a population, stacked [M, ...].
+      params: weights, stacked [M, ...]; M = 1 where nothing is random.
       apply: (params of one member, inputs) -> logits [B, K].
-      num_members: M; 0 where nothing is random, so that there is one.
-      diverged: [M] bool, members diverged: a loss that was not finite.
       seconds: what it took to get the params.
+      num_members: M; 0 where nothing is random.
+      diverged: [M] bool, members diverged: a loss that was not finite.
       reads: 'images' (floats in 0..1) or 'factors'.
       from_optimum: [M] relative distance of each member's weights from the lowest point of its
-        loss; None where that point is not known.
+        loss; nan where that point is not known.
     """
 
     name: str
     origin: str
     params: Params
     apply: Callable[[Params, Array], Array]
-    num_members: int
-    diverged: np.ndarray
     seconds: float
+    num_members: int = 0
+    diverged: np.ndarray = np.zeros(1, bool)
     reads: str = "images"
-    from_optimum: np.ndarray | None = None
+    from_optimum: np.ndarray | float = np.nan
 
     @property
     def num_params(self) -> int:
         """Numbers that one member holds."""
-        total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params))
-        return total // max(self.num_members, 1)
+        return sum(np.size(leaf) for leaf in jax.tree.leaves(self.params)) // len(self.diverged)
 
     def member(self, index: int) -> Params:
         """The params of one member."""
-        if self.num_members == 0:
-            return self.params
         return jax.tree.map(lambda x: x[index], self.params)
-
-    @property
-    def first_alive(self) -> int:
-        """The first member that did not diverge; 0 where all did."""
-        return int(np.argmin(self.diverged))
 
     @property
     def is_linear(self) -> bool:
@@ -78,68 +72,41 @@ def rule_table() -> Any:
     return registry.table("catdog_jax.rules", "RULES")
 
 
-def split_entries(flag: str, text: str) -> tuple[str, ...]:
-    """Split a list of rungs; empty for an empty text or 'none'.
-
-    Raises:
-      InputError: an empty entry, or one given twice.
-    """
-    return () if text.strip() in ("", "none") else split_list(flag, text)
-
-
-def check_rules(entries: Sequence[str]) -> None:
-    """Refuse rules that do not exist.
+def rule_settings(entry: str) -> tuple[RuleSpec, dict[str, Any]]:
+    """Look up a rule and the settings typed for it.
 
     Raises:
       InputError: an unknown name or setting.
     """
-    for entry in entries:
-        name, settings = registry.parse_entry(entry)
-        if name not in rule_table():
-            raise registry.unknown("rule", name, rule_table())
-        registry.typed_settings(entry, rule_table()[name].build, settings)
-
-
-def check_estimators(entries: Sequence[str]) -> None:
-    """Refuse estimators that do not exist.
-
-    Raises:
-      InputError: an unknown name or setting.
-    """
-    for entry in entries:
-        spec = estimator_spec(entry)
-        registry.typed_settings(entry, spec.fit, registry.parse_entry(entry)[1])
-
-
-def cat_and_dog(class_names: Sequence[str]) -> tuple[int, int] | None:
-    """Find which class is cat and which is dog; None unless these are the two classes."""
-    lower = [name.casefold().rstrip("s") for name in class_names]
-    return (lower.index("cat"), lower.index("dog")) if sorted(lower) == ["cat", "dog"] else None
+    name, texts = registry.parse_entry(entry)
+    if name not in rule_table():
+        raise registry.unknown("rule", name, rule_table())
+    spec = rule_table()[name]
+    return spec, registry.typed_settings(entry, spec.build, texts)
 
 
 def programmed(entry: str, dataset: Dataset) -> Rung | None:
     """Build a rule; None where it cannot be asked of these pictures."""
-    name, settings = registry.parse_entry(entry)
-    spec: RuleSpec = rule_table()[name]
-    places = cat_and_dog(dataset.class_names)
-    if places is None or (spec.reads == "factors" and not dataset.train.factors):
+    spec, values = rule_settings(entry)
+    animals = [name.casefold().rstrip("s") for name in dataset.class_names]
+    factors = dataset.train.factors
+    if sorted(animals) != ["cat", "dog"] or (spec.reads == "factors" and not factors):
         return None
     begin = time.perf_counter()
-    values = registry.typed_settings(entry, spec.build, settings)
     shape = dataset.train.inputs.shape[1:]
     if spec.reads == "factors":
-        shape = (len(dataset.train.factors),)
+        shape = (len(factors),)
         if "difficulty" in inspect.signature(spec.build).parameters:  # of the drawing, as typed
             values = {"difficulty": dataset.provenance["difficulty"]} | values
-    rule: Classifier = spec.build(shape, **values)
+    rule = spec.build(shape, **values)
     apply = rule.apply
-    if places != (0, 1):
+    if animals[0] == "dog":
 
         def apply(params: Params, inputs: Array) -> Array:
             return rule.apply(params, inputs)[:, ::-1]
 
     seconds = time.perf_counter() - begin
-    return Rung(entry, "programmed", rule.params, apply, 0, np.zeros(1, bool), seconds, spec.reads)
+    return Rung(entry, "programmed", _one(rule.params), apply, seconds, reads=spec.reads)
 
 
 def estimated(entry: str, dataset: Dataset) -> Rung:
@@ -149,8 +116,11 @@ def estimated(entry: str, dataset: Dataset) -> Rung:
     found = fit_estimator(entry, images, dataset.train.labels, len(dataset.class_names))
     jax.block_until_ready(found.params)
     seconds = time.perf_counter() - begin
-    origin = estimator_spec(entry).origin
-    return Rung(entry, origin, found.params, found.apply, 0, np.zeros(1, bool), seconds)
+    return Rung(entry, estimator_spec(entry).origin, _one(found.params), found.apply, seconds)
+
+
+def _one(params: Params) -> Params:
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], params)
 
 
 def learned(
@@ -165,36 +135,32 @@ def learned(
       pca: the principal components whose scores the model reads, None where it reads pixels.
       smoothing: of the labels it was trained on.
     """
-    params, apply = trained.params, job.model.apply
+    params, model = trained.params, job.model.apply
+    apply: Callable[[Params, Array], Array]
+    diverged = trained.arrays["diverged_step"] >= 0
     if pca is not None:
-        model = apply
+        stacked = jax.tree.map(lambda x: np.broadcast_to(x, (len(diverged), *np.shape(x))), pca)
+        params = {"model": params, "pca": stacked}
 
         def apply(params: Params, images: Array) -> Array:
             return model(params["model"], project(params["pca"], images))
 
-        count = len(trained.arrays["diverged_step"])
-        stacked = jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), pca)
-        params = {"model": params, "pca": stacked}
     elif isinstance(params, LinearParams):
         params, apply = on_pixels(params, job.dataset), linear.apply
     else:
-        normalise, model = preprocess(job.dataset), apply
+        normalise = preprocess(job.dataset)
 
         def apply(params: Params, images: Array) -> Array:
             return model(params, normalise(255.0 * images))
 
-    diverged = trained.arrays["diverged_step"] >= 0
-    apart = None
+    apart: np.ndarray | float = np.nan
     if smoothing == 0 and not diverged.all():
-        apart = _from_optimum(job, jax.tree.map(lambda x: x[~diverged], trained.params))
-    if apart is not None:
-        apart = np.where(diverged, np.nan, apart[np.cumsum(~diverged).clip(1) - 1])
-    return Rung(
-        job.label, "learned", params, apply, len(diverged), diverged, seconds, from_optimum=apart
-    )
+        apart = np.where(diverged, np.nan, _from_optimum(job, trained.params))
+    count = len(diverged)
+    return Rung(job.label, "learned", params, apply, seconds, count, diverged, from_optimum=apart)
 
 
-def _from_optimum(job: Job, params: Params) -> np.ndarray | None:
+def _from_optimum(job: Job, params: Params) -> np.ndarray | float:
     """Measure how far members of a convex model ended from the lowest point of their loss.
 
     The loss of the linear model with plain weight decay λ is the mean cross-entropy plus
@@ -203,23 +169,21 @@ def _from_optimum(job: Job, params: Params) -> np.ndarray | None:
     bias, which is small against the weights and not in that loss.
 
     Returns:
-      [M] ‖w − w*‖ / ‖w*‖; None where the loss is another.
+      [M] ‖w − w*‖ / ‖w*‖; nan where the loss is another.
     """
     recipe = job.recipe
     plain = recipe.optimizer.split(":")[0] == "sgd" and recipe.augment == "none"
     if job.model.apply is not linear.apply or not plain or recipe.weight_decay <= 0:
-        return None
-    train = job.dataset.train
-    normalise = preprocess(job.dataset)
+        return np.nan
+    train, normalise = job.dataset.train, preprocess(job.dataset)
     rows = np.asarray(normalise(jnp.asarray(train.inputs))) if normalise else train.inputs
     num_classes = params.weights.shape[2]
     share = 2.0 if num_classes == 2 else 1.0
-    found = logistic(
-        rows, train.labels, num_classes, C=share / (recipe.weight_decay * len(train.labels))
-    )
-    best = np.asarray(found.params.weights)
-    centred = params.weights - params.weights.mean(axis=2, keepdims=True)
-    return np.linalg.norm(centred - best[None], axis=(1, 2)) / np.linalg.norm(best)
+    strength = share / (recipe.weight_decay * len(train.labels))
+    best = np.asarray(logistic(rows, train.labels, num_classes, C=strength).params.weights)
+    with np.errstate(invalid="ignore", over="ignore"):  # of members that diverged
+        centred = params.weights - params.weights.mean(axis=2, keepdims=True)
+        return np.linalg.norm(centred - best[None], axis=(1, 2)) / np.linalg.norm(best)
 
 
 def on_pixels(params: LinearParams, dataset: Dataset) -> LinearParams:
@@ -255,71 +219,49 @@ def scores(dataset: Dataset, components: int) -> tuple[PCA, Dataset]:
     pca = principal_components(pixels(dataset.train.inputs), components)
 
     def reduced(split: Split) -> Split:
-        parts = [
-            np.asarray(project(pca, jnp.asarray(pixels(split.inputs[rows]))))
-            for rows in chunks(len(split.labels))
-        ]
-        inputs = np.concatenate(parts) if parts else np.zeros((0, components), np.float32)
-        return Split(inputs.astype(np.float32), split.labels, split.ids, split.factors)
+        return dataclasses.replace(split, inputs=in_parts(lambda x: project(pca, x), split.inputs))
 
-    provenance = {**dataset.provenance, "components": components}
-    parts = {name: reduced(getattr(dataset, name)) for name in ("train", "valid", "test")}
-    return pca, Dataset(
-        dataset.name,
-        train=parts["train"],
-        valid=parts["valid"],
-        test=parts["test"],
-        class_names=dataset.class_names,
-        provenance=provenance,
+    return pca, dataclasses.replace(
+        dataset,
+        train=reduced(dataset.train),
+        valid=reduced(dataset.valid),
+        test=reduced(dataset.test),
+        provenance={**dataset.provenance, "components": components},
     )
 
 
-def predictions(rung: Rung, split: Split) -> np.ndarray:
+def predictions(rung: Rung, split: Split, num_rows: int) -> np.ndarray:
     """Ask every member of a rung about every example.
 
     Args:
       rung: the classifier.
       split: the examples.
+      num_rows: M of the rung with the most members.
 
     Returns:
-      [M, N] int16 class indices, M = 1 where nothing is random; -1 for a diverged member.
+      [num_rows, N] int16 class indices; -1 for a member that diverged or is not there.
     """
-    reads_factors = rung.reads == "factors"
-    inputs = factors_matrix(split) if reads_factors else split.inputs
+    inputs = factors_matrix(split) if rung.reads == "factors" else split.inputs
     ask = jax.jit(lambda params, x: jnp.argmax(rung.apply(params, x), axis=-1))
-    answers = np.full((max(rung.num_members, 1), len(split.labels)), -1, np.int16)
+    answers = np.full((num_rows, len(split.labels)), -1, np.int16)
     for index in np.flatnonzero(~rung.diverged):
-        params = rung.member(int(index))
-        for rows in chunks(len(split.labels)):
-            part = inputs[rows] if reads_factors else pixels(inputs[rows])
-            answers[index, rows] = np.asarray(ask(params, part))
+        answers[index] = in_parts(functools.partial(ask, rung.member(int(index))), inputs)
     return answers
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
-    """Turn uint8 pictures into float32 in 0..1."""
-    return images.astype(np.float32) / np.float32(255)
+    """Turn uint8 pictures into float32 in 0..1; leave other inputs alone."""
+    return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
 
 
-def chunks(count: int) -> list[slice]:
-    """Cut so many examples into parts of nearly one size, at most JUDGED_TOGETHER."""
-    num = -(-count // JUDGED_TOGETHER)
-    size = -(-count // max(num, 1))
-    return [slice(i * size, min((i + 1) * size, count)) for i in range(num) if i * size < count]
+def in_parts(function: Callable[[Array], Array], inputs: np.ndarray) -> np.ndarray:
+    """Join what a function says of parts of inputs, of nearly one size and JUDGED_TOGETHER at most.
 
-
-__all__ = [
-    "Rung",
-    "cat_and_dog",
-    "check_estimators",
-    "check_rules",
-    "estimated",
-    "estimator_table",
-    "learned",
-    "pixels",
-    "predictions",
-    "programmed",
-    "rule_table",
-    "scores",
-    "split_entries",
-]
+    Args:
+      function: of pictures with pixels in 0..1, or of other inputs as they are.
+      inputs: [N, ...].
+    """
+    num_parts = max(1, -(-len(inputs) // JUDGED_TOGETHER))
+    size = max(1, -(-len(inputs) // num_parts))
+    parts = [inputs[i : i + size] for i in range(0, max(1, len(inputs)), size)]
+    return np.concatenate([np.asarray(function(jnp.asarray(pixels(part)))) for part in parts])

@@ -1,7 +1,7 @@
 """Networks trained from the same starts on several training sets: bias and variance of each."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,6 @@ from experiments.shared.jobs import Job
 from experiments.shared.results import Trained
 
 PARTS = ("error", "bias", "from_sets", "from_starts", "from_pairs")
-LOSSES = ("squared", "zero_one")
 
 
 class Network(NamedTuple):
@@ -31,14 +30,14 @@ class Network(NamedTuple):
     size: int
 
     @property
-    def entry(self) -> str:
-        """The entry of `--models`."""
+    def model(self) -> str:
+        """As `--models` takes it."""
         return f"mlp:width={self.width}:depth={self.depth}"
 
     @property
     def label(self) -> str:
         """Its name in the results."""
-        return f"{self.entry}, {self.size} examples"
+        return f"{self.model}, {self.size} examples"
 
 
 def networks(
@@ -87,17 +86,16 @@ def draw_rows(num_examples: int, num_sets: int, size: int, seed: int) -> list[np
 def as_vectors(dataset: Dataset) -> Dataset:
     """Turn pictures into the numbers a network sees, normalised by all training pictures alike.
 
-    So that training sets differ in their examples alone; pictures that are vectors stay as they
+    So that training sets differ in their examples alone; examples that are vectors stay as they
     are.
     """
     if dataset.kind != "images":
         return dataset
-    mean, std = job_module.channel_statistics(dataset)
-    middle, spread = np.array(mean, np.float32), np.array(std, np.float32)
+    mean, std = (np.array(x, np.float32) for x in job_module.channel_statistics(dataset))
 
     def flat(split: Split) -> Split:
-        pixels = (split.inputs / np.float32(255) - middle) / spread
-        rows = pixels.reshape(len(split.labels), -1).astype(np.float32)
+        rows = (split.inputs / np.float32(255) - mean) / std
+        rows = rows.reshape(len(split.labels), -1)
         return dataclasses.replace(split, inputs=rows, factors={})
 
     return dataclasses.replace(
@@ -117,21 +115,19 @@ def make_jobs(
       rows: of each training set, at the largest size.
     """
     jobs: list[Job] = []
+    train = dataset.train
     for network in grid:
         for number, whole in enumerate(rows):
-            part = _only(dataset, whole[: network.size])
+            chosen = whole[: network.size]
+            split = Split(
+                train.inputs[chosen], train.labels[chosen], tuple(train.ids[row] for row in chosen)
+            )
+            part = dataclasses.replace(dataset, train=split)
             tag = f" on set {number} of {network.size}"
-            (job,) = job_module.make_jobs(config, part, [network.entry], first=len(jobs), tag=tag)
+            (job,) = job_module.make_jobs(config, part, [network.model], first=len(jobs), tag=tag)
             every = config.eval_every or job.recipe.num_steps
             jobs.append(job._replace(schedule=job.schedule._replace(eval_every=every)))
     return jobs
-
-
-def _only(dataset: Dataset, rows: np.ndarray) -> Dataset:
-    train = dataset.train
-    ids = tuple(train.ids[row] for row in rows)
-    part = Split(train.inputs[rows], train.labels[rows], ids)
-    return dataclasses.replace(dataset, train=part)
 
 
 def assemble(
@@ -145,41 +141,37 @@ def assemble(
       num_sets: R.
       trained: R for each network.
     """
-    groups = [trained[i : i + num_sets] for i in range(0, len(trained), num_sets)]
     labels, num_classes = dataset.test.labels, len(dataset.class_names)
+    over = ("network", "training_set", "member")
 
     def stacked(name: str) -> np.ndarray:
-        return np.stack([np.stack([one.arrays[name] for one in group]) for group in groups])
+        values = np.stack([one.arrays[name] for one in trained])
+        return values.reshape(len(grid), num_sets, *values.shape[1:])
 
     logits, diverged = stacked("test_logits"), stacked("diverged_step")
     found = [decompose(x, labels, num_classes, f) for x, f in zip(logits, diverged, strict=True)]
-    over = ("network", "training_set", "member")
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
-        "width": (("network",), np.array([n.width for n in grid])),
-        "depth": (("network",), np.array([n.depth for n in grid])),
-        "num_examples": (("network",), np.array([n.size for n in grid])),
-        "num_parameters": (
-            ("network",),
-            np.array([group[0].weights.shape[1] for group in groups]),
-        ),
-        "train_loss": (over, stacked("train_loss")[..., -1]),
-        "train_accuracy": (over, stacked("train_accuracy")[..., -1]),
-        "test_loss": (over, stacked("test_loss")[..., -1]),
-        "test_accuracy": (over, stacked("test_accuracy")[..., -1]),
-        "diverged_step": (over, diverged),
-        "logits": ((*over, "example", "class"), logits),
-        "label": (("example",), labels),
-    }
-    for name in found[0]:
-        dims = ("network", "loss", "component", "estimate")[: found[0][name].ndim + 1]
-        dims = ("network", "main_part") if name == "main_prediction" else dims
-        variables[name] = (dims, np.stack([one[name] for one in found]))
+    curves = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+    sizes = [one.weights.shape[1] for one in trained[::num_sets]]
     return xr.Dataset(
-        variables,
+        {
+            "width": ("network", [n.width for n in grid]),
+            "depth": ("network", [n.depth for n in grid]),
+            "num_examples": ("network", [n.size for n in grid]),
+            "num_parameters": ("network", sizes),
+            **{name: (over, stacked(name)[..., -1]) for name in curves},
+            "diverged_step": (over, diverged),
+            "logits": ((*over, "example", "class"), logits),
+            "label": ("example", labels),
+            "decomposition": (
+                ("network", "loss", "component", "estimate"),
+                np.stack([parts for parts, _ in found]),
+            ),
+            "main_prediction": (("network", "main_part"), np.stack([main for _, main in found])),
+        },
         {
             "network": np.array([n.label for n in grid], dtype=object),
             "training_set": np.arange(num_sets),
-            "loss": np.array(LOSSES, dtype=object),
+            "loss": np.array(["squared", "zero_one"], dtype=object),
             "component": np.array(PARTS, dtype=object),
             "estimate": np.array(["value", "standard error"], dtype=object),
             "main_part": np.array(bias_variance.MainPrediction._fields, dtype=object),
@@ -190,7 +182,7 @@ def assemble(
 
 def decompose(
     logits: np.ndarray, labels: np.ndarray, num_classes: int, diverged: np.ndarray
-) -> Mapping[str, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Decompose one network's squared (Brier) and zero-one error, averaged over test examples.
 
     A start that diverged on any set is left out on all.
@@ -202,14 +194,12 @@ def decompose(
       diverged: [R, M], -1 = never.
 
     Returns:
-      'decomposition' [loss, part, 2] with jackknife standard errors over sets, and
-      'main_prediction' [4]; nan where fewer than two starts are left.
+      [loss, part, 2], the parts with jackknife standard errors over sets, and [4], those of
+      `MainPrediction`; nan where fewer than two starts are left.
     """
     kept = logits[:, (diverged < 0).all(axis=0)].astype(np.float64)
-    values = np.full((len(LOSSES), len(PARTS), 2), np.nan)
-    main = np.full(len(bias_variance.MainPrediction._fields), np.nan)
     if kept.shape[1] < 2:
-        return {"decomposition": values, "main_prediction": main}
+        return np.full((2, len(PARTS), 2), np.nan), np.full(4, np.nan)
     powers = np.exp(kept - kept.max(-1, keepdims=True))
     probabilities, votes = powers / powers.sum(-1, keepdims=True), kept.argmax(-1)
     targets = np.eye(num_classes)[labels]
@@ -220,9 +210,9 @@ def decompose(
     def zero_one(x: np.ndarray) -> np.ndarray:
         return np.array(bias_variance.zero_one_decomposition(x, labels, num_classes).mean())
 
-    for index, (statistic, members) in enumerate([(squared, probabilities), (zero_one, votes)]):
-        values[index, :, 0] = statistic(members)
-        values[index, :, 1] = bias_variance.jackknife_error(statistic, members)
-    parts = bias_variance.main_prediction(votes, labels, num_classes)
-    main[:] = [part.mean() for part in parts]
-    return {"decomposition": values, "main_prediction": main}
+    parts = [
+        np.stack([statistic(x), bias_variance.jackknife_error(statistic, x)], axis=-1)
+        for statistic, x in ((squared, probabilities), (zero_one, votes))
+    ]
+    main = bias_variance.main_prediction(votes, labels, num_classes)
+    return np.stack(parts), np.mean(main, axis=1)
