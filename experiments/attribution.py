@@ -20,6 +20,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -37,7 +38,6 @@ from experiments.shared import figures, launcher
 from experiments.shared.attribution_results import KINDS, METHODS, assemble, mean_pair, table
 from experiments.shared.config import SEED_MAX, check_ranges, deciding, setting
 from experiments.shared.jobs import split_models
-from experiments.shared.member_maps import Question
 from experiments.shared.run_summary import command_line
 
 DEFAULT_MEMBERS = 8
@@ -72,38 +72,46 @@ def run(config: Config) -> Run:
     source = open_source(config.run)
     labels = chosen_models(source, config.models)
     members = chosen_members(source, labels, config.members)
-    question = chosen_question(source, config)
+    rows = chosen_pictures(source, config.num_pictures)
     path = source.path.resolve()
     with open(path / "results.nc", "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = deciding(config) | {
+    settings = deciding(config) | {
         "run": f"{path.parent.name}/{path.name}",
         "results of the run": digest,
         "models": ",".join(labels),
         "members": members,
-        "num_pictures": len(question.labels),
+        "num_pictures": len(rows),
     }
-    name = config.name or run_name(path.name, facts)
+    name = config.name or run_name(path.name, settings)
     with RunFolder.open_or_create(
-        config.out_dir, "attribution", name, facts, growable=(), fresh=config.fresh
+        config.out_dir, "attribution", name, settings, growable=(), fresh=config.fresh
     ) as folder:
         if folder.finished:
             print(f"already done: {folder.path}; nothing is computed")
         else:
             use_compilation_cache()
-            shown = dataclasses.replace(config, run=f"runs/{facts['run']}")
+            shown = dataclasses.replace(config, run=f"runs/{settings['run']}")
             folder.update_manifest(
                 command=command_line(shown, "attribution"),
-                source={"run": facts["run"], "command": figures.command(source)},
+                source={"run": settings["run"], "command": figures.command(source)},
                 inputs=source.manifest["inputs"],
             )
             print(
-                f"{len(members)} members of {', '.join(labels)} on {len(question.labels)} pictures "
-                f"of {facts['run']}\nrun folder: {folder.path}",
+                f"{len(members)} members of {', '.join(labels)} on {len(rows)} pictures "
+                f"of {settings['run']}\nrun folder: {folder.path}",
                 flush=True,
             )
-            data = assemble(source, labels, members, question)
-            folder.write_results(data.assign_attrs(run=facts["run"]))
+            data = assemble(
+                source,
+                labels,
+                members,
+                rows,
+                steps=config.steps,
+                ascent_steps=config.ascent_steps,
+                seed=config.seed,
+            )
+            folder.write_results(data.assign_attrs(run=settings["run"]))
         finished = open_run(folder.path)
     figures.draw(finished, folder.path, figure_table(finished))
     print(table(finished.data))
@@ -136,12 +144,11 @@ def chosen_models(source: Run, text: str) -> list[str]:
       InputError: one that the run does not have, or twice the same.
     """
     known = figures.models(source)
-    if not text:
-        return known
-    for label in split_models(text):
+    chosen = list(split_models(text)) if text else known
+    for label in chosen:
         if label not in known:
             raise unknown("model of the run", label, known)
-    return list(split_models(text))
+    return chosen
 
 
 def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
@@ -178,39 +185,30 @@ def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
     return members
 
 
-def chosen_question(source: Run, config: Config) -> Question:
-    """Choose the first few pictures of each class, and how they are covered.
+def chosen_pictures(source: Run, num_pictures: int | None) -> np.ndarray:
+    """Choose the first few pictures of each class, by their places among those the run keeps.
 
     Raises:
       InputError: more pictures than the run keeps.
     """
     labels = source.data["label"].values[source.data["picture_example"].values]
-    count = min(DEFAULT_PICTURES, len(labels))
-    if config.num_pictures is not None:
-        count = config.num_pictures
+    count = min(DEFAULT_PICTURES, len(labels)) if num_pictures is None else num_pictures
     if count > len(labels):
         raise InputError(
             f"--num_pictures={count}: the run keeps {len(labels)} pictures; give at most that many"
         )
     among = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])
     rows = np.lexsort((labels, among))[:count]
-    rows = rows[np.lexsort((rows, labels[rows]))]
-    images = source.data["picture"].values[rows]
-    window = max(min(images.shape[1:3]) // 4, 1)
-    return Question(
-        images, labels[rows].astype(np.int32), rows, config.steps,
-        window, max(window // 4, 1), config.ascent_steps, config.seed,
-    )  # fmt: skip
+    return rows[np.lexsort((rows, labels[rows]))]
 
 
 def figure_table(finished: Run) -> dict[str, Callable[[Run], Figure | None]]:
     """Name the figures of a finished run: the maps of each model, and what compares all."""
-    maps = {
-        f"maps_{model_folder(label)}": functools.partial(draw_maps, label=label)
-        for label in figures.models(finished)
-    }
     return {
-        **maps,
+        **{
+            f"maps_{model_folder(label)}": functools.partial(draw_maps, label=label)
+            for label in figures.models(finished)
+        },
         "map_agreement": draw_agreement,
         "maximising_inputs": draw_maximising,
         "first_layer_before_after": draw_first_layer,
@@ -229,15 +227,11 @@ def draw_maps(finished: Run, label: str) -> Figure:
         data["label"].values,
         [str(name) for name in data["class"].values],
         np.abs(data["saliency"].values).max(axis=-1),
-        {
-            "integrated gradients": data["integrated_gradients"].values,
-            "occlusion": data["occlusion"].values,
-        },
+        {name: data[name.replace(" ", "_")].values for name in METHODS[1:]},
         model=label,
         members=data["member"].values.tolist(),
         reach={"occlusion": span},
-        command=figures.command(finished),
-        note=(alike if data.sizes["member"] > 1 else "") + _source(finished),
+        **_caption(finished, alike if data.sizes["member"] > 1 else ""),
     )
 
 
@@ -250,8 +244,7 @@ def draw_agreement(finished: Run) -> Figure | None:
         KINDS,
         METHODS,
         figures.models(finished),
-        command=figures.command(finished),
-        note=f"{finished.data.sizes['picture']} pictures. {_source(finished)}",
+        **_caption(finished, f"{finished.data.sizes['picture']} pictures. "),
     )
 
 
@@ -259,12 +252,11 @@ def draw_maximising(finished: Run) -> Figure:
     """The inputs of the largest score."""
     data, labels = finished.data, figures.models(finished)
     return maximising_inputs(
-        {label: data["maximising_input"].sel(model=label).values for label in labels},
-        {label: data["maximising_score"].sel(model=label).values for label in labels},
+        dict(zip(labels, data["maximising_input"].values, strict=True)),
+        dict(zip(labels, data["maximising_score"].values, strict=True)),
         [str(name) for name in data["class"].values],
         members=data["member"].values.tolist(),
-        command=figures.command(finished),
-        note=_source(finished),
+        **_caption(finished),
     )
 
 
@@ -279,16 +271,15 @@ def draw_first_layer(finished: Run) -> Figure | None:
     if not layers:
         return None
     return before_after(
-        {label: pair[0] for label, pair in layers.items()},
-        {label: pair[1] for label, pair in layers.items()},
+        *({label: pair[moment] for label, pair in layers.items()} for moment in (0, 1)),
         members=data["member"].values.tolist(),
-        command=figures.command(finished),
-        note=_source(finished),
+        **_caption(finished),
     )
 
 
-def _source(finished: Run) -> str:
-    return f"Run: {finished.data.attrs['run']} ({finished.data.attrs['dataset']})."
+def _caption(finished: Run, note: str = "") -> dict[str, Any]:
+    source = f"Run: {finished.data.attrs['run']} ({finished.data.attrs['dataset']})."
+    return {"command": figures.command(finished), "note": note + source}
 
 
 main = functools.partial(launcher.main, "experiments.attribution", Config, run)

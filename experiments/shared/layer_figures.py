@@ -1,6 +1,7 @@
 """From the probes of a run to its figures and its table."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -37,8 +38,7 @@ def class_by_layer(run: Run) -> Figure:
         _layers(data),
         models(run),
         chance=chance(run),
-        command=command(run),
-        note=_note(run),
+        **_caption(run),
     )
 
 
@@ -55,8 +55,7 @@ def neighbours_by_layer(run: Run) -> Figure:
         _layers(data),
         models(run),
         chance=chance(run),
-        command=command(run),
-        note=_note(run),
+        **_caption(run),
     )
 
 
@@ -67,15 +66,14 @@ def factors_by_layer(run: Run) -> Figure | None:
     if not names:
         return None
     return layer_maps.factors_by_layer(
-        _median(data["factor_r2"].values, axis=2),
+        data["factor_r2"].median("member").values,
         data["label_r2"].values,
         groups(names),
         names,
         _layers(data),
         models(run),
         num_members=data.sizes["member"],
-        command=command(run),
-        note=_note(run),
+        **_caption(run),
     )
 
 
@@ -97,12 +95,10 @@ def alignment(run: Run) -> Figure:
 
 def groups(names: Sequence[str]) -> dict[str, list[int]]:
     """Sort factors into those of the drawn pictures that are shown, or show the first of any."""
-    place = {name: index for index, name in enumerate(names)}
     found = {
-        title: [place[name] for name in members if name in place]
-        for title, members in GROUPS.items()
+        title: [names.index(f) for f in group if f in names] for title, group in GROUPS.items()
     }
-    found = {title: members for title, members in found.items() if members}
+    found = {title: places for title, places in found.items() if places}
     return found or {"factors": list(range(min(len(names), MOST_FACTORS)))}
 
 
@@ -112,14 +108,11 @@ def alignment_maps(cka: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
       What is compared -> [P, L, L]; nan where there is one member only, and so no pair.
     """
-    num_members = cka.shape[2]
-    same = np.eye(num_members, dtype=bool)
+    same = np.eye(cka.shape[2], dtype=bool)
 
     def mean(when: int, other: int, pairs: np.ndarray) -> np.ndarray:
         chosen = np.moveaxis(cka[:, when, :, :, other], 3, 2)[:, pairs]
-        there = np.isfinite(chosen)
-        total = np.where(there, chosen, 0.0).sum(axis=1)
-        return np.where(there.any(axis=1), total / np.maximum(there.sum(axis=1), 1), np.nan)
+        return np.ma.masked_invalid(chosen).mean(axis=1).filled(np.nan)
 
     # Rows are layers of the first named, columns of the second.
     maps = {}
@@ -136,33 +129,31 @@ def table(data: xr.Dataset) -> str:
     Args:
       data: of `results.nc`.
     """
-    head = ["model", "pixels", "ridge, start", "ridge, trained", "own answer", "same answer"]
-    head += ["centroid", f"{data.attrs['neighbours']}-NN"]
     shown = [f for f in ("ear_hang", "muzzle_length", "head_x", "tilt") if f in data["factor"]]
-    head += [f"{name} R²" for name in shown]
-    rows = [head]
-    for entry in data["model"].values:
-        one = data.sel(model=entry)
+    rows = []
+    for model in data["model"].values:
+        one = data.sel(model=model)
         last = int(one["num_layers"]) - 2
         before, after = one.sel(when="before"), one.sel(when="after")
-        cells = [
-            before["probe_accuracy"][:, 0],
-            before["ridge_accuracy"],
-            after["ridge_accuracy"],
-            after["head_accuracy"],
-            after["ridge_agreement"],
-            after["centroid_accuracy"][:, last],
-            after["neighbour_accuracy"][:, last],
-        ]
-        factors = [
-            f"{_number(before['factor_r2'].sel(factor=f)[:, 0])} → "
-            f"{_number(after['factor_r2'].sel(factor=f)[:, last])}"
-            for f in shown
-        ]
-        rows.append([str(entry), *map(_number, cells), *factors])
+        cells = {
+            "pixels": before["probe_accuracy"][:, 0],
+            "ridge, start": before["ridge_accuracy"],
+            "ridge, trained": after["ridge_accuracy"],
+            "own answer": after["head_accuracy"],
+            "same answer": after["ridge_agreement"],
+            "centroid": after["centroid_accuracy"][:, last],
+            f"{data.attrs['neighbours']}-NN": after["neighbour_accuracy"][:, last],
+        }
+        written = {name: _number(values) for name, values in cells.items()}
+        for name in shown:
+            pixels, features = before["factor_r2"][:, 0], after["factor_r2"][:, last]
+            written[f"{name} R²"] = " → ".join(
+                _number(values.sel(factor=name)) for values in (pixels, features)
+            )
+        rows.append([str(model), *written.values()])
     return "\n".join(
         [
-            *aligned(rows),
+            *aligned([["model", *written], *rows]),
             f"medians of {data.sizes['member']} members. pixels, ridge: test accuracy of ridge "
             "regression on the input and, in the head's place, on the last features; own answer: "
             "of the trained network; same answer: share of test examples on which the two agree; "
@@ -173,8 +164,8 @@ def table(data: xr.Dataset) -> str:
 
 
 def _number(values: xr.DataArray) -> str:
-    there = values.values[np.isfinite(values.values)]
-    return f"{np.median(there):.3f}" if there.size else "–"
+    median = float(values.median())
+    return "–" if np.isnan(median) else f"{median:.3f}"
 
 
 def _layers(data: xr.Dataset) -> list[list[str]]:
@@ -183,15 +174,11 @@ def _layers(data: xr.Dataset) -> list[list[str]]:
     return [[str(name) for name in row[:n]] for row, n in zip(rows, counts, strict=True)]
 
 
-def _median(values: np.ndarray, axis: int) -> np.ndarray:
-    masked = np.ma.median(np.ma.masked_invalid(values), axis=axis)
-    return np.asarray(np.ma.filled(masked, np.nan), np.float64)
-
-
-def _note(run: Run) -> str:
-    facts = run.data.attrs
-    return (
-        f"{facts['probe_train_examples']:,} training and {facts['probe_test_examples']:,} test "
-        f"examples; layers of more than {facts['probe_features']} numbers are mixed down to so "
+def _caption(run: Run) -> dict[str, Any]:
+    attrs = run.data.attrs
+    note = (
+        f"{attrs['probe_train_examples']:,} training and {attrs['probe_test_examples']:,} test "
+        f"examples; layers of more than {attrs['probe_features']} numbers are mixed down to so "
         f"many. {source(run)}"
     )
+    return {"command": command(run), "note": note}

@@ -1,5 +1,7 @@
 """From a finished run on sentences to its figures and tables."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -36,47 +38,32 @@ def constructions(run: Run) -> Figure:
     )
     values = np.where(data["diverged_step"].values[:, :, None] < 0, values, np.nan)
     return word_layers.constructions(
-        values,
-        kinds,
-        models(run),
-        chance=chance(run),
-        command=command(run),
-        note=source(run),
+        values, kinds, models(run), chance=chance(run), command=command(run), note=source(run)
     )
 
 
 def embeddings(run: Run) -> Figure | None:
     """The vectors of all words, for a few members of the last model that has any."""
-    model = _last_embedded(run)
-    if model is None:
+    alive, shown = _shown_members(run)
+    if not len(alive):
         return None
-    alive = _alive(run.data, model)[:SHOWN_MEMBERS]
-    vectors = run.data["embedding"].sel(embedded=model, when="trained").values[alive]
+    vectors = run.data["embedding"].sel(embedded=shown["model"], when="trained").values[alive]
     vectors = vectors[..., np.isfinite(vectors).all(axis=(0, 1))]
-    if not len(alive) or vectors.shape[-1] < 2:
+    if vectors.shape[-1] < 2:
         return None
     planes = word_planes(vectors)
+    words_of = [str(word) for word in run.data["word"].values]
     return words.embeddings(
-        planes.coordinates,
-        planes.explained,
-        [str(word) for word in run.data["word"].values],
-        GROUPS,
-        model=model,
-        members=alive.tolist(),
-        num_members=run.data.sizes["member"],
-        command=command(run),
-        note=source(run),
+        planes.coordinates, planes.explained, words_of, GROUPS, note=source(run), **shown
     )
 
 
 def neighbours(run: Run) -> Figure | None:
     """Nearest words, for a few members of the last model that has vectors."""
-    model = _last_embedded(run)
-    if model is None:
-        return None
-    alive = _alive(run.data, model)[:SHOWN_MEMBERS]
+    alive, shown = _shown_members(run)
     if not len(alive):
         return None
+    model = shown["model"]
     shared = {when: _overlap(run.data, model, when) for when in ("start", "trained")}
     by_chance = run.data.sizes["rank"] / (run.data.sizes["word"] - 1)
     note = (
@@ -85,16 +72,10 @@ def neighbours(run: Run) -> Figure | None:
         if np.isfinite(shared["trained"])
         else ""
     )
+    nearest = run.data["nearest_word"].sel(embedded=model, when="trained").values[alive]
+    words_of = [str(word) for word in run.data["word"].values]
     return words.neighbours(
-        run.data["nearest_word"].sel(embedded=model, when="trained").values[alive],
-        SHOWN_WORDS,
-        [str(word) for word in run.data["word"].values],
-        GROUPS,
-        model=model,
-        members=alive.tolist(),
-        num_members=run.data.sizes["member"],
-        command=command(run),
-        note=note + source(run),
+        nearest, SHOWN_WORDS, words_of, GROUPS, note=note + source(run), **shown
     )
 
 
@@ -103,11 +84,10 @@ def probes(run: Run) -> Figure | None:
     data = run.data
     if "probe_accuracy" not in data:
         return None
-    layers = zip(data["layer_model"].values, data["layer_name"].values, strict=True)
     return word_layers.probes(
         data["probe_accuracy"].values,
         data["probe_baseline"].values,
-        [(str(model), str(name)) for model, name in layers],
+        _layers(data),
         [str(name) for name in data["probe"].values],
         command=command(run),
         note=source(run),
@@ -121,9 +101,7 @@ def tables(data: xr.Dataset) -> str:
         head = ["a word's vector, probed: start → trained", *map(str, data["probe"].values)]
         rows = []
         means = data["probe_accuracy"].mean("probed").values
-        for model, name, both in zip(
-            data["layer_model"].values, data["layer_name"].values, means, strict=True
-        ):
+        for (model, name), both in zip(_layers(data), means, strict=True):
             rows.append([f"{model} · {name}", *(f"{a:.3f} → {b:.3f}" for a, b in both.T)])
         base = ["(most frequent answer)", *(f"{x:.3f}" for x in data["probe_baseline"].values)]
         lines += ["", *aligned([head, *rows, base])]
@@ -143,8 +121,23 @@ def tables(data: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def _last_embedded(run: Run) -> str | None:
-    return str(run.data["embedded"].values[-1]) if "embedded" in run.data else None
+def _shown_members(run: Run) -> tuple[np.ndarray, dict[str, Any]]:
+    """Choose a few members of the last model with vectors: numbers, and words for figures."""
+    if "embedded" not in run.data:
+        return np.array([], int), {}
+    model = str(run.data["embedded"].values[-1])
+    alive = _alive(run.data, model)[:SHOWN_MEMBERS]
+    return alive, {
+        "model": model,
+        "members": alive.tolist(),
+        "num_members": run.data.sizes["member"],
+        "command": command(run),
+    }
+
+
+def _layers(data: xr.Dataset) -> list[tuple[str, str]]:
+    columns = data["layer_model"].values, data["layer_name"].values
+    return [(str(model), str(name)) for model, name in zip(*columns, strict=True)]
 
 
 def _alive(data: xr.Dataset, model: str) -> np.ndarray:
