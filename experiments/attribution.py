@@ -102,15 +102,8 @@ def run(config: Config) -> Run:
                 f"of {settings['run']}\nrun folder: {folder.path}",
                 flush=True,
             )
-            data = assemble(
-                source,
-                labels,
-                members,
-                rows,
-                steps=config.steps,
-                ascent_steps=config.ascent_steps,
-                seed=config.seed,
-            )
+            asked = rows, config.steps, config.ascent_steps, config.seed
+            data = assemble(source, labels, members, *asked)
             folder.write_results(data.assign_attrs(run=settings["run"]))
         finished = open_run(folder.path)
     figures.draw(finished, folder.path, figure_table(finished))
@@ -263,11 +256,8 @@ def draw_maximising(finished: Run) -> Figure:
 def draw_first_layer(finished: Run) -> Figure | None:
     """First layers before and after training; None where no model reads pixels so."""
     data = finished.data
-    layers = {
-        label: data[f"first_layer_{index}"].values
-        for index, label in enumerate(figures.models(finished))
-        if f"first_layer_{index}" in data
-    }
+    names = {label: f"first_layer_{i}" for i, label in enumerate(figures.models(finished))}
+    layers = {label: data[name].values for label, name in names.items() if name in data}
     if not layers:
         return None
     return before_after(

@@ -82,7 +82,6 @@ def assemble(
     labels: Sequence[str],
     members: Sequence[int],
     rows: np.ndarray,
-    *,
     steps: int,
     ascent_steps: int,
     seed: int,

@@ -1,5 +1,6 @@
 """What every layer of a network makes of examples, before and after training."""
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,16 +68,20 @@ def layer_reader(
     return read
 
 
-def starting_params(config: TrainConfig, model: Model, num_members: int) -> Iterator[Params]:
-    """Draw the weights that each member started from, again, from its key.
+def before_and_after(
+    config: TrainConfig, model: Model, params: Params
+) -> Iterator[tuple[Params, Params]]:
+    """Give the weights that each member started from, drawn again from its key, and those it has.
 
-    They are those of the engine: a member is a function of its keys.
+    The first are those of the engine: a member is a function of its keys.
+
+    Args:
+      config: of the run.
+      model: the formula.
+      params: final weights, stacked [M, ...].
     """
+    num_members = len(jax.tree.leaves(params)[0])
     keys = member_keys(seeds_of(config), 0, num_members, parse_vary(config.vary)).init
     for member in range(num_members):
-        yield model.init(keys if keys.ndim == 0 else keys[member])
-
-
-def one_member(params: Params, member: int) -> Params:
-    """Take the weights of one member out of those of all, [M, ...]."""
-    return jax.tree.map(lambda leaf: leaf[member], params)
+        start = model.init(keys if keys.ndim == 0 else keys[member])
+        yield start, jax.tree.map(operator.itemgetter(member), params)

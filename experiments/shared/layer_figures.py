@@ -51,11 +51,7 @@ def neighbours_by_layer(run: Run) -> Figure:
         f"{k} nearest neighbours": data["neighbour_accuracy"].values,
     }
     return layers.neighbours_by_layer(
-        rules,
-        _layers(data),
-        models(run),
-        chance=chance(run),
-        **_caption(run),
+        rules, _layers(data), models(run), chance=chance(run), **_caption(run)
     )
 
 

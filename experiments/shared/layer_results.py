@@ -14,12 +14,7 @@ from catdog_jax.models import linear
 from catdog_jax.types import Dataset, Split
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
-from experiments.shared.layer_features import (
-    layer_reader,
-    layer_shapes,
-    one_member,
-    starting_params,
-)
+from experiments.shared.layer_features import before_and_after, layer_reader, layer_shapes
 from experiments.shared.progress import Progress
 from experiments.shared.results import Trained, described
 
@@ -50,7 +45,7 @@ class Examples(NamedTuple):
 
 def factors_of(split: Split) -> dict[str, np.ndarray]:
     """Give what is probed for besides the class; an angle becomes its cosine and its sine."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, values in split.factors.items():
         if name in CIRCULAR:
             turn = 2 * np.pi * values.astype(np.float64) / CIRCULAR[name]
@@ -114,8 +109,8 @@ def probe_layers(
             last = layer_reader(job, lambda x: [probe.reduced(x[-2], LAST_FEATURES)])
             grams = np.full((len(WHEN), compared, depth, num_pictures**2), np.nan, np.float32)
             ridge = None
-            for i, start in enumerate(starting_params(config, job.model, num_members)):
-                for w, params in enumerate((start, one_member(members.params, i))):
+            for i, states in enumerate(before_and_after(config, job.model, members.params)):
+                for w, params in enumerate(states):
                     progress.to(2 * (m * num_members + i) + w, job.label)
                     if w and members.arrays["diverged_step"][i] >= 0:
                         continue

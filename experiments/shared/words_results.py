@@ -13,12 +13,7 @@ from catdog_jax.data.annotation import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
-from experiments.shared.layer_features import (
-    layer_shapes,
-    named_features,
-    one_member,
-    starting_params,
-)
+from experiments.shared.layer_features import before_and_after, layer_shapes, named_features
 from experiments.shared.results import Trained, described
 
 NEIGHBOURS = 3
@@ -83,7 +78,8 @@ def _by_kind(test: Split, trained: Sequence[Trained]) -> xr.Dataset:
     """Accuracy for each construction, and for each number of modified noun phrases."""
     logits = np.stack([found.arrays["test_logits"] for found in trained])
     right = np.where(np.isfinite(logits).all(-1), logits.argmax(-1) == test.labels, np.nan)
-    kinds = {"construction": list(grammar.CONSTRUCTIONS), "modifiers": np.arange(3)}
+    names = np.array(list(grammar.CONSTRUCTIONS), object)
+    kinds = {"construction": names, "modifiers": np.arange(3)}
     data = xr.Dataset(coords=kinds)
     for kind, values in kinds.items():
         rows = [test.factors[kind] == k for k in range(len(values))]
@@ -99,7 +95,8 @@ def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trai
     for job, found in zip(jobs, trained, strict=True):
         ended = _table(found.params)
         if ended is not None:
-            starts = [_table(x) for x in starting_params(config, job.model, len(ended))]
+            states = before_and_after(config, job.model, found.params)
+            starts = [_table(start) for start, _ in states]
             tables[job.label] = np.array([starts, ended], np.float32)
     if not tables:
         return xr.Dataset()
@@ -147,9 +144,9 @@ def _probed(
         features = named_features(job.model, params, tokens)
         return [features[k][1] for k in kept]
 
-    starts = starting_params(config, job.model, len(alive))
-    for member, start in zip(range(scores.shape[1]), starts, strict=False):
-        for when, params in enumerate((start, one_member(found.params, member))):
+    networks = before_and_after(config, job.model, found.params)
+    for member, states in zip(range(scores.shape[1]), networks, strict=False):
+        for when, params in enumerate(states):
             seen, unseen = (jax.device_get(vectors(params, x)) for x in (fit, judge))
             if alive[member] and all(np.isfinite(x).all() for x in (*seen, *unseen)):
                 for n, (x, y) in enumerate(zip(seen, unseen, strict=True)):
