@@ -27,17 +27,13 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import xarray as xr
 from matplotlib.figure import Figure
 
-from catdog_jax.registry import parse_entry
-from catdog_jax.store import Run, RunFolder
+from catdog_jax.store import Run
 from experiments.shared import figures, launcher, layer_figures
-from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig, setting
 from experiments.shared.layer_results import probe_layers
-from experiments.shared.results import Trained, assemble
-from experiments.shared.training import GROWABLE, fill_folder, prepare, refuse_all_lost
+from experiments.shared.training import prepare, refuse_all_lost, train_to_folder
 
 MODELS = "mlp:depth=1,mlp:depth=3,mlp:depth=5,cnn,resnet"
 SMALL_MODELS = (
@@ -79,28 +75,16 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
 def run(config: Config) -> Run:
     """Train, probe every layer, draw, print the table."""
     dataset = prepare(config)
-    small = SMALL_MODELS if dataset.name == "procedural" else MODELS
-    entries = job_module.split_models(config.models or small)
-    jobs = job_module.make_jobs(config, dataset, entries)
-    facts = job_module.recipe_facts(config, dataset, jobs)
-
-    def finish(_: RunFolder, trained: list[Trained]) -> xr.Dataset:
-        probes = probe_layers(
-            config,
-            dataset,
-            jobs,
-            trained,
-            probe_examples=config.probe_examples,
-            probe_features=config.probe_features,
-            neighbours=config.neighbours,
-        )
-        ended = assemble(dataset, jobs, trained, facts)
-        return ended.merge(probes, combine_attrs="no_conflicts")
-
-    stem = "+".join(dict.fromkeys(parse_entry(entry)[0] for entry in entries))
-    finished, folder = fill_folder(
-        config, "layers", dataset, jobs, facts, stem, finish, growable=GROWABLE
+    models = SMALL_MODELS if dataset.name == "procedural" else MODELS
+    measure = functools.partial(
+        probe_layers,
+        config,
+        dataset,
+        probe_examples=config.probe_examples,
+        probe_features=config.probe_features,
+        neighbours=config.neighbours,
     )
+    finished, folder = train_to_folder(config, "layers", dataset, models, measure)
     figures.draw(finished, folder, FIGURES)
     print(layer_figures.table(finished.data))
     print(f"results, weights and figures: {folder}")

@@ -14,25 +14,20 @@ attention.
   python -m experiments.words --models=word_conv:window=2,word_conv:window=4 --num_members=4
 
 The first takes about two minutes on two cores. It ends with tables and the path of the run folder:
-results.nc (every number), figures/*.png, and the weights. The same command again goes on where a
-run was left, and only prints where it is done.
+results.nc (every number), figures/*.png, and the weights. Rerun the same command to
+resume a run that was stopped; of one that is done it only prints.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import xarray as xr
 from matplotlib.figure import Figure
 
-from catdog_jax.data import dataset_spec
-from catdog_jax.registry import parse_entry
-from catdog_jax.store import Run, RunFolder
+from catdog_jax.store import Run
 from experiments.shared import figures, launcher, report, words_figures
-from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig, setting
-from experiments.shared.results import Trained, assemble
-from experiments.shared.training import fill_folder, prepare, refuse_all_lost
+from experiments.shared.training import prepare, refuse_all_lost, train_to_folder
 from experiments.shared.words_results import check_grammar, word_results
 
 
@@ -70,26 +65,14 @@ def run(config: Config) -> Run:
     """Train, read the words' vectors, draw, print the tables."""
     dataset = prepare(config)
     check_grammar(dataset)
-    entries = job_module.split_models(config.models or dataset_spec(config.dataset).models)
-    jobs = job_module.make_jobs(config, dataset, entries)
-    facts = job_module.recipe_facts(config, dataset, jobs)
-
-    def finish(_: RunFolder, trained: list[Trained]) -> xr.Dataset:
-        ended = assemble(dataset, jobs, trained, facts)
-        words = word_results(
-            config,
-            dataset,
-            jobs,
-            trained,
-            probe_members=config.probe_members,
-            probe_sentences=config.probe_sentences,
-        )
-        return ended.merge(words, combine_attrs="no_conflicts")
-
-    stem = "+".join(dict.fromkeys(parse_entry(entry)[0] for entry in entries))
-    finished, folder = fill_folder(
-        config, "words", dataset, jobs, facts, stem, finish, growable=("num_members",)
+    measure = functools.partial(
+        word_results,
+        config,
+        dataset,
+        probe_members=config.probe_members,
+        probe_sentences=config.probe_sentences,
     )
+    finished, folder = train_to_folder(config, "words", dataset, measure=measure)
     figures.draw(finished, folder, FIGURES)
     print(report.table(finished.data, finished.manifest.get("timings", {})))
     print(words_figures.tables(finished.data))
