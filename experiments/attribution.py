@@ -25,17 +25,21 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from catdog_jax.figures.attribution import maps_side_by_side
-from catdog_jax.figures.before_after import before_after
-from catdog_jax.figures.map_agreement import map_agreement
-from catdog_jax.figures.maximising_inputs import maximising_inputs
+from catdog_jax.figures import attribution, before_after, map_agreement, maximising_inputs
 from catdog_jax.population import use_compilation_cache
 from catdog_jax.registry import unknown
 from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import InputError
 from experiments.shared import figures, launcher
-from experiments.shared.attribution_results import KINDS, METHODS, assemble, mean_pair, table
+from experiments.shared.attribution_results import (
+    KINDS,
+    METHODS,
+    assemble,
+    mean_pair,
+    open_pictures,
+    table,
+)
 from experiments.shared.config import SEED_MAX, check_ranges, deciding, setting
 from experiments.shared.jobs import split_models
 from experiments.shared.run_summary import command_line
@@ -69,7 +73,7 @@ class Config:
 def run(config: Config) -> Run:
     """Ask the members, draw every figure, print the table."""
     check_ranges(config)
-    source = open_source(config.run)
+    source = open_pictures(config.run, "init_convergence on pictures")
     labels = chosen_models(source, config.models)
     members = chosen_members(source, labels, config.members)
     rows = chosen_pictures(source, config.num_pictures)
@@ -110,24 +114,6 @@ def run(config: Config) -> Run:
     print(table(finished.data))
     print(f"results and figures: {folder.path}")
     return finished
-
-
-def open_source(path: str) -> Run:
-    """Open the run that is asked about.
-
-    Raises:
-      InputError: none given, or no finished run that was trained on pictures.
-    """
-    if not path:
-        raise InputError("--run is missing; give the run folder that a finished command printed")
-    source = open_run(path)
-    shape = source.manifest.get("inputs", {}).get("shape", ())
-    if len(shape) != 3 or "parts" not in source.manifest or "picture" not in source.data:
-        raise InputError(
-            f"--run={path}: no members trained on pictures in it; give a run folder of "
-            "init_convergence on pictures"
-        )
-    return source
 
 
 def chosen_models(source: Run, text: str) -> list[str]:
@@ -215,7 +201,7 @@ def draw_maps(finished: Run, label: str) -> Figure:
     rank = data["agreement"].sel(measure="rank of sizes", kind=KINDS[0]).values
     means = [f"{method} {mean_pair(x):.2f}" for method, x in zip(METHODS, rank, strict=True)]
     alike = f"Mean rank correlation between members: {', '.join(means)}. "
-    return maps_side_by_side(
+    return attribution.maps_side_by_side(
         data["picture_pixels"].values,
         data["label"].values,
         [str(name) for name in data["class"].values],
@@ -232,7 +218,7 @@ def draw_agreement(finished: Run) -> Figure | None:
     """Correlations of the maps of all pairs of members; None for a single member."""
     if finished.data.sizes["member"] < 2:
         return None
-    return map_agreement(
+    return map_agreement.map_agreement(
         finished.data["agreement"].sel(measure="rank of sizes").values,
         KINDS,
         METHODS,
@@ -244,7 +230,7 @@ def draw_agreement(finished: Run) -> Figure | None:
 def draw_maximising(finished: Run) -> Figure:
     """The inputs of the largest score."""
     data, labels = finished.data, figures.models(finished)
-    return maximising_inputs(
+    return maximising_inputs.maximising_inputs(
         dict(zip(labels, data["maximising_input"].values, strict=True)),
         dict(zip(labels, data["maximising_score"].values, strict=True)),
         [str(name) for name in data["class"].values],
@@ -260,7 +246,7 @@ def draw_first_layer(finished: Run) -> Figure | None:
     layers = {label: data[name].values for label, name in names.items() if name in data}
     if not layers:
         return None
-    return before_after(
+    return before_after.before_after(
         *({label: pair[moment] for label, pair in layers.items()} for moment in (0, 1)),
         members=data["member"].values.tolist(),
         **_caption(finished),

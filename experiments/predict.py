@@ -18,11 +18,11 @@ import numpy as np
 from jax import Array
 
 from catdog_jax.data.pictures import decode
-from catdog_jax.store import Run, open_run
+from catdog_jax.store import Run
 from catdog_jax.train import normaliser
 from catdog_jax.types import InputError
 from experiments.shared import launcher
-from experiments.shared.attribution_results import build, final_params
+from experiments.shared.attribution_results import build, final_params, open_pictures
 from experiments.shared.config import setting
 from experiments.shared.report import aligned
 
@@ -37,17 +37,10 @@ class Config:
 
 def run(config: Config) -> None:
     """Print every member's vote on every picture."""
-    if not config.run:
-        raise InputError("--run is missing; give the run folder that a finished command printed")
-    if not config.pictures:
+    if config.run and not config.pictures:
         raise InputError("no picture given; name one or more files after the flags")
-    finished = open_run(config.run)
+    finished = open_pictures(config.run, "init_convergence or layers")
     inputs = finished.manifest["inputs"]
-    if len(inputs["shape"]) != 3 or "model" not in finished.data.dims:
-        raise InputError(
-            f"--run={config.run}: no members trained on pictures in it; give a run folder of "
-            "init_convergence or layers"
-        )
     size = inputs["shape"][0]
     images = np.stack([read_picture(path, size) for path in config.pictures])
     names = inputs["class_names"]

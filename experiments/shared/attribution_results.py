@@ -15,9 +15,9 @@ from catdog_jax.analysis.maximise import maximising_input
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.models.build import build_model
 from catdog_jax.population import Seeds, member_keys, parse_vary
-from catdog_jax.store import Run
+from catdog_jax.store import Run, open_run
 from catdog_jax.train import normaliser
-from catdog_jax.types import Model, Params
+from catdog_jax.types import InputError, Model, Params
 from experiments.shared.progress import Progress
 from experiments.shared.report import aligned
 from experiments.shared.results import described
@@ -43,6 +43,27 @@ _DIMENSIONS: dict[str, tuple[str, ...]] = {
     "maximising_logits": (*_EACH, "class", "judge", "logit"),
     "maximising_agreement": ("model", "class", "member", "other_member"),
 }
+
+
+def open_pictures(path: str, wanted: str) -> Run:
+    """Open the finished run of --run.
+
+    Args:
+      path: as typed.
+      wanted: the runs that would do.
+
+    Raises:
+      InputError: none given, or no finished run that was trained on pictures.
+    """
+    if not path:
+        raise InputError("--run is missing; give the run folder that a finished command printed")
+    run = open_run(path)
+    shape = run.manifest.get("inputs", {}).get("shape", ())
+    if len(shape) != 3 or "parts" not in run.manifest or "picture" not in run.data:
+        raise InputError(
+            f"--run={path}: no members trained on pictures in it; give a run folder of {wanted}"
+        )
+    return run
 
 
 def build(run: Run, label: str) -> Model:
@@ -103,13 +124,8 @@ def assemble(
     images, true = _pictures(run, rows)
     with Progress("maps", 3 * len(labels) * len(members), "maps of a member") as bar:
         counted = itertools.count(1)
-
-        def progress() -> None:
-            bar.to(next(counted))
-
-        answers = [
-            ask(run, label, members, rows, progress, steps, ascent_steps, seed) for label in labels
-        ]
+        one = functools.partial(ask, run, members, rows, steps, ascent_steps, seed)
+        answers = [one(label, lambda: bar.to(next(counted))) for label in labels]
     variables: dict[str, Any] = {
         "picture_pixels": (("picture", "row", "column", "channel"), images),
         "label": (("picture",), true),
@@ -150,13 +166,13 @@ def _cover(images: np.ndarray) -> dict[str, Any]:
 
 def ask(
     run: Run,
-    label: str,
     members: Sequence[int],
     rows: np.ndarray,
-    progress: Callable[[], None],
     steps: int,
     ascent_steps: int,
     seed: int,
+    label: str,
+    progress: Callable[[], None],
 ) -> dict[str, np.ndarray]:
     """Ask the members of one model.
 

@@ -13,7 +13,7 @@ from catdog_jax.data.annotation import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
-from experiments.shared.layer_features import before_and_after, layer_shapes, named_features
+from experiments.shared.layer_results import before_and_after, layer_shapes, named_features
 from experiments.shared.results import Trained, described
 
 NEIGHBOURS = 3
@@ -39,20 +39,19 @@ def check_grammar(dataset: Dataset) -> None:
 def word_results(
     config: TrainConfig,
     dataset: Dataset,
-    jobs: Sequence[Job],
-    trained: Sequence[Trained],
-    *,
     probe_members: int,
     probe_sentences: int,
+    jobs: Sequence[Job],
+    trained: Sequence[Trained],
 ) -> xr.Dataset:
     """Collect all that is particular to sentences.
 
     Args:
       config: the settings.
       dataset: the sentences.
-      jobs, trained: the models and their members.
       probe_members: members whose layers are probed, at most.
       probe_sentences: training sentences that probes are fitted on, and test sentences, at most.
+      jobs, trained: the models and their members.
     """
     fit, judge = (x.inputs[:probe_sentences] for x in (dataset.train, dataset.test))
     models, names, scores = [], [], []
