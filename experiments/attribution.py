@@ -20,24 +20,28 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from catdog_jax.figures.attribution import maps_side_by_side
-from catdog_jax.figures.before_after import before_after
-from catdog_jax.figures.map_agreement import map_agreement
-from catdog_jax.figures.maximising_inputs import maximising_inputs
+from catdog_jax.figures import attribution, before_after, map_agreement, maximising_inputs
 from catdog_jax.population import use_compilation_cache
 from catdog_jax.registry import unknown
 from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import InputError
 from experiments.shared import figures, launcher
-from experiments.shared.attribution_results import KINDS, METHODS, assemble, mean_pair, table
+from experiments.shared.attribution_results import (
+    KINDS,
+    METHODS,
+    assemble,
+    mean_pair,
+    open_pictures,
+    table,
+)
 from experiments.shared.config import SEED_MAX, check_ranges, deciding, setting
 from experiments.shared.jobs import split_models
-from experiments.shared.member_maps import Question
 from experiments.shared.run_summary import command_line
 
 DEFAULT_MEMBERS = 8
@@ -69,64 +73,47 @@ class Config:
 def run(config: Config) -> Run:
     """Ask the members, draw every figure, print the table."""
     check_ranges(config)
-    source = open_source(config.run)
+    source = open_pictures(config.run, "init_convergence on pictures")
     labels = chosen_models(source, config.models)
     members = chosen_members(source, labels, config.members)
-    question = chosen_question(source, config)
+    rows = chosen_pictures(source, config.num_pictures)
     path = source.path.resolve()
     with open(path / "results.nc", "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = deciding(config) | {
+    settings = deciding(config) | {
         "run": f"{path.parent.name}/{path.name}",
         "results of the run": digest,
         "models": ",".join(labels),
         "members": members,
-        "num_pictures": len(question.labels),
+        "num_pictures": len(rows),
     }
-    name = config.name or run_name(path.name, facts)
+    name = config.name or run_name(path.name, settings)
     with RunFolder.open_or_create(
-        config.out_dir, "attribution", name, facts, growable=(), fresh=config.fresh
+        config.out_dir, "attribution", name, settings, growable=(), fresh=config.fresh
     ) as folder:
         if folder.finished:
             print(f"already done: {folder.path}; nothing is computed")
         else:
             use_compilation_cache()
-            shown = dataclasses.replace(config, run=f"runs/{facts['run']}")
+            shown = dataclasses.replace(config, run=f"runs/{settings['run']}")
             folder.update_manifest(
                 command=command_line(shown, "attribution"),
-                source={"run": facts["run"], "command": figures.command(source)},
+                source={"run": settings["run"], "command": figures.command(source)},
                 inputs=source.manifest["inputs"],
             )
             print(
-                f"{len(members)} members of {', '.join(labels)} on {len(question.labels)} pictures "
-                f"of {facts['run']}\nrun folder: {folder.path}",
+                f"{len(members)} members of {', '.join(labels)} on {len(rows)} pictures "
+                f"of {settings['run']}\nrun folder: {folder.path}",
                 flush=True,
             )
-            data = assemble(source, labels, members, question)
-            folder.write_results(data.assign_attrs(run=facts["run"]))
+            asked = rows, config.steps, config.ascent_steps, config.seed
+            data = assemble(source, labels, members, *asked)
+            folder.write_results(data.assign_attrs(run=settings["run"]))
         finished = open_run(folder.path)
     figures.draw(finished, folder.path, figure_table(finished))
     print(table(finished.data))
     print(f"results and figures: {folder.path}")
     return finished
-
-
-def open_source(path: str) -> Run:
-    """Open the run that is asked about.
-
-    Raises:
-      InputError: none given, or no finished run that was trained on pictures.
-    """
-    if not path:
-        raise InputError("--run is missing; give the run folder that a finished command printed")
-    source = open_run(path)
-    shape = source.manifest.get("inputs", {}).get("shape", ())
-    if len(shape) != 3 or "parts" not in source.manifest or "picture" not in source.data:
-        raise InputError(
-            f"--run={path}: no members trained on pictures in it; give a run folder of "
-            "init_convergence on pictures"
-        )
-    return source
 
 
 def chosen_models(source: Run, text: str) -> list[str]:
@@ -136,12 +123,11 @@ def chosen_models(source: Run, text: str) -> list[str]:
       InputError: one that the run does not have, or twice the same.
     """
     known = figures.models(source)
-    if not text:
-        return known
-    for label in split_models(text):
+    chosen = list(split_models(text)) if text else known
+    for label in chosen:
         if label not in known:
             raise unknown("model of the run", label, known)
-    return list(split_models(text))
+    return chosen
 
 
 def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
@@ -178,39 +164,30 @@ def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
     return members
 
 
-def chosen_question(source: Run, config: Config) -> Question:
-    """Choose the first few pictures of each class, and how they are covered.
+def chosen_pictures(source: Run, num_pictures: int | None) -> np.ndarray:
+    """Choose the first few pictures of each class, by their places among those the run keeps.
 
     Raises:
       InputError: more pictures than the run keeps.
     """
     labels = source.data["label"].values[source.data["picture_example"].values]
-    count = min(DEFAULT_PICTURES, len(labels))
-    if config.num_pictures is not None:
-        count = config.num_pictures
+    count = min(DEFAULT_PICTURES, len(labels)) if num_pictures is None else num_pictures
     if count > len(labels):
         raise InputError(
             f"--num_pictures={count}: the run keeps {len(labels)} pictures; give at most that many"
         )
     among = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])
     rows = np.lexsort((labels, among))[:count]
-    rows = rows[np.lexsort((rows, labels[rows]))]
-    images = source.data["picture"].values[rows]
-    window = max(min(images.shape[1:3]) // 4, 1)
-    return Question(
-        images, labels[rows].astype(np.int32), rows, config.steps,
-        window, max(window // 4, 1), config.ascent_steps, config.seed,
-    )  # fmt: skip
+    return rows[np.lexsort((rows, labels[rows]))]
 
 
 def figure_table(finished: Run) -> dict[str, Callable[[Run], Figure | None]]:
     """Name the figures of a finished run: the maps of each model, and what compares all."""
-    maps = {
-        f"maps_{model_folder(label)}": functools.partial(draw_maps, label=label)
-        for label in figures.models(finished)
-    }
     return {
-        **maps,
+        **{
+            f"maps_{model_folder(label)}": functools.partial(draw_maps, label=label)
+            for label in figures.models(finished)
+        },
         "map_agreement": draw_agreement,
         "maximising_inputs": draw_maximising,
         "first_layer_before_after": draw_first_layer,
@@ -224,20 +201,16 @@ def draw_maps(finished: Run, label: str) -> Figure:
     rank = data["agreement"].sel(measure="rank of sizes", kind=KINDS[0]).values
     means = [f"{method} {mean_pair(x):.2f}" for method, x in zip(METHODS, rank, strict=True)]
     alike = f"Mean rank correlation between members: {', '.join(means)}. "
-    return maps_side_by_side(
+    return attribution.maps_side_by_side(
         data["picture_pixels"].values,
         data["label"].values,
         [str(name) for name in data["class"].values],
         np.abs(data["saliency"].values).max(axis=-1),
-        {
-            "integrated gradients": data["integrated_gradients"].values,
-            "occlusion": data["occlusion"].values,
-        },
+        {name: data[name.replace(" ", "_")].values for name in METHODS[1:]},
         model=label,
         members=data["member"].values.tolist(),
         reach={"occlusion": span},
-        command=figures.command(finished),
-        note=(alike if data.sizes["member"] > 1 else "") + _source(finished),
+        **_caption(finished, alike if data.sizes["member"] > 1 else ""),
     )
 
 
@@ -245,50 +218,44 @@ def draw_agreement(finished: Run) -> Figure | None:
     """Correlations of the maps of all pairs of members; None for a single member."""
     if finished.data.sizes["member"] < 2:
         return None
-    return map_agreement(
+    return map_agreement.map_agreement(
         finished.data["agreement"].sel(measure="rank of sizes").values,
         KINDS,
         METHODS,
         figures.models(finished),
-        command=figures.command(finished),
-        note=f"{finished.data.sizes['picture']} pictures. {_source(finished)}",
+        **_caption(finished, f"{finished.data.sizes['picture']} pictures. "),
     )
 
 
 def draw_maximising(finished: Run) -> Figure:
     """The inputs of the largest score."""
     data, labels = finished.data, figures.models(finished)
-    return maximising_inputs(
-        {label: data["maximising_input"].sel(model=label).values for label in labels},
-        {label: data["maximising_score"].sel(model=label).values for label in labels},
+    return maximising_inputs.maximising_inputs(
+        dict(zip(labels, data["maximising_input"].values, strict=True)),
+        dict(zip(labels, data["maximising_score"].values, strict=True)),
         [str(name) for name in data["class"].values],
         members=data["member"].values.tolist(),
-        command=figures.command(finished),
-        note=_source(finished),
+        **_caption(finished),
     )
 
 
 def draw_first_layer(finished: Run) -> Figure | None:
     """First layers before and after training; None where no model reads pixels so."""
     data = finished.data
-    layers = {
-        label: data[f"first_layer_{index}"].values
-        for index, label in enumerate(figures.models(finished))
-        if f"first_layer_{index}" in data
-    }
+    names = {label: f"first_layer_{i}" for i, label in enumerate(figures.models(finished))}
+    layers = {label: data[name].values for label, name in names.items() if name in data}
     if not layers:
         return None
-    return before_after(
-        {label: pair[0] for label, pair in layers.items()},
-        {label: pair[1] for label, pair in layers.items()},
+    return before_after.before_after(
+        *({label: pair[moment] for label, pair in layers.items()} for moment in (0, 1)),
         members=data["member"].values.tolist(),
-        command=figures.command(finished),
-        note=_source(finished),
+        **_caption(finished),
     )
 
 
-def _source(finished: Run) -> str:
-    return f"Run: {finished.data.attrs['run']} ({finished.data.attrs['dataset']})."
+def _caption(finished: Run, note: str = "") -> dict[str, Any]:
+    source = f"Run: {finished.data.attrs['run']} ({finished.data.attrs['dataset']})."
+    return {"command": figures.command(finished), "note": note + source}
 
 
 main = functools.partial(launcher.main, "experiments.attribution", Config, run)

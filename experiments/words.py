@@ -14,26 +14,45 @@ attention.
   python -m experiments.words --models=word_conv:window=2,word_conv:window=4 --num_members=4
 
 The first takes about two minutes on two cores. It ends with tables and the path of the run folder:
-results.nc (every number), figures/*.png, and the weights. The same command again goes on where a
-run was left, and only prints where it is done.
+results.nc (every number), figures/*.png, and the weights. Rerun the same command to
+resume a run that was stopped; of one that is done it only prints.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from catdog_jax.data import dataset_spec
-from catdog_jax.registry import parse_entry
-from catdog_jax.store import Run, RunFolder
-from experiments.shared import figures, launcher, report, words_figures
-from experiments.shared import jobs as job_module
+from catdog_jax.analysis.embeddings import word_planes
+from catdog_jax.data import grammar
+from catdog_jax.figures import word_layers
+from catdog_jax.figures import words as word_figures
+from catdog_jax.store import Run
+from experiments.shared import figures, launcher, report
 from experiments.shared.config import TrainConfig, setting
-from experiments.shared.results import Trained, assemble
-from experiments.shared.training import fill_folder, prepare, refuse_all_lost
+from experiments.shared.figures import chance, command, models, source
+from experiments.shared.report import aligned
+from experiments.shared.training import prepare, refuse_all_lost, train_to_folder
 from experiments.shared.words_results import check_grammar, word_results
+
+SHOWN_MEMBERS = 3
+GROUPS = {
+    "cats": (*grammar.CATS, *grammar.CATS_PLURAL),
+    "dogs": (*grammar.DOGS, *grammar.DOGS_PLURAL),
+    "running after": grammar.CHASING,
+    "grammatical words": ("by", "that", "was", "were", "got", "the", "a", "some"),
+}
+SHOWN_WORDS = ("cat", "tabbies", "dog", "puppies", "chased", "slept", "by", "that", "was", "the",
+               "small", "suddenly", "Paris")  # fmt: skip
+MODIFIERS = {
+    "neither animal has a modifier": "some black cats chased the dog",
+    "one has": "some black cats from Rome chased the dog",
+    "both have": "some black cats from Rome chased the dog that slept",
+}
 
 
 @dataclass(frozen=True)
@@ -55,13 +74,133 @@ class Config(TrainConfig):
     )
 
 
+def constructions(run: Run) -> Figure:
+    """Accuracy for each kind of sentence."""
+    data = run.data
+    kinds = [*grammar.CONSTRUCTIONS.items(), *MODIFIERS.items()]
+    values = np.concatenate(
+        [data["accuracy_by_construction"].values, data["accuracy_by_modifiers"].values], axis=2
+    )
+    values = np.where(data["diverged_step"].values[:, :, None] < 0, values, np.nan)
+    return word_layers.constructions(
+        values, kinds, models(run), chance=chance(run), command=command(run), note=source(run)
+    )
+
+
+def embeddings(run: Run) -> Figure | None:
+    """The vectors of all words, for a few members of the last model that has any."""
+    alive, shown = _shown_members(run)
+    if not alive:
+        return None
+    vectors = run.data["embedding"].sel(embedded=shown["model"], when="trained").values[alive]
+    vectors = vectors[..., np.isfinite(vectors).all(axis=(0, 1))]
+    if vectors.shape[-1] < 2:
+        return None
+    planes = word_planes(vectors)
+    return word_figures.embeddings(planes.coordinates, planes.explained, note=source(run), **shown)
+
+
+def neighbours(run: Run) -> Figure | None:
+    """Nearest words, for a few members of the last model that has vectors."""
+    alive, shown = _shown_members(run)
+    if not alive:
+        return None
+    model = shown["model"]
+    shared = {when: _overlap(run.data, model, when) for when in ("start", "trained")}
+    by_chance = run.data.sizes["rank"] / (run.data.sizes["word"] - 1)
+    note = (
+        f"Two members have {shared['trained']:.2f} of a word's neighbours in common on average "
+        f"({shared['start']:.2f} at the random start; {by_chance:.2f} by chance). "
+        if np.isfinite(shared["trained"])
+        else ""
+    )
+    nearest = run.data["nearest_word"].sel(embedded=model, when="trained").values[alive]
+    return word_figures.neighbours(nearest, SHOWN_WORDS, note=note + source(run), **shown)
+
+
+def probes(run: Run) -> Figure | None:
+    """What linear probes read off every layer."""
+    data = run.data
+    if "probe_accuracy" not in data:
+        return None
+    return word_layers.probes(
+        data["probe_accuracy"].values,
+        data["probe_baseline"].values,
+        _layers(data),
+        [str(name) for name in data["probe"].values],
+        command=command(run),
+        note=source(run),
+    )
+
+
+def tables(data: xr.Dataset) -> str:
+    """Write what probes read off each layer, and which words lie together."""
+    lines: list[str] = []
+    if "probe_accuracy" in data:
+        head = ["a word's vector, probed: start → trained", *map(str, data["probe"].values)]
+        rows = []
+        means = data["probe_accuracy"].mean("probed").values
+        for (model, name), both in zip(_layers(data), means, strict=True):
+            rows.append([f"{model} · {name}", *(f"{a:.3f} → {b:.3f}" for a, b in both.T)])
+        base = ["(most frequent answer)", *(f"{x:.3f}" for x in data["probe_baseline"].values)]
+        lines += ["", *aligned([head, *rows, base])]
+    if "nearest_word" in data:
+        head = ["nearest words: start → trained", "of the same animal", "shared by two members"]
+        rows = []
+        for model in data["embedded"].values:
+            same = data["same_animal"].sel(embedded=model)[:, _alive(data, str(model))].values
+            same = same.mean(axis=1) if same.size else np.full(2, np.nan)
+            shared = [_overlap(data, model, when) for when in data["when"].values]
+            cells = (f"{a:.3f} → {b:.3f}" for a, b in (same, shared))
+            rows.append([str(model), *(cell.replace("nan → nan", "–") for cell in cells)])
+        others = data.sizes["word"] - 1
+        chances = ((len(GROUPS["cats"]) - 1) / others, data.sizes["rank"] / others)
+        rows.append(["(by chance)", *(f"{x:.3f}" for x in chances)])
+        lines += ["", *aligned([head, *rows]), ""]
+    return "\n".join(lines)
+
+
+def _shown_members(run: Run) -> tuple[list[int], dict[str, Any]]:
+    """Choose a few members of the last model with vectors: numbers, and words for figures."""
+    if "embedded" not in run.data:
+        return [], {}
+    model = str(run.data["embedded"].values[-1])
+    members = _alive(run.data, model)[:SHOWN_MEMBERS].tolist()
+    return members, {
+        "words": [str(word) for word in run.data["word"].values],
+        "groups": GROUPS,
+        "model": model,
+        "members": members,
+        "num_members": run.data.sizes["member"],
+        "command": command(run),
+    }
+
+
+def _layers(data: xr.Dataset) -> list[tuple[str, str]]:
+    columns = data["layer_model"].values, data["layer_name"].values
+    return [(str(model), str(name)) for model, name in zip(*columns, strict=True)]
+
+
+def _alive(data: xr.Dataset, model: str) -> np.ndarray:
+    return np.flatnonzero(data["diverged_step"].sel(model=model).values < 0)
+
+
+def _overlap(data: xr.Dataset, model: str, when: str) -> float:
+    """Mean over pairs of members that did not diverge; nan where there is no pair."""
+    alive = _alive(data, model)
+    values = data["neighbour_overlap"].sel(embedded=model, when=when).values
+    values = values[np.ix_(alive, alive)]
+    pairs = values[np.triu_indices(len(values), 1)]
+    return float(pairs.mean()) if pairs.size else float("nan")
+
+
 FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "learning_curves": figures.learning_curves,
     "final_accuracy": figures.final_accuracy,
-    "constructions": words_figures.constructions,
-    "embeddings": words_figures.embeddings,
-    "neighbours": words_figures.neighbours,
-    "probes": words_figures.probes,
+    "constructions": constructions,
+    "embeddings": embeddings,
+    "neighbours": neighbours,
+    "probes": probes,
     "trajectories": figures.trajectories,
 }
 
@@ -70,29 +209,13 @@ def run(config: Config) -> Run:
     """Train, read the words' vectors, draw, print the tables."""
     dataset = prepare(config)
     check_grammar(dataset)
-    entries = job_module.split_models(config.models or dataset_spec(config.dataset).models)
-    jobs = job_module.make_jobs(config, dataset, entries)
-    facts = job_module.recipe_facts(config, dataset, jobs)
-
-    def finish(_: RunFolder, trained: list[Trained]) -> xr.Dataset:
-        ended = assemble(dataset, jobs, trained, facts)
-        words = word_results(
-            config,
-            dataset,
-            jobs,
-            trained,
-            probe_members=config.probe_members,
-            probe_sentences=config.probe_sentences,
-        )
-        return ended.merge(words, combine_attrs="no_conflicts")
-
-    stem = "+".join(dict.fromkeys(parse_entry(entry)[0] for entry in entries))
-    finished, folder = fill_folder(
-        config, "words", dataset, jobs, facts, stem, finish, growable=("num_members",)
+    measure = functools.partial(
+        word_results, config, dataset, config.probe_members, config.probe_sentences
     )
+    finished, folder = train_to_folder(config, "words", dataset, measure=measure)
     figures.draw(finished, folder, FIGURES)
     print(report.table(finished.data, finished.manifest.get("timings", {})))
-    print(words_figures.tables(finished.data))
+    print(tables(finished.data))
     print(f"results, weights and figures: {folder}")
     refuse_all_lost(finished, folder)
     return finished

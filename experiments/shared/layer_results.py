@@ -1,188 +1,295 @@
-"""Probes every layer of every member, before and after training, and lays the numbers out."""
+"""What every layer of every member makes of examples, before and after training, and probes."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from catdog_jax.analysis import probe, similarity
-from catdog_jax.types import Dataset
+from catdog_jax.estimators import centroid, knn
+from catdog_jax.models import linear
+from catdog_jax.population import member_keys, parse_vary
+from catdog_jax.types import Dataset, Model, Params, Split
 from experiments.shared.config import TrainConfig
-from experiments.shared.jobs import Job
-from experiments.shared.layer_features import Layer, Reader, one_member, starting_params
-from experiments.shared.layer_probes import (
-    Found,
-    Part,
-    choose,
-    factor_names,
-    probe_layer,
-    ridge_answers,
-    share,
-)
+from experiments.shared.jobs import Job, preprocess, seeds_of
 from experiments.shared.progress import Progress
 from experiments.shared.results import Trained, described
 
 WHEN = ("before", "after")
-PER_NETWORK = ("head_accuracy", "ridge_accuracy", "ridge_agreement")
+CIRCULAR = {"light_angle": 2 * np.pi, "background_hue": 1.0}  # their ends meet: no straight line
+UNORDERED = ("pattern",)  # numbers that are only names
+EXAMPLES_AT_ONCE = 250
+LAST_FEATURES = 2048  # of what a head reads, before it is mixed down
 CKA_EXAMPLES = 500  # similarities of all pairs of these
 CKA_MEMBERS = 4  # members compared with one another, at most
+_NETWORK = ("model", "when", "member")
+_LAYER = (*_NETWORK, "layer")
+_DIMENSIONS = {
+    **dict.fromkeys(("head_accuracy", "ridge_accuracy", "ridge_agreement"), _NETWORK),
+    **dict.fromkeys(("probe_accuracy", "probe_penalty", "head_agreement"), _LAYER),
+    **dict.fromkeys(("centroid_accuracy", "neighbour_accuracy"), _LAYER),
+    "factor_r2": (*_LAYER, "factor"),
+}
+_OTHERS = ("other_when", "other_cka_member", "other_layer")
+
+
+class Examples(NamedTuple):
+    """Examples that probes see: labels [n], factors [n, F]."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    factors: np.ndarray
+
+
+def named_features(model: Model, params: Params, inputs: Any) -> tuple[tuple[str, Any], ...]:
+    """Give the layers of a formula; of one of a person's own, which names none, the two ends."""
+    if model.features is not None:
+        return tuple(model.features(params, inputs))
+    return (("input", inputs), ("logits", model.apply(params, inputs)))
+
+
+def layer_shapes(job: Job) -> list[tuple[str, tuple[int, ...]]]:
+    """Name the layers, with the shape of what each makes of one example, computing none."""
+    found: list[tuple[str, tuple[int, ...]]] = []
+
+    def note(params: Params, inputs: Any) -> None:
+        layers = named_features(job.model, params, inputs)
+        found.extend((name, x.shape[1:]) for name, x in layers)
+
+    dtype = np.int32 if job.dataset.kind == "tokens" else np.float32
+    inputs = jax.ShapeDtypeStruct((1, *job.dataset.train.inputs.shape[1:]), dtype)
+    jax.eval_shape(note, jax.eval_shape(job.model.init, jax.random.key(0)), inputs)
+    return found
+
+
+def layer_reader(
+    job: Job, chosen: Callable[[list[Any]], list[Any]] = list
+) -> Callable[[Params, np.ndarray], list[np.ndarray]]:
+    """Make a function (params of one member, examples) -> layers, each [N, numbers] float32.
+
+    Args:
+      job: the model and its data.
+      chosen: what is kept of the layers [B, size], in order, the logits last; a pure function.
+    """
+    prepare = preprocess(job.dataset) or (lambda inputs: inputs)
+
+    @jax.jit
+    def layers(params: Params, inputs: Any) -> list[Any]:
+        with jax.default_matmul_precision("highest"):
+            named = named_features(job.model, params, prepare(inputs))
+        return chosen([x.reshape(x.shape[0], -1).astype(jnp.float32) for _, x in named])
+
+    def read(params: Params, inputs: np.ndarray) -> list[np.ndarray]:
+        # Equal parts, so that one program serves all; the last one is filled up.
+        size = min(EXAMPLES_AT_ONCE, len(inputs))
+        parts = []
+        for start in range(0, len(inputs), size):
+            part = inputs[start : start + size]
+            padding = ((0, size - len(part)),) + ((0, 0),) * (inputs.ndim - 1)
+            outputs = jax.device_get(layers(params, np.pad(part, padding)))
+            parts.append([layer[: len(part)] for layer in outputs])
+        return [np.concatenate(same) for same in zip(*parts, strict=True)]
+
+    return read
+
+
+def before_and_after(
+    config: TrainConfig, model: Model, params: Params
+) -> Iterator[tuple[Params, Params]]:
+    """Give the weights that each member started from, drawn again from its key, and those it has.
+
+    The first are those of the engine: a member is a function of its keys.
+
+    Args:
+      config: of the run.
+      model: the formula.
+      params: final weights, stacked [M, ...].
+    """
+    num_members = len(jax.tree.leaves(params)[0])
+    keys = member_keys(seeds_of(config), 0, num_members, parse_vary(config.vary)).init
+    for member in range(num_members):
+        start = model.init(keys if keys.ndim == 0 else keys[member])
+        yield start, jax.tree.map(operator.itemgetter(member), params)
+
+
+def factors_of(split: Split) -> dict[str, np.ndarray]:
+    """Give what is probed for besides the class; an angle becomes its cosine and its sine."""
+    found: dict[str, np.ndarray] = {}
+    for name, values in split.factors.items():
+        if name in CIRCULAR:
+            turn = 2 * np.pi * values.astype(np.float64) / CIRCULAR[name]
+            found |= {f"{name} (cos)": np.cos(turn), f"{name} (sin)": np.sin(turn)}
+        elif name not in UNORDERED:
+            found[name] = values.astype(np.float64)
+    return dict(sorted(found.items()))
+
+
+def choose(split: Split, most: int) -> Examples:
+    """Choose examples by a fixed seed: any number of them is a fair sample, no class is missing."""
+    order = np.random.default_rng(0).permutation(len(split.labels))
+    rows = order[:most]
+    first = order[np.unique(split.labels[order], return_index=True)[1]]
+    rows = np.concatenate([rows, np.setdiff1d(first, rows)])
+    factors = [values[rows] for values in factors_of(split).values()]
+    stacked = np.stack(factors, axis=1) if factors else np.zeros((len(rows), 0))
+    return Examples(split.inputs[rows], split.labels[rows], stacked)
 
 
 def probe_layers(
     config: TrainConfig,
     dataset: Dataset,
-    jobs: Sequence[Job],
-    trained: Sequence[Trained],
-    *,
     probe_examples: int,
     probe_features: int,
     neighbours: int,
+    jobs: Sequence[Job],
+    trained: Sequence[Trained],
 ) -> xr.Dataset:
     """Probe the networks of a run.
 
     Args:
       config: of the run; the starting weights are drawn again from its seeds.
       dataset: the run's. Probes are fitted on training examples and scored on test examples.
-      jobs, trained: the models and their members.
       probe_examples: training examples that are used, and test examples, at most.
       probe_features: a layer of more numbers is mixed down to so many.
       neighbours: k of the k nearest neighbours; no more than there are examples.
+      jobs, trained: the models and their members.
 
     Returns:
       Variables along `model, when, member, layer`, described in `_DESCRIPTIONS`. Deterministic.
     """
-    names = factor_names(dataset.train)
-    num_classes = len(dataset.class_names)
-    train, test = (
-        choose(split, num_classes, names, probe_examples) for split in (dataset.train, dataset.test)
-    )
-    readers = [Reader(job, probe_features) for job in jobs]
-    num_members = len(trained[0].arrays["diverged_step"])
-    depth = max(len(reader.layers) for reader in readers)
-    columns = _empty(len(jobs), num_members, depth, len(names))
-    inputs: dict[Any, Any] = {}  # what was read off the pictures themselves: the same for all
+    train, test = (choose(split, probe_examples) for split in (dataset.train, dataset.test))
+    one_hot = np.eye(len(dataset.class_names))[train.labels]
+    layers = [[(n, int(np.prod(shape))) for n, shape in layer_shapes(job)] for job in jobs]
+    depth, num_members = max(map(len, layers)), len(trained[0].arrays["diverged_step"])
+    compared, num_pictures = min(num_members, CKA_MEMBERS), min(len(test.labels), CKA_EXAMPLES)
+    names = list(factors_of(dataset.train))
+    extents = (len(jobs), len(WHEN), num_members, depth, len(names))
+    columns = {name: np.full(extents[: len(d)], np.nan) for name, d in _DIMENSIONS.items()}
+    alignments = []
+    pixels: Any = None  # the input and what was read off it: the same for all networks
 
     with Progress("probing", 2 * len(jobs) * num_members, "networks") as progress:
-        for m, (job, members, reader) in enumerate(zip(jobs, trained, readers, strict=True)):
-            lost = members.arrays["diverged_step"] >= 0
-            grams: dict[tuple[int, int], list[np.ndarray]] = {}
-            starts = starting_params(config, job.model, num_members)
-            for i, start in enumerate(starts):
-                for w, params in enumerate((start, one_member(members.params, i))):
+        for m, (job, members) in enumerate(zip(jobs, trained, strict=True)):
+            whole = layer_reader(job)
+            mixed = layer_reader(
+                job, lambda x: [*(probe.reduced(layer, probe_features) for layer in x[:-1]), x[-1]]
+            )
+            last = layer_reader(job, lambda x: [probe.reduced(x[-2], LAST_FEATURES)])
+            grams = np.full((len(WHEN), compared, depth, num_pictures**2), np.nan, np.float32)
+            ridge = None
+            for i, states in enumerate(before_and_after(config, job.model, members.params)):
+                for w, params in enumerate(states):
                     progress.to(2 * (m * num_members + i) + w, job.label)
-                    if w and lost[i]:
+                    if w and members.arrays["diverged_step"][i] >= 0:
                         continue
-                    seen = reader.mixed(params, train.inputs)
-                    asked = reader.mixed(params, test.inputs)
-                    found: list[Found] = []
-                    for n, layer in enumerate(reader.layers):
-                        if n and np.array_equal(seen[n], seen[n - 1]):  # only laid out anew
-                            found.append(found[-1])
-                            continue
-                        found.append(
-                            probe_layer(layer, seen[n], asked[n], train, test, neighbours, inputs)
-                        )
-                    head = (
-                        asked[-1].argmax(axis=1)
-                        if np.isfinite(asked[-1]).all()
-                        else np.full(len(test.labels), -1)
-                    )
-                    ridge = ridge_answers(reader, params, seen[-2], found[-2], train, test, inputs)
-                    _keep(columns, (m, w, i), found, head, ridge, test.labels)
-                    if i < CKA_MEMBERS:
-                        whole = reader.whole(params, test.inputs[:CKA_EXAMPLES])
-                        grams[w, i] = [similarity.centred_gram(x, debiased=True) for x in whole]
-            columns["cka"][m] = _cka(grams, min(num_members, CKA_MEMBERS), depth)
+                    seen, asked = mixed(params, train.inputs), mixed(params, test.inputs)
+                    head = asked[-1].argmax(axis=1)
+                    if not np.isfinite(asked[-1]).all():
+                        head[:] = -1
+                    found = pixels
+                    for n, (x, y) in enumerate(zip(seen, asked, strict=True)):
+                        # A layer may be the one before it, laid out anew.
+                        if found is None or not np.array_equal(x, found[0]):
+                            found = (x, *probe_layer(x, y, train, test, one_hot, neighbours))
+                        pixels = pixels or found
+                        _, answers, scores = found
+                        for name, score in scores.items():
+                            columns[name][m, w, i, n] = score
+                        columns["head_agreement"][m, w, i, n] = share(answers, head)
+                        if n == len(seen) - 2:
+                            instead = answers
+                    # In the head's place: a regression on all that it reads, not mixed down.
+                    if seen[-2].shape[1] < layers[m][-2][1] and (instead >= 0).all():
+                        if ridge is None or len(seen) > 2:
+                            fit = _fit(last(params, train.inputs)[0], one_hot)
+                            ridge = fit.predict(last(params, test.inputs)[0]).argmax(axis=1)
+                        instead = ridge
+                    columns["head_accuracy"][m, w, i] = share(head, test.labels)
+                    columns["ridge_accuracy"][m, w, i] = share(instead, test.labels)
+                    columns["ridge_agreement"][m, w, i] = share(instead, head)
+                    if i < compared:
+                        for n, x in enumerate(whole(params, test.inputs[:num_pictures])):
+                            gram = similarity.centred_gram(x, debiased=True)
+                            # Scaled in float64, so that no large feature overflows its products.
+                            grams[w, i, n] = (gram / (np.linalg.norm(gram) or 1.0)).ravel()
+            flat = similarity.gram_cka(grams.reshape(-1, grams.shape[-1]))
+            alignments.append(flat.reshape(*grams.shape[:3], *grams.shape[:3]).astype(np.float32))
         progress.to(2 * len(jobs) * num_members)
-    data = _laid_out(columns, [r.layers for r in readers], names, train, test)
-    return data.assign_attrs(probe_features=probe_features, neighbours=neighbours)
-
-
-def _empty(num_models: int, num_members: int, depth: int, num_factors: int) -> dict[str, Any]:
-    shape = (num_models, len(WHEN), num_members, depth)
-    per_layer = ("probe_accuracy", "probe_penalty", "head_agreement")
-    names = (*per_layer, "centroid_accuracy", "neighbour_accuracy")
-    pairs = (len(WHEN), min(num_members, CKA_MEMBERS), depth)
-    return {
-        **{name: np.full(shape, np.nan) for name in names},
-        "factor_r2": np.full((*shape, num_factors), np.nan),
-        **{name: np.full(shape[:-1], np.nan) for name in PER_NETWORK},
-        "cka": np.full((num_models, *pairs, *pairs), np.nan, np.float32),
-    }
-
-
-def _keep(
-    columns: Mapping[str, np.ndarray],
-    place: tuple[int, int, int],
-    found: Sequence[Found],
-    head: np.ndarray,
-    ridge: np.ndarray,
-    labels: np.ndarray,
-) -> None:
-    columns["head_accuracy"][place] = share(head, labels)
-    columns["ridge_accuracy"][place] = share(ridge, labels)
-    columns["ridge_agreement"][place] = share(ridge, head)
-    for n, layer in enumerate(found):
-        columns["probe_accuracy"][place][n] = share(layer.answers, labels)
-        columns["probe_penalty"][place][n] = layer.penalty
-        columns["head_agreement"][place][n] = share(layer.answers, head)
-        columns["centroid_accuracy"][place][n] = layer.centroid
-        columns["neighbour_accuracy"][place][n] = layer.neighbours
-        columns["factor_r2"][place][n] = layer.factors
-
-
-def _cka(grams: Mapping[tuple[int, int], list[np.ndarray]], num: int, depth: int) -> np.ndarray:
-    """Compare all layers of all members in both states; [2, M, L, 2, M, L]."""
-    some = next(iter(grams.values()))
-    rows = np.full((len(WHEN), num, depth, some[0].size), np.nan, np.float32)
-    for (w, i), layers in grams.items():
-        for n, gram in enumerate(layers):
-            # Scaled in float64 first, so that no large feature overflows its products.
-            rows[w, i, n] = (gram / (np.linalg.norm(gram) or 1.0)).ravel()
-    flat = similarity.gram_cka(rows.reshape(-1, rows.shape[-1]))
-    return flat.reshape(*rows.shape[:3], *rows.shape[:3])
-
-
-def _laid_out(
-    columns: Mapping[str, np.ndarray],
-    layers: Sequence[Sequence[Layer]],
-    names: Sequence[str],
-    train: Part,
-    test: Part,
-) -> xr.Dataset:
-    depth = columns["probe_accuracy"].shape[-1]
-    per_layer = ("model", "when", "member", "layer")
-    dims = {
-        **dict.fromkeys(columns, per_layer),
-        "factor_r2": (*per_layer, "factor"),
-        **dict.fromkeys(PER_NETWORK, per_layer[:-1]),
-        "cka": (
-            *("model", "when", "cka_member", "layer"),
-            *("other_when", "other_cka_member", "other_layer"),
-        ),
-    }
-    padded = [[*found, *[Layer("", 0)] * (depth - len(found))] for found in layers]
-    counts = np.maximum(train.classes.sum(axis=0), 1)
-    means = (train.classes.T @ train.factors) / counts[:, None]
+    columns["cka"] = np.stack(alignments)
+    dimensions = _DIMENSIONS | {"cka": ("model", "when", "cka_member", "layer", *_OTHERS)}
+    padded = [[*one, *[("", 0)] * (depth - len(one))] for one in layers]
+    counts = np.maximum(one_hot.sum(axis=0), 1)
+    means = (one_hot.T @ train.factors) / counts[:, None]
     variables = {
-        **{name: (dims[name], values) for name, values in columns.items()},
-        "layer_name": (("model", "layer"), np.array([[x.name for x in p] for p in padded], object)),
-        "layer_size": (("model", "layer"), np.array([[x.size for x in p] for p in padded])),
-        "num_layers": (("model",), np.array([len(found) for found in layers])),
+        **{name: (dimensions[name], values) for name, values in columns.items()},
+        "layer_name": (("model", "layer"), np.array([[n for n, _ in p] for p in padded], object)),
+        "layer_size": (("model", "layer"), np.array([[size for _, size in p] for p in padded])),
+        "num_layers": (("model",), np.array([len(one) for one in layers])),
         "label_r2": (("factor",), probe.r_squared(means[test.labels], test.factors)),
     }
-    coordinates = {
-        "when": np.array(WHEN, dtype=object),
-        "factor": np.array(names, dtype=object),
-    }
-    data = xr.Dataset(variables, coordinates)
-    data.attrs = {
+    attrs = {
         "probe_train_examples": len(train.labels),
         "probe_test_examples": len(test.labels),
-        "cka_examples": min(len(test.labels), CKA_EXAMPLES),
+        "cka_examples": num_pictures,
+        "probe_features": probe_features,
+        "neighbours": neighbours,
     }
-    return described(data, _DESCRIPTIONS)
+    coordinates = {"when": list(WHEN), "factor": np.array(names, dtype=object)}
+    return described(xr.Dataset(variables, coordinates, attrs), _DESCRIPTIONS)
+
+
+def probe_layer(
+    seen: np.ndarray,
+    asked: np.ndarray,
+    train: Examples,
+    test: Examples,
+    one_hot: np.ndarray,
+    neighbours: int,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read class and factors off one layer, fitted on `seen`, the training examples in it.
+
+    Returns:
+      The answers to the test examples (-1, without scores, where a feature is not finite), and
+      scores by their names in the results.
+    """
+    if not (np.isfinite(seen).all() and np.isfinite(asked).all()):
+        return np.full(len(asked), -1), {}
+    num_classes, k = one_hot.shape[1], min(neighbours, len(seen))
+    fit = _fit(seen, one_hot, train.factors)
+    predicted = fit.predict(asked)
+    answers = predicted[:, :num_classes].argmax(axis=1)
+    means = centroid.centroid(seen, train.labels, num_classes).params
+    nearest = knn.knn(seen, train.labels, num_classes, k=k).params
+    points = jnp.asarray(asked)
+    nearest_mean = np.asarray(linear.apply(means, points)).argmax(axis=1)
+    votes = np.asarray(_votes(nearest, points, k, num_classes)).argmax(axis=1)
+    return answers, {
+        "probe_accuracy": share(answers, test.labels),
+        "probe_penalty": fit.penalty[0],
+        "centroid_accuracy": share(nearest_mean, test.labels),
+        "neighbour_accuracy": share(votes, test.labels),
+        "factor_r2": probe.r_squared(predicted[:, num_classes:], test.factors),
+    }
+
+
+_votes = jax.jit(knn.apply, static_argnums=(2, 3))
+
+
+def _fit(features: np.ndarray, one_hot: np.ndarray, *factors: np.ndarray) -> probe.Probe:
+    """Fit the class, with one penalty, and factors, each with its own."""
+    targets = np.hstack([one_hot, *factors])
+    groups = np.maximum(np.arange(targets.shape[1]) - one_hot.shape[1] + 1, 0)
+    return probe.fit_probe(features, targets, groups=groups)
+
+
+def share(answers: np.ndarray, labels: np.ndarray) -> float:
+    """Give the share of answers that are right; nan where one has none, which is -1."""
+    known = (answers >= 0).all() and (labels >= 0).all()
+    return float(np.mean(answers == labels)) if known else np.nan
 
 
 _DESCRIPTIONS = {

@@ -47,12 +47,21 @@ GROWABLE = ("num_members",)
 WAITING_SECONDS = 0.5
 
 
-def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
+def train_to_folder(
+    config: TrainConfig,
+    experiment: str,
+    dataset: Dataset | None = None,
+    models: str = "",
+    measure: "Callable[[Sequence[Job], list[Trained]], xr.Dataset] | None" = None,
+) -> tuple[Run, Path]:
     """Train what a config asks for, or open it where that is done already.
 
     Args:
       config: the settings.
       experiment: name of the folder below `config.out_dir`.
+      dataset: of `prepare`; None to call it.
+      models: where config names none; empty: those of the data set.
+      measure: (jobs, what was trained) -> what the results hold besides; None: no more.
 
     Returns:
       The finished run and its folder.
@@ -62,23 +71,21 @@ def train_to_folder(config: TrainConfig, experiment: str) -> tuple[Run, Path]:
       Interrupted: a signal came; the work so far is saved.
       RuntimeError: disk full, or folder in use.
     """
-    dataset = prepare(config)
-    entries = job_module.split_models(
-        config.models or dataset_spec(config.dataset, data_dir=config.data_dir).models
-    )
+    dataset = prepare(config) if dataset is None else dataset
+    models = models or dataset_spec(config.dataset, data_dir=config.data_dir).models
+    entries = job_module.split_models(config.models or models)
     jobs = job_module.make_jobs(config, dataset, entries)
     facts = job_module.recipe_facts(config, dataset, jobs)
-    stem = "+".join(parse_entry(e)[0] for e in entries)
-    return fill_folder(
-        config,
-        experiment,
-        dataset,
-        jobs,
-        facts,
-        stem,
-        lambda _, trained: assemble(dataset, jobs, trained, facts),
-        growable=GROWABLE,
-    )
+
+    def finish(_: RunFolder, trained: list[Trained]) -> "xr.Dataset":
+        ended = assemble(dataset, jobs, trained, facts)
+        if measure is None:
+            return ended
+        return ended.merge(measure(jobs, trained), combine_attrs="no_conflicts")
+
+    names = [parse_entry(e)[0] for e in entries]
+    stem = "+".join(dict.fromkeys(names) if measure else names)
+    return fill_folder(config, experiment, dataset, jobs, facts, stem, finish, growable=GROWABLE)
 
 
 def prepare(config: TrainConfig) -> Dataset:

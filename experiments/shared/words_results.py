@@ -1,7 +1,6 @@
 """What a run on sentences adds to its results: embeddings, neighbours, probes, constructions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -14,7 +13,7 @@ from catdog_jax.data.annotation import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
-from experiments.shared.layer_features import named_features, one_member, starting_params
+from experiments.shared.layer_results import before_and_after, layer_shapes, named_features
 from experiments.shared.results import Trained, described
 
 NEIGHBOURS = 3
@@ -25,10 +24,10 @@ WORDS = grammar.VOCABULARY[1:]
 
 
 def check_grammar(dataset: Dataset) -> None:
-    """Refuse a data set other than the grammar's, whose words nobody could annotate.
+    """Check that the data set is the grammar's: nobody could annotate other words.
 
     Raises:
-      InputError: as above.
+      InputError: it is not.
     """
     if dataset.vocabulary != grammar.VOCABULARY:
         raise InputError(
@@ -40,29 +39,37 @@ def check_grammar(dataset: Dataset) -> None:
 def word_results(
     config: TrainConfig,
     dataset: Dataset,
-    jobs: Sequence[Job],
-    trained: Sequence[Trained],
-    *,
     probe_members: int,
     probe_sentences: int,
+    jobs: Sequence[Job],
+    trained: Sequence[Trained],
 ) -> xr.Dataset:
     """Collect all that is particular to sentences.
 
     Args:
       config: the settings.
       dataset: the sentences.
-      jobs, trained: the models and their members.
       probe_members: members whose layers are probed, at most.
       probe_sentences: training sentences that probes are fitted on, and test sentences, at most.
+      jobs, trained: the models and their members.
     """
-    parts = [_by_kind(dataset.test, trained), _embeddings(config, jobs, trained)]
-    tables = [
-        _probed(config, dataset, job, found, probe_members, probe_sentences)
-        for job, found in zip(jobs, trained, strict=True)
-    ]
-    if layers := [layer for table in tables for layer in table]:
-        parts.append(_probe_results(dataset, layers, probe_sentences))
-    data = xr.merge(parts)
+    fit, judge = (x.inputs[:probe_sentences] for x in (dataset.train, dataset.test))
+    models, names, scores = [], [], []
+    for job, found in zip(jobs, trained, strict=True):
+        layers, accuracy = _probed(config, job, found, fit, judge, probe_members)
+        models += [job.label] * len(layers)
+        names += layers
+        scores += list(accuracy)
+    data = xr.merge([_by_kind(dataset.test, trained), _embeddings(config, jobs, trained)])
+    if scores:
+        data["probe_accuracy"] = (("layer", "probed", "when", "probe"), np.stack(scores))
+        data["probe_baseline"] = (("probe",), baselines(fit, judge))
+        data = data.assign_coords(
+            layer_model=(("layer",), np.array(models, object)),
+            layer_name=(("layer",), np.array(names, object)),
+            when=list(WHEN),
+            probe=list(PROBES),
+        )
     return described(data, _DESCRIPTIONS)
 
 
@@ -70,60 +77,48 @@ def _by_kind(test: Split, trained: Sequence[Trained]) -> xr.Dataset:
     """Accuracy for each construction, and for each number of modified noun phrases."""
     logits = np.stack([found.arrays["test_logits"] for found in trained])
     right = np.where(np.isfinite(logits).all(-1), logits.argmax(-1) == test.labels, np.nan)
-    kinds = {"construction": len(grammar.CONSTRUCTIONS), "modifiers": 3}
-    variables: dict[str, Any] = {}
-    for name, count in kinds.items():
-        rows = [test.factors[name] == k for k in range(count)]
+    names = np.array(list(grammar.CONSTRUCTIONS), object)
+    kinds = {"construction": names, "modifiers": np.arange(3)}
+    data = xr.Dataset(coords=kinds)
+    for kind, values in kinds.items():
+        rows = [test.factors[kind] == k for k in range(len(values))]
         means = [right[..., row].mean(-1) if row.any() else right[..., 0] * np.nan for row in rows]
-        variables[f"accuracy_by_{name}"] = (("model", "member", name), np.stack(means, -1))
-        variables[f"num_by_{name}"] = ((name,), np.array([row.sum() for row in rows]))
-    variables |= {f"factor_{name}": (("example",), values) for name, values in test.factors.items()}
-    names = np.array(list(grammar.CONSTRUCTIONS), dtype=object)
-    return xr.Dataset(variables, {"construction": names, "modifiers": np.arange(3)})
+        data[f"accuracy_by_{kind}"] = (("model", "member", kind), np.stack(means, -1))
+        data[f"num_by_{kind}"] = ((kind,), np.array([row.sum() for row in rows]))
+    return data.assign({f"factor_{name}": (("example",), x) for name, x in test.factors.items()})
 
 
 def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trained]) -> xr.Dataset:
     """The vectors of all words, and which words lie next to one another."""
-    members = config.num_members
-    tables: dict[str, list[np.ndarray]] = {}
+    tables = {}
     for job, found in zip(jobs, trained, strict=True):
-        members = len(found.arrays["diverged_step"])
         ended = _table(found.params)
-        starts = [_table(p) for p in starting_params(config, job.model, members)]
         if ended is not None:
-            tables[job.label] = [np.stack([x for x in starts if x is not None]), ended]
+            states = before_and_after(config, job.model, found.params)
+            starts = [_table(start) for start, _ in states]
+            tables[job.label] = np.array([starts, ended], np.float32)
     if not tables:
         return xr.Dataset()
-    widest = max(ended.shape[-1] for _, ended in tables.values())
-    nearest = {
-        label: np.array([[nearest_words(m, NEIGHBOURS) for m in both] for both in table])
-        for label, table in tables.items()
-    }
-    variables = {
-        "embedding": (
-            ("embedded", "when", "member", "word", "number"),
-            np.stack([[_padded(both, widest) for both in table] for table in tables.values()]),
-        ),
-        "nearest_word": (
-            ("embedded", "when", "member", "word", "rank"),
-            np.stack(list(nearest.values())).astype(np.int32),
-        ),
-        "neighbour_overlap": (
-            ("embedded", "when", "member", "other_member"),
-            np.stack([[neighbour_overlap(n) for n in both] for both in nearest.values()]),
-        ),
-        "same_animal": (
-            ("embedded", "when", "member"),
-            np.stack([_same_animal(both) for both in nearest.values()]),
-        ),
-    }
+    widest = max(table.shape[-1] for table in tables.values())
+    shape = next(iter(tables.values())).shape[:-1]  # when, member, word
+    vectors = np.full((len(tables), *shape, widest), np.nan, np.float32)
+    nearest = np.empty((len(tables), *shape, NEIGHBOURS), np.int32)
+    for n, table in enumerate(tables.values()):
+        vectors[n, ..., : table.shape[-1]] = table
+        nearest[n] = [[nearest_words(m, NEIGHBOURS) for m in both] for both in table]
+    each = ("embedded", "when", "member")
+    overlaps = [[neighbour_overlap(both) for both in one] for one in nearest]
+    cats = np.isin(WORDS, grammar.CATS + grammar.CATS_PLURAL)
+    dogs = np.isin(WORDS, grammar.DOGS + grammar.DOGS_PLURAL)
+    same = [group[nearest[..., group, :]].mean(axis=(-2, -1)) for group in (cats, dogs)]
     return xr.Dataset(
-        variables,
         {
-            "embedded": np.array(list(tables), dtype=object),
-            "when": np.array(WHEN, dtype=object),
-            "word": np.array(WORDS, dtype=object),
+            "embedding": ((*each, "word", "number"), vectors),
+            "nearest_word": ((*each, "word", "rank"), nearest),
+            "neighbour_overlap": ((*each, "other_member"), np.array(overlaps)),
+            "same_animal": (each, np.mean(same, axis=0)),
         },
+        {"embedded": np.array(list(tables), object), "when": list(WHEN), "word": list(WORDS)},
     )
 
 
@@ -134,71 +129,28 @@ def _table(params: Params) -> np.ndarray | None:
     return None
 
 
-def _padded(vectors: np.ndarray, width: int) -> np.ndarray:
-    missing = ((0, 0), (0, 0), (0, width - vectors.shape[-1]))
-    return np.pad(vectors.astype(np.float32), missing, constant_values=np.nan)
-
-
-def _same_animal(nearest: np.ndarray) -> np.ndarray:
-    """Share of the words next to a cat's that are a cat's, and likewise of dogs, [when, member]."""
-    cats = np.isin(WORDS, grammar.CATS + grammar.CATS_PLURAL)
-    dogs = np.isin(WORDS, grammar.DOGS + grammar.DOGS_PLURAL)
-    same = [group[nearest[:, :, group]].mean(axis=(2, 3)) for group in (cats, dogs)]
-    return np.mean(same, axis=0)
-
-
 def _probed(
-    config: TrainConfig,
-    dataset: Dataset,
-    job: Job,
-    found: Trained,
-    probe_members: int,
-    probe_sentences: int,
-) -> list[tuple[str, str, np.ndarray]]:
-    """Probe every layer of a model that has a vector per word: (model, layer, [m, 2, P])."""
+    config: TrainConfig, job: Job, found: Trained, fit: np.ndarray, judge: np.ndarray, most: int
+) -> tuple[list[str], np.ndarray]:
+    """Probe the layers of a model that have a vector per word: names, and [L, members, 2, P]."""
+    layers = layer_shapes(job)
+    kept = [k for k, (_, shape) in enumerate(layers) if len(shape) == 2]
     alive = found.arrays["diverged_step"] < 0
-    fit = dataset.train.inputs[:probe_sentences]
-    judge = dataset.test.inputs[:probe_sentences]
-    features = _token_features(job)
-    names: Sequence[str] = ()
-    scores: list[list[list[np.ndarray]]] = []
-    starts = starting_params(config, job.model, len(alive))
-    for member, start in zip(range(min(probe_members, len(alive))), starts, strict=False):
-        both = []
-        for params in (start, one_member(found.params, member)):
-            names, seen = features(params, fit)
-            _, unseen = features(params, judge)
-            good = alive[member] and all(np.isfinite(x).all() for x in (*seen, *unseen))
-            both.append(
-                [
-                    probe_layer(x, y, fit, judge) if good else np.full(len(PROBES), np.nan)
-                    for x, y in zip(seen, unseen, strict=True)
-                ]
-            )
-        scores.append(both)
-    return [
-        (job.label, name, np.array([[when[k] for when in both] for both in scores]))
-        for k, name in enumerate(names)
-    ]
+    scores = np.full((len(kept), min(most, len(alive)), len(WHEN), len(PROBES)), np.nan)
 
+    @jax.jit
+    def vectors(params: Params, tokens: np.ndarray) -> list[jax.Array]:
+        features = named_features(job.model, params, tokens)
+        return [features[k][1] for k in kept]
 
-def _token_features(job: Job) -> Callable[..., tuple[list[str], list[np.ndarray]]]:
-    """Make a function (params, tokens) -> names and values of the layers [N, T, D]."""
-    names: list[str] = []
-
-    def vectors(params: Params, tokens: Any) -> list[Any]:
-        layers = named_features(job.model, params, tokens)
-        kept = [(name, x) for name, x in layers if x.ndim == 3]
-        names[:] = [name for name, _ in kept]
-        return [x for _, x in kept]
-
-    jitted = jax.jit(vectors)
-
-    def compute(params: Params, tokens: np.ndarray) -> tuple[list[str], list[np.ndarray]]:
-        values = jax.device_get(jitted(params, tokens))
-        return list(names), values
-
-    return compute
+    networks = before_and_after(config, job.model, found.params)
+    for member, states in zip(range(scores.shape[1]), networks, strict=False):
+        for when, params in enumerate(states):
+            seen, unseen = (jax.device_get(vectors(params, x)) for x in (fit, judge))
+            if alive[member] and all(np.isfinite(x).all() for x in (*seen, *unseen)):
+                for n, (x, y) in enumerate(zip(seen, unseen, strict=True)):
+                    scores[n, member, when] = probe_layer(x, y, fit, judge)
+    return [layers[k][0] for k in kept], scores
 
 
 def probe_layer(
@@ -213,16 +165,26 @@ def probe_layer(
     Returns:
       [P] accuracies on the words of `judge` that the probe asks about, in the order of PROBES.
     """
-    return np.array([_accuracy(fitted_on, judged_on, *labels) for labels in _questions(fit, judge)])
+    accuracies = []
+    for (answers, folds), (wanted, wanted_folds) in _questions(fit, judge):
+        right = np.zeros(wanted.shape, bool)
+        one_hot = np.eye(answers.max() + 1)
+        for fold in np.unique(wanted_folds[wanted > 0]):
+            learn = (answers > 0) & ((folds != fold) | (folds < 0))
+            test = (wanted > 0) & (wanted_folds == fold)
+            targets = one_hot[answers[learn]]
+            probe = fit_probe(fitted_on[learn], targets, groups=np.zeros(len(one_hot), int))
+            right[test] = probe.predict(judged_on[test]).argmax(-1) == wanted[test]
+        accuracies.append(right[wanted > 0].mean())
+    return np.array(accuracies)
 
 
 def baselines(fit: np.ndarray, judge: np.ndarray) -> np.ndarray:
     """Accuracy of always saying what is most frequent in `fit`, [P]."""
     found = []
-    for seen, asked in _questions(fit, judge):
-        counts = np.bincount(seen[0][seen[0] > 0])
-        wanted = asked[0][asked[0] > 0]
-        found.append(np.mean(wanted == counts.argmax()))
+    for (answers, _), (wanted, _) in _questions(fit, judge):
+        most = np.bincount(answers[answers > 0]).argmax()
+        found.append(np.mean(wanted[wanted > 0] == most))
     return np.array(found)
 
 
@@ -237,68 +199,24 @@ def _questions(
     both = []
     for tokens in (fit, judge):
         found = annotate(tokens)
-        everywhere = np.full(tokens.shape, -1)
+        whole, folds = np.full(tokens.shape, -1), _FOLD_OF[tokens]
         both.append(
             [
-                (found.word_class, everywhere),
-                (np.where(_FOLD_OF[tokens] >= 0, found.word_class, 0), _FOLD_OF[tokens]),
-                (found.number, everywhere),
-                (found.role, everywhere),
-                (np.where(found.role > 0, 1 + found.chaser[:, None], 0), everywhere),
+                (found.word_class, whole),
+                (np.where(folds >= 0, found.word_class, 0), folds),
+                (found.number, whole),
+                (found.role, whole),
+                (np.where(found.role > 0, 1 + found.chaser[:, None], 0), whole),
             ]
         )
     return list(zip(*both, strict=True))
 
 
-def _accuracy(
-    fitted_on: np.ndarray,
-    judged_on: np.ndarray,
-    seen: tuple[np.ndarray, np.ndarray],
-    asked: tuple[np.ndarray, np.ndarray],
-) -> float:
-    (answers, folds), (wanted, wanted_folds) = seen, asked
-    right = np.zeros(wanted.shape, bool)
-    one_hot = np.eye(answers.max() + 1)
-    for fold in np.unique(wanted_folds[wanted > 0]):
-        learn = (answers > 0) & ((folds != fold) | (folds < 0))
-        test = (wanted > 0) & (wanted_folds == fold)
-        targets = one_hot[answers[learn]]
-        probe = fit_probe(fitted_on[learn], targets, groups=np.zeros(targets.shape[1], int))
-        right[test] = probe.predict(judged_on[test]).argmax(-1) == wanted[test]
-    return float(right[wanted > 0].mean())
-
-
-def _probe_results(
-    dataset: Dataset, layers: Sequence[tuple[str, str, np.ndarray]], probe_sentences: int
-) -> xr.Dataset:
-    fit = dataset.train.inputs[:probe_sentences]
-    judge = dataset.test.inputs[:probe_sentences]
-    models, names, scores = zip(*layers, strict=True)
-    return xr.Dataset(
-        {
-            "probe_accuracy": (("layer", "probed", "when", "probe"), np.stack(scores)),
-            "probe_baseline": (("probe",), baselines(fit, judge)),
-        },
-        {
-            "layer_model": (("layer",), np.array(models, dtype=object)),
-            "layer_name": (("layer",), np.array(names, dtype=object)),
-            "when": np.array(WHEN, dtype=object),
-            "probe": np.array(PROBES, dtype=object),
-        },
-    )
-
-
-def _folds() -> np.ndarray:
-    """Deal the words of every class of at least FOLDS words to folds; -1 for the other words."""
-    folds = np.full(len(grammar.VOCABULARY), -1)
-    for k in range(1, len(grammar.WORD_CLASSES)):
-        words = np.flatnonzero(k == grammar.CLASS_OF)
-        if len(words) >= FOLDS:
-            folds[words] = np.arange(len(words)) % FOLDS
-    return folds
-
-
-_FOLD_OF = _folds()
+# The words of every class of at least FOLDS words are dealt to folds; -1 for the other words.
+_FOLD_OF = np.full(len(grammar.VOCABULARY), -1)
+for _k in range(1, len(grammar.WORD_CLASSES)):
+    if (_words := np.flatnonzero(_k == grammar.CLASS_OF)).size >= FOLDS:
+        _FOLD_OF[_words] = np.arange(_words.size) % FOLDS
 _DESCRIPTIONS = {
     "accuracy_by_construction": ("1", "accuracy on the test sentences of each construction"),
     "accuracy_by_modifiers": ("1", "accuracy by how many of the two noun phrases have a modifier"),
@@ -318,19 +236,14 @@ _DESCRIPTIONS = {
     "construction": ("1", "how the sentence says who ran after whom"),
     "embedded": ("1", "models that have a vector per word"),
     "word": ("1", "the words, in the order of their ids from 1 on"),
-    **{
-        f"factor_{name}": (unit, text)
-        for name, unit, text in (
-            ("construction", "1", "construction of each test sentence"),
-            ("passive", "1", "1 where it is in the passive"),
-            ("relative", "1", "1 where a relative clause says who ran after whom"),
-            ("agent_first", "1", "1 where the one who runs after comes first"),
-            ("agent_plural", "1", "1 where several run after"),
-            ("patient_plural", "1", "1 where several are run after"),
-            ("adjectives", "1", "noun phrases with an adjective"),
-            ("modifiers", "1", "noun phrases with a modifier"),
-            ("adverb", "1", "0 none, 1 in front, 2 at the end"),
-            ("words", "word", "length"),
-        )
-    },
+    "factor_construction": ("1", "construction of each test sentence"),
+    "factor_passive": ("1", "1 where it is in the passive"),
+    "factor_relative": ("1", "1 where a relative clause says who ran after whom"),
+    "factor_agent_first": ("1", "1 where the one who runs after comes first"),
+    "factor_agent_plural": ("1", "1 where several run after"),
+    "factor_patient_plural": ("1", "1 where several are run after"),
+    "factor_adjectives": ("1", "noun phrases with an adjective"),
+    "factor_modifiers": ("1", "noun phrases with a modifier"),
+    "factor_adverb": ("1", "0 none, 1 in front, 2 at the end"),
+    "factor_words": ("word", "length"),
 }
