@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
-from catdog_jax.figures.first_layer import normalised
+from catdog_jax.figures.tiles import normalised
 
 PICTURE = 1.55  # inches, width of one picture
 SCALE = 0.45  # inches, room for the scale below it
@@ -38,7 +38,7 @@ def average_animals(
       projections: [N], w · x + b of the test examples, where w is the difference of the first two
         averages: > 0 is called class 1.
       labels: [N], in 0..K-1; examples of further classes are left out.
-      weights: [R, H, W, 3], of other linear rungs, class 1 minus class 0; R may be 0.
+      weights: [R, H, W, 3], of other linear rungs, class 1 minus class 0; R in 0..5.
       rungs: R entries, their names.
       accuracies: R test accuracies, fraction in 0..1; NaN: unknown.
       names: K class names.
@@ -49,33 +49,27 @@ def average_animals(
       Figure: both averages, the difference and the projections in the first line, the weights of
       the other rungs below.
     """
-    first, second = (str(name) for name in names[:2])
-    titles = [
-        _title(str(rung), float(accuracy)) for rung, accuracy in zip(rungs, accuracies, strict=True)
-    ]
+    first, second = names[:2]
+    titles = [_title(rung, accuracy) for rung, accuracy in zip(rungs, accuracies, strict=True)]
     # A line of pictures is three rows: titles, pictures, scales; heights in inches.
     tall = PICTURE * means.shape[1] / means.shape[2]
-    heights = [_title_height(["two\nlines"]), tall, SCALE]
-    for start in range(0, len(rungs), COLUMNS):
-        heights += [_title_height(titles[start : start + COLUMNS]), tall, SCALE]
-    size = (COLUMNS * (PICTURE + 0.15), sum(heights))
-    figure = Figure(figsize=size, layout="constrained")
+    heights = [_title_height(2), tall, SCALE]
+    if titles:
+        heights += [_title_height(1 + max(title.count("\n") for title in titles)), tall, SCALE]
+    figure = style.sheet(COLUMNS * (PICTURE + 0.15), sum(heights))
     grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
-    for k, name in enumerate((first, second)):
+    for k, name in enumerate(names[:2]):
         _picture(figure.add_subplot(grid[1, k]), np.clip(means[k], 0.0, 1.0), f"average {name}")
     difference = means[1].astype(np.float64) - means[0]
     _weights(figure.add_subplot(grid[1, 2]), difference, f"average {second}\n− average {first}")
     # In a grid of its own, the room that its labels take is no other's.
     axes = figure.add_subplot(grid[:3, 3:].subgridspec(1, 1)[0])
-    right = _projections(axes, projections, labels.astype(int), (first, second))
+    right = _projections(axes, projections, labels, names)
     for r, (title, picture) in enumerate(zip(titles, weights, strict=True)):
-        _weights(figure.add_subplot(grid[4 + 3 * (r // COLUMNS), r % COLUMNS]), picture, title)
-    return style.finish(
-        figure,
-        f"Average {first}, average {second}, and what lies between",
-        _caption(first, second, right, len(rungs)) + note,
-        command,
-    )
+        _weights(figure.add_subplot(grid[4, r]), picture, title)
+    caption = _caption(first, second, right, len(rungs)) + note
+    title = f"Average {first}, average {second}, and what lies between"
+    return style.finish(figure, title, caption, command)
 
 
 def _title(rung, accuracy):
@@ -83,21 +77,18 @@ def _title(rung, accuracy):
     return f"{name}\nright: {accuracy:.3f}" if np.isfinite(accuracy) else name
 
 
-def _title_height(titles):
-    return 0.1 + 0.16 * max(title.count("\n") + 1 for title in titles)
+def _title_height(num_lines):
+    return 0.1 + 0.16 * num_lines
 
 
 def _picture(axes: Axes, picture, title):
-    style.tidy(axes)
     axes.imshow(picture, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.annotate(
         title, (0.5, 1.0), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points",
         ha="center", va="bottom", linespacing=1.25,
     ).set_in_layout(False)  # fmt: skip
-    for spine in axes.spines.values():
-        spine.set_visible(True)
+    axes.spines[:].set_visible(True)
 
 
 def _weights(axes: Axes, weights, title):
@@ -111,41 +102,29 @@ def _weights(axes: Axes, weights, title):
     scale.set_yticks([])
     scale.set_xticks([0, 31.5, 63], [f"−{largest:.2g}", "0", f"+{largest:.2g}"])
     scale.tick_params(labelsize=7, length=2)
-    for spine in scale.spines.values():
-        spine.set_visible(True)
+    scale.spines[:].set_visible(True)
 
 
-def _projections(
-    axes: Axes,
-    projections: Num[np.ndarray, " N"],
-    labels: Int[np.ndarray, " N"],
-    names: tuple[str, str],
-) -> float:
+def _projections(axes, projections, labels, names):
     """Draw where the test pictures of two classes lie, and return the share that lies right."""
-    style.tidy(axes)
     asked = (labels < 2) & np.isfinite(projections)
     values, said = projections[asked].astype(np.float64), labels[asked]
     right = float(((values > 0) == said).mean()) if values.size else float("nan")
     reach = 1.02 * max(np.abs(values).max(initial=0.0), 1e-12)
     edges = np.linspace(-reach, reach, NUM_BINS + 1).tolist()
-    for k, (name, look) in enumerate(zip(names, ("-", "--"), strict=True)):
-        colour = style.colour(k)
+    for k, (line, hatch) in enumerate((("-", None), ("--", "////"))):
         axes.hist(
-            values[said == k], edges, histtype="stepfilled", label=name, linestyle=look,
-            facecolor=to_rgba(colour, 0.25), edgecolor=colour, linewidth=1.3,
-            hatch=(None, "////")[k],
+            values[said == k], edges, histtype="stepfilled", label=names[k], linestyle=line,
+            facecolor=to_rgba(style.colour(k), 0.25), edgecolor=style.colour(k), linewidth=1.3,
+            hatch=hatch,
         )  # fmt: skip
     axes.axvline(0.0, color=style.INK, linewidth=1.0)
-    axes.set_xlim(-reach, reach)
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.3)
-    axes.set_xlabel("w · x + b, of every test picture x")
-    axes.set_ylabel("test pictures")
+    axes.set(xlim=(-reach, reach), ylim=(0, axes.get_ylim()[1] * 1.3))
+    axes.set(xlabel="w · x + b, of every test picture x", ylabel="test pictures")
     axes.set_title(f"right: {right:.3f} of {values.size:,}")
-    for x, side, text in (
-        (0.49, "right", f"← called {names[0]}"),
-        (0.51, "left", f"called {names[1]} →"),
-    ):
-        axes.text(x, 0.97, text, transform=axes.transAxes, ha=side, va="top")
+    where = {"transform": axes.transAxes, "va": "top"}
+    axes.text(0.49, 0.97, f"← called {names[0]}", ha="right", **where)
+    axes.text(0.51, 0.97, f"called {names[1]} →", ha="left", **where)
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9), handlelength=1.2, borderpad=0.1)
     return right
 
