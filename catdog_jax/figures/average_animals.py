@@ -13,6 +13,7 @@ from catdog_jax.figures.tiles import normalised
 
 PICTURE = 1.55  # inches, width of one picture
 SCALE = 0.45  # inches, room for the scale below it
+TITLE, LINE = 0.1, 0.16  # inches, room for a title and for each of its lines
 COLUMNS = 5
 NUM_BINS = 40  # even: the boundary at 0 splits no bin
 
@@ -40,7 +41,7 @@ def average_animals(
       labels: [N], in 0..K-1; examples of further classes are left out.
       weights: [R, H, W, 3], of other linear rungs, class 1 minus class 0; R in 0..5.
       rungs: R entries, their names.
-      accuracies: R test accuracies, fraction in 0..1; NaN: unknown.
+      accuracies: R test accuracies, fraction in 0..1.
       names: K class names.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
@@ -50,12 +51,16 @@ def average_animals(
       the other rungs below.
     """
     first, second = names[:2]
-    titles = [_title(rung, accuracy) for rung, accuracy in zip(rungs, accuracies, strict=True)]
+    titles = [
+        f"{style.entry_title(rung, PICTURE, style.SIZE, 3)}\nright: {accuracy:.3f}"
+        for rung, accuracy in zip(rungs, accuracies, strict=True)
+    ]
     # A line of pictures is three rows: titles, pictures, scales; heights in inches.
     tall = PICTURE * means.shape[1] / means.shape[2]
-    heights = [_title_height(2), tall, SCALE]
+    heights = [TITLE + 2 * LINE, tall, SCALE]
     if titles:
-        heights += [_title_height(1 + max(title.count("\n") for title in titles)), tall, SCALE]
+        num_lines = 1 + max(title.count("\n") for title in titles)
+        heights += [TITLE + num_lines * LINE, tall, SCALE]
     figure = style.sheet(COLUMNS * (PICTURE + 0.15), sum(heights))
     grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
     for k, name in enumerate(names[:2]):
@@ -67,18 +72,22 @@ def average_animals(
     right = _projections(axes, projections, labels, names)
     for r, (title, picture) in enumerate(zip(titles, weights, strict=True)):
         _weights(figure.add_subplot(grid[4, r]), picture, title)
-    caption = _caption(first, second, right, len(rungs)) + note
+    caption = (
+        f"The average of all training pictures of {first} and of {second}, as they are, and the "
+        "second minus the first. That difference is a set of weights w, one for each pixel and "
+        "colour: a test picture x lies nearer to the average "
+        f"{second} exactly where w · x + b > 0, with b = −(|average {second}|² − |average "
+        f"{first}|²) / 2. The line at 0 is that hyperplane. A share of {right:.3f} of the test "
+        "pictures lies on the side of its class. "
+        + "Below: the weights of other linear classifiers, the same formula with numbers from "
+        "elsewhere. "
+        * bool(titles)
+        + "In pictures of weights mid-grey is zero, and each is scaled to its own largest absolute "
+        f"weight: a brighter red, green or blue there speaks for {second}, a darker one for "
+        f"{first}. {note}"
+    )
     title = f"Average {first}, average {second}, and what lies between"
     return style.finish(figure, title, caption, command)
-
-
-def _title(rung, accuracy):
-    name = style.entry_title(rung, PICTURE, style.SIZE, 3)
-    return f"{name}\nright: {accuracy:.3f}" if np.isfinite(accuracy) else name
-
-
-def _title_height(num_lines):
-    return 0.1 + 0.16 * num_lines
 
 
 def _picture(axes: Axes, picture, title):
@@ -109,8 +118,8 @@ def _projections(axes, projections, labels, names):
     """Draw where the test pictures of two classes lie, and return the share that lies right."""
     asked = (labels < 2) & np.isfinite(projections)
     values, said = projections[asked].astype(np.float64), labels[asked]
-    right = float(((values > 0) == said).mean()) if values.size else float("nan")
-    reach = 1.02 * max(np.abs(values).max(initial=0.0), 1e-12)
+    right = ((values > 0) == said).mean()
+    reach = 1.02 * np.abs(values).max()
     edges = np.linspace(-reach, reach, NUM_BINS + 1).tolist()
     for k, (line, hatch) in enumerate((("-", None), ("--", "////"))):
         axes.hist(
@@ -127,25 +136,3 @@ def _projections(axes, projections, labels, names):
     axes.text(0.51, 0.97, f"called {names[1]} →", ha="left", **where)
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9), handlelength=1.2, borderpad=0.1)
     return right
-
-
-def _caption(first, second, right, num_rungs):
-    text = (
-        f"The average of all training pictures of {first} and of {second}, as they are, and the "
-        "second minus the first. That difference is a set of weights w, one for each pixel and "
-        "colour: a test picture x lies nearer to the average "
-        f"{second} exactly where w · x + b > 0, with b = −(|average {second}|² − |average "
-        f"{first}|²) / 2. The line at 0 is that hyperplane. "
-    )
-    if np.isfinite(right):
-        text += f"A share of {right:.3f} of the test pictures lies on the side of its class. "
-    if num_rungs:
-        text += (
-            "Below: the weights of other linear classifiers, the same formula with numbers from "
-            "elsewhere. "
-        )
-    return text + (
-        "In pictures of weights mid-grey is zero, and each is scaled to its own largest absolute "
-        f"weight: a brighter red, green or blue there speaks for {second}, a darker one for "
-        f"{first}. "
-    )

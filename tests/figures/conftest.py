@@ -1,20 +1,24 @@
 """Plausible results for every figure, for any number of models and members."""
 
+import inspect
 import io
 
 import numpy as np
 import pytest
 
-from catdog_jax.figures import average_animals, data_sheet, hypothesis_class, ladder
-from catdog_jax.figures import final_accuracy as final
-from catdog_jax.figures import layer_maps, layers, learning_curves, pairwise, trajectories
-from catdog_jax.figures import word_layers, words
+from catdog_jax.figures import hypothesis_class, layer_maps, layers, pairwise, word_layers, words
 from catdog_jax.figures.attribution import maps_side_by_side
+from catdog_jax.figures.average_animals import average_animals
 from catdog_jax.figures.before_after import before_after
 from catdog_jax.figures.bias_variance import Sweep, bias_variance
+from catdog_jax.figures.data_sheet import data_sheet
+from catdog_jax.figures.final_accuracy import final_accuracy
 from catdog_jax.figures.first_layer import first_layer
+from catdog_jax.figures.ladder import ladder
+from catdog_jax.figures.learning_curves import learning_curves
 from catdog_jax.figures.map_agreement import map_agreement
 from catdog_jax.figures.maximising_inputs import maximising_inputs
+from catdog_jax.figures.trajectories import trajectories
 
 MODELS = (
     "linear",
@@ -40,10 +44,27 @@ class Results:
     def __init__(self, num_models, num_members):
         self.size = (num_models, num_members)
         self.models = MODELS[:num_models]
-        self.members = list(range(num_members))
         self.layers = [LAYERS[p % 3] for p in range(num_models)]
-        self.diverged_step = np.full(self.size, -1)
         self.rng = np.random.default_rng(0)
+        self.common = {
+            "models": self.models,
+            "model": self.models[-1],
+            "members": list(range(num_members)),
+            "num_members": num_members,
+            "layers": self.layers,
+            "diverged_step": np.full(self.size, -1),
+            "chance": 0.5,
+            "class_names": ("cat", "dog"),
+            "curves": ("bowl", "wave"),
+            "families": ("degree 1", "degree 4", "network"),
+            "degree": np.array([1, 4]),
+            "size": np.array([5, 10]),
+            "shown": 10,
+            "words": WORDS,
+            "groups": GROUPS,
+            "command": COMMAND,
+            "note": "A note.",
+        }
 
     def uniform(self, *shape, low=0.5, high=0.9):
         return self.rng.uniform(low, high, shape).astype(np.float32)
@@ -53,25 +74,19 @@ class Results:
 
     def pairs(self):
         values = np.triu(self.uniform(*self.size, self.size[1]), 1)
-        return {"values": values + values.transpose(0, 2, 1), "models": self.models}
+        return {"values": values + values.transpose(0, 2, 1)}
 
     def learning_curves(self):
-        return learning_curves.learning_curves, {
+        return learning_curves, {
             "step": np.arange(6) * 50,
             "train_accuracy": self.uniform(*self.size, 6),
             "test_accuracy": self.uniform(*self.size, 6),
-            "diverged_step": self.diverged_step,
-            "models": self.models,
-            "chance": 0.5,
         }
 
     def final_accuracy(self):
-        return final.final_accuracy, {
+        return final_accuracy, {
             "test_accuracy": self.uniform(*self.size),
             "ensemble_accuracy": self.rng.uniform(0.8, 0.9, self.size[0]),
-            "diverged_step": self.diverged_step,
-            "models": self.models,
-            "chance": 0.5,
         }
 
     def disagreement(self):
@@ -81,11 +96,9 @@ class Results:
         return pairwise.weight_distance, self.pairs()
 
     def trajectories(self):
-        return trajectories.trajectories, {
+        return trajectories, {
             "coordinates": self.rng.normal(size=(*self.size, 6, 2)),
             "explained": np.tile([0.47, 0.053], (self.size[0], 1)),
-            "diverged_step": self.diverged_step,
-            "models": self.models,
         }
 
     def first_layer(self):
@@ -93,17 +106,15 @@ class Results:
         pictures = {
             model: self.normal(self.size[1], *shapes[p % 4]) for p, model in enumerate(self.models)
         }
-        return first_layer, {"pictures": pictures, "num_members": self.size[1]}
+        return first_layer, {"pictures": pictures}
 
     def data_sheet(self):
         counts = self.rng.multinomial(self.size[1], [0.2, 0.5, 0.3], size=40 * self.size[0])
-        return data_sheet.data_sheet, {
+        return data_sheet, {
             "images": self.rng.integers(0, 256, (len(counts), 8, 8, 3), dtype=np.uint8),
             "labels": self.rng.integers(0, 3, len(counts)),
             "votes": counts / self.size[1],
             "class_names": ("a class with a very long name", "line\nbreak", "$x$"),
-            "model": self.models[-1],
-            "num_members": self.size[1],
         }
 
     def ladder(self):
@@ -111,7 +122,7 @@ class Results:
         test = self.uniform(len(names), self.size[1])
         test[:3, 1:] = np.nan
         middle = np.nanmean(test, axis=1)
-        return ladder.ladder, {
+        return ladder, {
             "names": names,
             "origins": ["programmed", "estimated", "estimated"] + ["learned"] * self.size[0],
             "train_accuracy": test + np.float32(0.05),
@@ -120,12 +131,11 @@ class Results:
             "high": middle + 0.03,
             "num_params": 10 ** np.arange(len(names)),
             "seconds": np.linspace(0.0, 1234.5, len(names)),
-            "chance": 0.5,
         }
 
     def average_animals(self):
         labels = np.arange(90) % 2
-        return average_animals.average_animals, {
+        return average_animals, {
             "means": self.uniform(2, 6, 5, 3),
             "projections": self.rng.normal(size=90) + 2.0 * labels - 1.0,
             "labels": labels,
@@ -143,35 +153,24 @@ class Results:
             "point_y": self.normal(2, 10),
             "start": self.normal(2, 3, self.size[1], 30),
             "fit": self.normal(2, 3, self.size[1], 30),
-            "curves": ("bowl", "wave"),
-            "families": ("degree 1", "degree 4", "network"),
         }
 
     def curve_errors(self):
         expected = np.sort(self.uniform(2, 2, 3, 2, 3, low=0.01, high=3.0), axis=2)
         return hypothesis_class.curve_errors, {
-            "degree": np.array([1, 4]),
             "exact_size": np.array([5, 7, 10]),
             "expected": expected,
-            "size": np.array([5, 10]),
             "train_error": self.uniform(2, 2, 2, self.size[1], low=0.01, high=3.0),
             "test_error": self.uniform(2, 2, 2, self.size[1], low=0.01, high=3.0),
-            "curves": ("bowl", "wave"),
-            "shown": 10,
             "noise": 0.1,
             "num_sets": 50,
         }
 
     def starts_meet(self):
         return hypothesis_class.starts_meet, {
-            "size": np.array([5, 10]),
-            "degree": np.array([1, 4]),
             "gap": 10.0 ** self.uniform(2, 2, 2, self.size[1], low=-7, high=0),
             "gap_powers": 10.0 ** self.uniform(2, 2, self.size[1], low=-7, high=0),
             "weight_distance": np.array([[1e-7, 1e-5, 1.41], [0.0, 1e-3, 1.3]]),
-            "curves": ("bowl", "wave"),
-            "families": ("degree 1", "degree 4", "network"),
-            "shown": 10,
             "met": 1e-3,
             "num_steps": 2000,
         }
@@ -187,8 +186,13 @@ class Results:
                 np.array(x), f"the {name}", f"same but {name}", name == "width", values, errors,
                 *accuracy,
             )  # fmt: skip
-        settings = {"num_starts": self.size[1], "num_sets": 2, "disjoint": self.size[0] > 1}
-        return bias_variance, {"sweeps": sweeps, **settings}
+        disjoint = self.size[0] > 1
+        return bias_variance, {
+            "sweeps": sweeps,
+            "num_starts": 3,
+            "num_sets": 2,
+            "disjoint": disjoint,
+        }
 
     def class_by_layer(self):
         probe = self.uniform(self.size[0], 2, self.size[1], 6)
@@ -198,18 +202,12 @@ class Results:
             "probe": probe,
             "head": self.uniform(self.size[0], 2, self.size[1]),
             "ridge": self.uniform(self.size[0], 2, self.size[1]),
-            "layers": self.layers,
-            "models": self.models,
-            "chance": 0.5,
         }
 
     def neighbours_by_layer(self):
         both = self.uniform(2, self.size[0], 2, self.size[1], 6)
         return layers.neighbours_by_layer, {
             "accuracies": {"centroid": both[0], "15-NN": both[1]},
-            "layers": self.layers,
-            "models": self.models,
-            "chance": 0.5,
         }
 
     def factors_by_layer(self):
@@ -218,22 +216,18 @@ class Results:
             "label_scores": np.array([0.31, -0.01, np.nan, 0.99]),
             "groups": {"cues": [0], "pose and light": [2, 1]},
             "factors": ("ear_hang", "head_x", "light_angle (cos)", "unused"),
-            "layers": self.layers,
-            "models": self.models,
-            "num_members": self.size[1],
         }
 
     def alignment(self):
         values = self.uniform(2, self.size[0], 6, 6, low=-0.1, high=1.0)
         empty = np.full_like(values[0], np.nan)
         maps = {"one network": values[0], "no pair": empty, "start and trained": values[1]}
-        return layer_maps.alignment, {"maps": maps, "layers": self.layers, "models": self.models}
+        return layer_maps.alignment, {"maps": maps}
 
     def constructions(self):
         accuracy = self.uniform(*self.size, 2)
         rows = [("active", "the cats ran"), ("passive", "they were")]
-        settings = {"rows": rows, "models": self.models, "chance": 0.5}
-        return word_layers.constructions, {"accuracy": accuracy, **settings}
+        return word_layers.constructions, {"accuracy": accuracy, "rows": rows}
 
     def probes(self):
         names = [(model, layer) for model in self.models for layer in ("embedding", "mixed")]
@@ -249,11 +243,7 @@ class Results:
         return words.embeddings, {
             "coordinates": self.normal(shown, len(WORDS), 2),
             "explained": np.tile([0.41, 0.07], (shown, 1)),
-            "words": WORDS,
-            "groups": GROUPS,
-            "model": self.models[-1],
-            "members": self.members[:shown],
-            "num_members": self.size[1],
+            "members": list(range(shown)),
         }
 
     def neighbours(self):
@@ -261,11 +251,7 @@ class Results:
         return words.neighbours, {
             "nearest": self.rng.integers(0, len(WORDS), (shown, len(WORDS), 2)),
             "shown": ("cat", "by"),
-            "words": WORDS,
-            "groups": GROUPS,
-            "model": self.models[-1],
-            "members": self.members[:shown],
-            "num_members": self.size[1],
+            "members": list(range(shown)),
         }
 
     def maps_side_by_side(self):
@@ -274,11 +260,8 @@ class Results:
         return maps_side_by_side, {
             "pictures": self.rng.integers(0, 256, (*shape[1:], 3), dtype=np.uint8),
             "labels": np.arange(shape[1]) % 2,
-            "class_names": ("cat", "dog"),
             "saliency": self.uniform(*shape),
             "signed": signed,
-            "model": self.models[-1],
-            "members": self.members,
             "reach": {"occlusion": 0.8},
         }
 
@@ -286,39 +269,29 @@ class Results:
         return maximising_inputs, {
             "images": {model: self.uniform(self.size[1], 2, 8, 8, 3) for model in self.models},
             "scores": {model: np.full((self.size[1], 2), 12.34) for model in self.models},
-            "class_names": ("cat", "dog"),
-            "members": self.members,
         }
 
     def before_after(self):
         _, drawn = self.first_layer()
         before = drawn["pictures"]
         after = {model: 2 * array for model, array in before.items()}
-        return before_after, {"before": before, "after": after, "members": self.members}
+        return before_after, {"before": before, "after": after}
 
     def map_agreement(self):
         return map_agreement, {
             "correlations": self.uniform(3, 3, *self.size, self.size[1], low=-0.2),
             "kinds": ("same picture", "other pictures", "before training"),
             "methods": ("saliency", "integrated gradients", "occlusion"),
-            "models": self.models,
         }
 
 
-FIGURES = sorted(name for name in vars(Results) if name[0] != "_" and name not in (
-    "uniform", "normal", "pairs"))  # fmt: skip
+TOOLS = {"uniform", "normal", "pairs"}
 
 
-@pytest.fixture(params=FIGURES)
+@pytest.fixture(params=sorted(n for n in set(vars(Results)) - TOOLS if not n.startswith("_")))
 def name(request):
     """The name of every figure in turn."""
     return request.param
-
-
-@pytest.fixture
-def results():
-    """A function: P, M -> made-up results."""
-    return Results
 
 
 @pytest.fixture
@@ -326,8 +299,10 @@ def made():
     """A function: name, P, M, what is other than made up -> (figure, what it was given)."""
 
     def make(name, num_models=2, num_members=4, **others):
-        function, data = getattr(Results(num_models, num_members), name)()
-        data |= {"command": COMMAND} | others
+        results = Results(num_models, num_members)
+        function, data = getattr(results, name)()
+        taken = inspect.signature(function).parameters
+        data = {k: v for k, v in results.common.items() if k in taken} | data | others
         return function(**data), data
 
     return make
