@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from catdog_jax.figures import style
+from catdog_jax.figures import style, tiles
+from catdog_jax.figures.tiles import GAP, tile
 
 TILE = 0.7  # inches, side of one map
-GAP = 0.08  # between maps, in sides
 BLOCK = 0.3  # between blocks of maps, in sides
+MAX_MEMBERS, MAX_PICTURES = 4, 6  # drawn at most
 SATURATED = 99.0  # percentile of the sizes that is drawn in full colour
 # Dark is against and light is for, so that it is read in grey as well.
 FOR_AND_AGAINST = LinearSegmentedColormap.from_list(
@@ -30,11 +30,9 @@ def maps_side_by_side(
     *,
     model: str,
     members: Sequence[int],
-    reach: Mapping[str, float] | None = None,
-    command: str = "",
+    reach: Mapping[str, float],
+    command: str,
     note: str = "",
-    max_members: int = 4,
-    max_pictures: int = 6,
 ) -> Figure:
     """Draw maps of several members of one model on the same pictures.
 
@@ -50,49 +48,40 @@ def maps_side_by_side(
         the whole side where it is not given.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
-      max_members: drawn at most, the first ones.
-      max_pictures: likewise; evenly spaced.
 
     Returns:
-      Figure: a row per picture, a block of columns per kind of map, a column per member.
+      Figure: a row per picture, at most six, evenly spaced; a block of columns per kind of map, a
+      column per member, at most the first four.
     """
-    rows = np.unique(np.linspace(0, len(pictures) - 1, min(max_pictures, len(pictures))).round())
-    rows = rows.astype(int)
-    names = [str(m) for m in members[:max_members]]
+    count = min(MAX_PICTURES, len(pictures))
+    rows = np.linspace(0, len(pictures) - 1, count).round().astype(int)
+    names = [str(m) for m in members[:MAX_MEMBERS]]
     blocks = ["saliency", *signed]
-    starts = [1 + BLOCK + i * (len(names) * (1 + GAP) - GAP + BLOCK) for i in range(len(blocks))]
-    width = starts[-1] + len(names) * (1 + GAP) - GAP
-    height = len(rows) * (1 + GAP) - GAP
-    figure = Figure(
-        figsize=(max(6.5, (width + 0.75) * TILE), (height + 0.75) * TILE), layout="constrained"
-    )
+    block_width = tiles.span(len(names))
+    starts = [1 + BLOCK + i * (block_width + BLOCK) for i in range(len(blocks))]
+    width, height = starts[-1] + block_width, tiles.span(count)
+    figure = style.sheet(max(6.5, (width + 0.75) * TILE), (height + 0.75) * TILE)
     axes = figure.subplots()
     for line, p in enumerate(rows):
         top = line * (1 + GAP)
-        _tile(axes, 0.0, top, pictures[p])
-        for block, left in zip(blocks, starts, strict=True):
-            for m in range(len(names)):
-                corner = left + m * (1 + GAP)
-                if block == "saliency":
-                    _tile(axes, corner, top, _scaled(saliency[m, p]), cmap="Greys", vmin=0, vmax=1)
-                    continue
-                share = (reach or {}).get(block, 1.0)
-                values = _scaled(signed[block][m, p])
+        tile(axes, 0.0, top, pictures[p])
+        for m in range(len(names)):
+            corners = [left + m * (1 + GAP) for left in starts]
+            dark = tiles.scaled(saliency[m, p], SATURATED)
+            tile(axes, corners[0], top, dark, cmap="Greys", vmin=0, vmax=1)
+            for (block, maps), corner in zip(signed.items(), corners[1:], strict=True):
+                share = reach.get(block, 1.0)
                 if share < 1:  # the ground of what no place of the map stands for
-                    _tile(axes, corner, top, np.full((1, 1, 3), 0.93))
-                _tile(axes, corner, top, values, share, cmap=FOR_AND_AGAINST, vmin=-1, vmax=1)
-    for block, left in zip(blocks, starts, strict=True):
+                    tile(axes, corner, top, np.full((1, 1, 3), 0.93))
+                values = tiles.scaled(maps[m, p], SATURATED)
+                tile(axes, corner, top, values, share, cmap=FOR_AND_AGAINST, vmin=-1, vmax=1)
+    for block, left in zip(["picture", *blocks], [0.0, *starts], strict=True):
         axes.text(left, -0.34, block, weight="bold", va="bottom", size=9.0)
-    axes.text(0, -0.34, "picture", weight="bold", va="bottom", size=9.0)
-    _frame(axes, width, height)
-    places = [left + m * (1 + GAP) + 0.5 for left in starts for m in range(len(names))]
+    tiles.frame(axes, width, height)
+    places = [left + centre for left in starts for centre in tiles.centres(len(names))]
     axes.xaxis.tick_top()
-    axes.set_xticks([0.5, *places], ["", *names * len(blocks)])
-    axes.set_yticks(
-        [line * (1 + GAP) + 0.5 for line in range(len(rows))],
-        [_short(class_names[labels[p]]) for p in rows],
-    )
-    axes.tick_params(length=0)
+    axes.set_xticks(places, names * len(blocks))
+    axes.set_yticks(tiles.centres(count), [style.short(class_names[labels[p]]) for p in rows])
     caption = (
         f"Members {', '.join(names)} of {model} on the same test pictures; the number above a "
         "column is the member. The score is the logit of the true class against the other "
@@ -104,31 +93,3 @@ def maps_side_by_side(
         "scaled by its own 99th percentile. "
     )
     return style.finish(figure, f"What {model} looks at", caption + note, command)
-
-
-def _scaled(values):
-    """Scale a map so that all but its largest places lie in −1..1."""
-    finite = np.where(np.isfinite(values), values, 0.0).astype(np.float64)
-    most = np.percentile(np.abs(finite), SATURATED) or np.abs(finite).max()
-    return np.clip(finite / (most if most > 0 else 1.0), -1, 1)
-
-
-def _tile(axes: Axes, left, top, values, share=1.0, **colours):
-    inset = (1 - share) / 2
-    extent = (left + inset, left + 1 - inset, top + 1 - inset, top + inset)
-    axes.imshow(values, extent=extent, interpolation="nearest", **colours)
-
-
-def _frame(axes: Axes, width, height):
-    style.tidy(axes)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.set_aspect("equal", anchor="NW")
-
-
-def _short(name, length=12):
-    """Return a class name on one line, cut to fit."""
-    name = " ".join(str(name).split())
-    return name if len(name) <= length else name[: length - 1] + "…"

@@ -7,17 +7,19 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from catdog_jax.figures import style
 
 LINES = ("error", "bias²", "variance from training sets", "variance from starts")
-STYLES: tuple[dict[str, Any], ...] = (
-    {"color": style.INK, "linestyle": "--", "marker": "D"},
-    {"color": style.PALETTE[0], "linestyle": "-", "marker": "o"},
-    {"color": style.PALETTE[1], "linestyle": "-", "marker": "s"},
-    {"color": style.PALETTE[2], "linestyle": "-", "marker": "^"},
-)
+STYLES: list[dict[str, Any]] = [
+    {"color": colour, "linestyle": line, "marker": marker, "linewidth": 1.4, "markersize": 4}
+    for colour, line, marker in (
+        (style.INK, "--", "D"),
+        (style.PALETTE[0], "-", "o"),
+        (style.PALETTE[1], "-", "s"),
+        (style.PALETTE[2], "-", "^"),
+    )
+]
 
 
 class Sweep(NamedTuple):
@@ -58,35 +60,27 @@ def bias_variance(
     Returns:
       Figure.
     """
-    figure = Figure(figsize=(3.1 * len(sweeps), 6.6), layout="constrained")
+    figure = style.sheet(3.1 * len(sweeps), 6.6)
     panels = figure.subplots(3, len(sweeps), sharey="row", sharex="col", squeeze=False)
-    names = ("squared error of probabilities", "share of wrong answers")
     for column, sweep in enumerate(sweeps.values()):
-        for row in (0, 1):
-            axes = panels[row, column]
-            style.tidy(axes)
+        for row, axes in enumerate(panels[:2, column]):
             for line, look in enumerate(STYLES):
-                axes.errorbar(
-                    sweep.x, sweep.values[:, row, line], np.nan_to_num(sweep.errors[:, row, line]),
-                    linewidth=1.4, markersize=4, elinewidth=0.8, **look,
-                )  # fmt: skip
+                errors = np.nan_to_num(sweep.errors[:, row, line])
+                axes.errorbar(sweep.x, sweep.values[:, row, line], errors, elinewidth=0.8, **look)
             axes.axhline(0.0, color=style.PALE, linewidth=0.8, zorder=0)
-        _accuracies(panels[2, column], sweep)
-        if sweep.log:
-            panels[2, column].set_xscale("log")
-        panels[2, column].set_xticks(sweep.x, [str(x) for x in sweep.x])
-        panels[2, column].minorticks_off()
-        panels[2, column].set_xlabel(sweep.label)
+        below = panels[2, column]
+        _accuracies(below, sweep)
+        below.set(xscale="log" if sweep.log else "linear", xlabel=sweep.label)
+        below.set_xticks(sweep.x, [str(x) for x in sweep.x])
+        below.minorticks_off()
         panels[0, column].set_title(sweep.title, loc="left")
-    for row, name in enumerate((*names, "accuracy of every member")):
-        panels[row, 0].set_ylabel(name)
-    handles = [
-        Line2D([], [], linewidth=1.4, markersize=4, label=label, **look)
-        for label, look in zip(LINES, STYLES, strict=True)
-    ]
+    names = ("squared error of probabilities", "share of wrong answers", "accuracy of every member")
+    for axes, name in zip(panels[:, 0], names, strict=True):
+        axes.set_ylabel(name)
+    handles = [style.handle(label, **look) for label, look in zip(LINES, STYLES, strict=True)]
     handles += [
-        Line2D([], [], linestyle="none", marker="_", color=style.GREY, label="train accuracy"),
-        Line2D([], [], linestyle="none", marker="_", color=style.colour(3), label="test accuracy"),
+        style.handle("train accuracy", marker="_", color=style.GREY),
+        style.handle("test accuracy", marker="_", color=style.colour(3)),
     ]
     apart = "that share no example" if disjoint else "that overlap, so their variance is too small"
     caption = (
@@ -103,19 +97,11 @@ def bias_variance(
     return style.finish(figure, title, caption, command, handles)
 
 
-def _mean(values: Float[np.ndarray, " M"]) -> float:
-    """Average what is a number."""
-    found = values[np.isfinite(values)]
-    return float(found.mean()) if found.size else float("nan")
-
-
 def _accuracies(axes: Axes, sweep: Sweep) -> None:
     """Mark train and test accuracy of every member, and their means."""
-    style.tidy(axes)
     for values, hue in ((sweep.train_accuracy, style.GREY), (sweep.test_accuracy, style.colour(3))):
         x = np.repeat(sweep.x, values.shape[1])
-        axes.plot(x, values.ravel(), "_", color=hue, markersize=6, alpha=0.35, markeredgewidth=0.8)
+        axes.plot(x, values.ravel(), "_", color=hue, markersize=6, alpha=0.35, mew=0.8)
         axes.plot(
-            sweep.x, [_mean(row) for row in values], "_-", color=hue, markersize=11,
-            markeredgewidth=2.2, linewidth=0.9,
-        )  # fmt: skip
+            sweep.x, style.mean(values), "_-", color=hue, markersize=11, mew=2.2, linewidth=0.9
+        )

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from catdog_jax.figures import style
 
 COLUMNS = 8
+COUNT = 32  # pictures
 BARS = ("#0072B2", "#F0C75E", "#AA4499", "#009E73", "#56B4E9", "#D55E00")
 
 
@@ -26,9 +25,8 @@ def data_sheet(
     num_members: int,
     command: str,
     note: str = "",
-    count: int = 32,
 ) -> Figure:
-    """Draw test pictures with their class and the votes of all members of one model.
+    """Draw 32 test pictures with their class and the votes of all members of one model.
 
     Args:
       images: [N, H, W, 3], 0..255.
@@ -39,21 +37,21 @@ def data_sheet(
       num_members: members that voted.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
-      count: pictures to draw, chosen by `choose`.
 
     Returns:
       Figure.
     """
-    chosen = choose(votes, count)
+    chosen = choose(votes, COUNT)
     rows = max(1, -(-chosen.size // COLUMNS))
-    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.06)
-    figure = Figure(figsize=(1.28 * COLUMNS, 1.78 * rows), layout=layout)
-    grid = figure.subplots(rows, COLUMNS, squeeze=False)
-    for empty in grid.flat[chosen.size :]:
+    figure = style.sheet(1.28 * COLUMNS, 1.78 * rows)
+    figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.06)
+    grid = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    for empty in grid[chosen.size :]:
         empty.set_axis_off()
     counts = np.rint(votes * num_members).astype(int)
-    for axes, n in zip(grid.flat, chosen, strict=False):
-        _picture(axes, images[n], int(labels[n]), counts[n], class_names)
+    names = [style.short(name) for name in class_names]
+    for axes, n in zip(grid, chosen, strict=False):
+        _picture(axes, images[n], labels[n], counts[n], names)
     num_contested = int((votes[chosen].max(axis=1) < 1).sum())
     caption = (
         f"{chosen.size} of {len(labels):,} test pictures. Above each picture its true class, below "
@@ -65,9 +63,9 @@ def data_sheet(
         + "unanimous ones, evenly spaced through the test set. "
         + note
     )
-    handles: list[Patch | Line2D] = [
-        Patch(color=BARS[k % len(BARS)], lw=0, label=f"votes for {_short(name)}")
-        for k, name in enumerate(class_names[: len(BARS)])
+    handles = [
+        Patch(color=colour, lw=0, label=f"votes for {name}")
+        for name, colour in zip(names, BARS, strict=False)
     ]
     title = f"Test pictures and the votes of the population: {model}"
     return style.finish(figure, title, caption, command, handles)
@@ -97,45 +95,31 @@ def choose(votes: Float[np.ndarray, "N K"], count: int) -> Int[np.ndarray, " n"]
     return np.concatenate([contested, unanimous[places]])
 
 
-def _picture(axes, image, label, counts, class_names):
+def _picture(axes, image, label, counts, names):
     axes.imshow(image, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     others = np.delete(counts, label).max()
     wrong, tied = others > counts[label], others == counts[label]
     mark = "  ✗" if wrong else "  =" if tied else ""
     axes.set_title(
-        _short(class_names[label]) + mark, size=8.5, pad=3, weight="bold" if wrong else "normal",
+        names[label] + mark, size=8.5, pad=3, weight="bold" if wrong else "normal",
         color=style.WRONG if wrong else style.INK,
     )  # fmt: skip
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_linewidth(3.0 if wrong else 2.5 if tied else 0.5)
-        spine.set_color(style.WRONG if wrong else style.INK if tied else style.PALE)
-        spine.set_linestyle("--" if tied else "-")
-    left = 0.0
-    for k, votes in enumerate(counts):
-        share = votes / max(1, counts.sum())
+    axes.spines[:].set(
+        visible=True, linewidth=3.0 if wrong else 2.5 if tied else 0.5,
+        color=style.WRONG if wrong else style.INK if tied else style.PALE,
+        linestyle="--" if tied else "-",
+    )  # fmt: skip
+    shares = counts / counts.sum()
+    for k, (left, share) in enumerate(zip(np.cumsum(shares) - shares, shares, strict=True)):
         axes.add_patch(
             Rectangle(
                 (left, -0.15), share, 0.07, transform=axes.transAxes, clip_on=False,
                 facecolor=BARS[k % len(BARS)], linewidth=0,
             )
         )  # fmt: skip
-        left += share
-    axes.set_xlabel(_tally(counts, class_names), size=7.5, labelpad=14)
-
-
-def _tally(counts, class_names):
-    """Write the votes: 'cat 28 : 4 dog', or the two leading classes of many."""
-    names = [_short(name) for name in class_names]
-    if len(counts) == 2:
-        return f"{names[0]} {counts[0]} : {counts[1]} {names[1]}"
-    first, second = np.argsort(-counts, kind="stable")[:2]
-    return f"{names[first]} {counts[first]} : {counts[second]} {names[second]}"
-
-
-def _short(name, length=12):
-    """Return a class name on one line, cut to fit."""
-    name = " ".join(str(name).split())
-    return name if len(name) <= length else name[: length - 1] + "…"
+    # Of two classes in their order, of many the two that lead.
+    one, two = (0, 1) if len(counts) == 2 else np.argsort(-counts, kind="stable")[:2]
+    axes.set_xlabel(
+        f"{names[one]} {counts[one]} : {counts[two]} {names[two]}", size=7.5, labelpad=14
+    )

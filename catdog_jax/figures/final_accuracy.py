@@ -1,11 +1,11 @@
 """Where every member ended: test accuracy as a strip with its distribution."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from catdog_jax.figures import strip, style
 
@@ -36,23 +36,20 @@ def final_accuracy(
       Figure.
     """
     num_models, num_members = test_accuracy.shape
-    figure = Figure(figsize=(8.0, 0.55 + 0.72 * num_models), layout="constrained")
+    figure = style.sheet(8.0, 0.55 + 0.72 * num_models)
     axes = figure.subplots()
-    style.tidy(axes)
+    diamond: dict[str, Any] = {"marker": "D", "markeredgewidth": 1.6, "label": "ensemble"}
     for p in range(num_models):
         values = test_accuracy[p, diverged_step[p] < 0].astype(np.float64)
         strip.draw_strip(axes, p, values, style.colour(p))
         if num_members > 1:
-            axes.plot(
-            [ensemble_accuracy[p]], [p], "D", color="white", markeredgecolor=style.colour(p),
-            markeredgewidth=1.6, markersize=7, zorder=5, label="ensemble",
-        )  # fmt: skip
-        axes.text(
-            1.02, p, _numbers(values, float(ensemble_accuracy[p])),
-            transform=axes.get_yaxis_transform(), va="center", linespacing=1.3,
-        )  # fmt: skip
-    strip.name_rows(axes, list(models), 1.5)
-    axes.axvline(chance, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
+            look = style.hollow(style.colour(p), 7.0, zorder=5, **diamond)
+            axes.plot([ensemble_accuracy[p]], [p], **look)
+        text = _numbers(values, ensemble_accuracy[p])
+        beside = axes.get_yaxis_transform()
+        axes.text(1.02, p, text, transform=beside, va="center", linespacing=1.3)
+    strip.name_rows(axes, models, 1.5)
+    axes.axvline(chance, **style.DOTTED)
     axes.set_xlabel("test accuracy after the last step (fraction right)")
     num_diverged = int((diverged_step >= 0).sum())
     caption = (
@@ -67,15 +64,10 @@ def final_accuracy(
     )
     handles = [
         *strip.legend("one member", num_members > 1),
-        Line2D([], [], color=style.INK, linewidth=0.8, linestyle=":", label="guessing"),
+        style.handle("guessing", **style.DOTTED),
     ]
     if num_members > 1:
-        handles.append(
-            Line2D(
-                [], [], linestyle="none", marker="D", color="white", markeredgecolor=style.GREY,
-                markeredgewidth=1.6, markersize=6.5, label="ensemble",
-            )
-        )  # fmt: skip
+        handles.append(style.handle(**style.hollow(style.GREY, 6.5, **diamond)))
     return style.finish(figure, "Where every member ended", caption, command, handles)
 
 

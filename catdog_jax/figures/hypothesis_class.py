@@ -1,17 +1,17 @@
 """Fits of curves from many starts: what a formula can be, and what it cannot."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
-from matplotlib.axes import Axes
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from catdog_jax.figures import style
 
 PALE_STARTS = 8  # curves of starting weights that are drawn
+TRUE: Any = {"color": style.INK, "linewidth": 1.1, "linestyle": "--"}
 
 
 @style.look()
@@ -41,24 +41,19 @@ def curve_fits(
       Figure.
     """
     rows, columns = fit.shape[:2]
-    figure = Figure(figsize=(1.75 * columns, 1.75 * rows), layout="constrained")
+    figure = style.sheet(1.75 * columns, 1.75 * rows)
     panels = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
     for c in range(rows):
         low, high = float(point_y[c].min()), float(point_y[c].max())
         room = 0.35 * (high - low)
         for f in range(columns):
             axes = panels[c, f]
-            style.tidy(axes)
+            hue = style.colour(0 if f < columns - 1 else 1)
             axes.plot(grid, start[c, f, :PALE_STARTS].T, color=style.PALE, linewidth=0.7, zorder=1)
-            axes.plot(grid, truth[c], color=style.INK, linewidth=1.1, linestyle="--", zorder=2)
-            axes.plot(
-                grid, fit[c, f].T, color=style.colour(0 if f < columns - 1 else 1),
-                linewidth=0.9, alpha=0.6, zorder=3,
-            )  # fmt: skip
-            axes.plot(
-                point_x[c], point_y[c], "o", color="white", markeredgecolor=style.INK,
-                markersize=3.6, markeredgewidth=0.8, zorder=4,
-            )  # fmt: skip
+            axes.plot(grid, truth[c], zorder=2, **TRUE)
+            axes.plot(grid, fit[c, f].T, color=hue, linewidth=0.9, alpha=0.6, zorder=3)
+            points = style.hollow(style.INK, 3.6, markeredgewidth=0.8, zorder=4)
+            axes.plot(point_x[c], point_y[c], **points)
             axes.set_ylim(low - room, high + room)
             if c == 0:
                 axes.set_title(families[f], loc="left")
@@ -66,15 +61,12 @@ def curve_fits(
                 axes.set_xlabel("x")
         panels[c, 0].set_ylabel(f"y of the {curves[c]}")
     handles = [
-        Line2D([], [], color=style.PALE, linewidth=1.4, label="before training"),
-        Line2D([], [], color=style.colour(0), linewidth=1.4, label="polynomials, trained"),
-        Line2D([], [], color=style.colour(1), linewidth=1.4, label="network, trained"),
-        Line2D([], [], color=style.INK, linewidth=1.1, linestyle="--", label="true curve"),
-        Line2D(
-            [], [], linestyle="none", marker="o", color="white", markeredgecolor=style.INK,
-            markersize=4, label="training points",
-        ),
-    ]  # fmt: skip
+        style.handle("before training", color=style.PALE, linewidth=1.4),
+        style.handle("polynomials, trained", color=style.colour(0), linewidth=1.4),
+        style.handle("network, trained", color=style.colour(1), linewidth=1.4),
+        style.handle("true curve", **TRUE),
+        style.handle("training points", **style.hollow(style.INK, 4.0)),
+    ]
     caption = (
         f"{fit.shape[2]} random starts of each formula, trained on the same {point_x.shape[1]} "
         "points; every start is drawn, and where only one line is seen they all met; where "
@@ -120,51 +112,40 @@ def curve_errors(
       Figure.
     """
     rows = len(curves)
-    figure = Figure(figsize=(9.0, 2.5 * rows), layout="constrained")
+    figure = style.sheet(9.0, 2.5 * rows)
     panels = figure.subplots(rows, 2, sharey="row", squeeze=False, width_ratios=(1.0, 1.35))
     at, learned_at = int(np.argmin(abs(exact_size - shown))), int(np.argmin(abs(size - shown)))
-    for c in range(rows):
-        left, right = panels[c]
-        floor = max(noise**2, 1e-6)
+    floor = max(noise**2, 1e-6)
+    for c, (left, right) in enumerate(panels):
         for part, errors, hue in ((0, train_error, style.GREY), (1, test_error, style.INK)):
             low, middle, high = np.maximum(expected[c, part, :, :, at], floor * 1e-4)
             left.fill_between(degree, low, high, color=hue, alpha=0.2, linewidth=0)
             left.plot(degree, middle, color=hue, linewidth=1.6)
             _dots(left, degree, errors[c, :, learned_at], hue)
-        left.set_ylabel(f"squared error, {curves[c]}")
         for d in range(len(degree)):
             hue = style.colour(d)
-            right.plot(exact_size, expected[c, 1, 1, d], color=hue, linewidth=1.6)
-            right.fill_between(
-                exact_size, expected[c, 1, 0, d], expected[c, 1, 2, d],
-                color=hue, alpha=0.13, linewidth=0,
-            )  # fmt: skip
+            low, middle, high = expected[c, 1, :, d]
+            right.plot(exact_size, middle, color=hue, linewidth=1.6)
+            right.fill_between(exact_size, low, high, color=hue, alpha=0.13, linewidth=0)
             _dots(right, size, test_error[c, d], hue)
         for axes in (left, right):
-            style.tidy(axes)
             axes.set_yscale("log")
-            axes.axhline(floor, color=style.INK, linewidth=0.8, linestyle=":")
-        left.set_ylim(floor / 12, 2500 * floor)
-        left.set_xticks(degree)
-        right.set_xscale("log")
-        right.set_xticks(size, [str(n) for n in size])
-        right.minorticks_off()
-        if c == 0:
-            left.set_title(f"{shown} points, every degree", loc="left")
-            right.set_title("test error, every degree", loc="left")
+            axes.axhline(floor, **style.DOTTED)
+        left.set(ylim=(floor / 12, 2500 * floor), xticks=degree)
+        left.set_ylabel(f"squared error, {curves[c]}")
+        _name_sizes(right, size)
+    panels[0, 0].set_title(f"{shown} points, every degree", loc="left")
+    panels[0, 1].set_title("test error, every degree", loc="left")
     panels[-1, 0].set_xlabel("degree of the polynomial")
     panels[-1, 1].set_xlabel("training points")
     handles = [
         Patch(color=style.INK, alpha=0.7, label="test error"),
         Patch(color=style.GREY, alpha=0.5, label="train error"),
         *_degree_handles(degree),
-        Line2D(
-            [], [], linestyle="none", marker="o", color="white", markeredgecolor=style.INK,
-            markersize=4.5, label="learned, one training set",
-        ),
-        Line2D([], [], color=style.INK, linewidth=1.6, label="least squares, median over sets"),
-        Line2D([], [], color=style.INK, linewidth=0.8, linestyle=":", label="noise"),
-    ]  # fmt: skip
+        style.handle("learned, one training set", **style.hollow(style.INK, 4.5)),
+        style.handle("least squares, median over sets", color=style.INK, linewidth=1.6),
+        style.handle("noise", **style.DOTTED),
+    ]
     caption = (
         f"Lines and bands: least squares solved exactly on {num_sets} training sets, median and "
         "quartiles. Dots: all starts of gradient descent on one of the sets; starts that met lie "
@@ -208,58 +189,45 @@ def starts_meet(
       Figure.
     """
     rows = len(curves)
-    figure = Figure(figsize=(9.0, 2.3 * rows), layout="constrained")
+    figure = style.sheet(9.0, 2.3 * rows)
     panels = figure.subplots(rows, 2, squeeze=False, width_ratios=(1.5, 1.0))
     smallest = 1e-8
-    for c in range(rows):
-        left, right = panels[c]
+    gap, gap_powers = np.maximum(gap, smallest), np.maximum(gap_powers, smallest)
+    places = np.arange(len(families))
+    hues = [style.colour(0)] * (len(families) - 1) + [style.colour(1)]
+    ticks = np.arange(0, 10, 2)
+    names = ["1e-8", "1e-6", "1e-4", "1e-2", "1"]
+    for c, (left, right) in enumerate(panels):
         for d in range(len(degree)):
             hue = style.colour(d)
-            worst = np.maximum(gap[c, d].max(axis=-1), smallest)
+            worst, powers = gap[c, d].max(axis=-1), gap_powers[c, d].max()
             left.plot(size, worst, "o-", color=hue, linewidth=1.2, markersize=4)
-            powers = max(float(gap_powers[c, d].max()), smallest)
-            left.plot(
-                [shown * 1.08], [powers], "^", color="white", markeredgecolor=hue, markersize=6
-            )
-        left.axhline(met, color=style.INK, linewidth=0.8, linestyle=":")
-        left.set_xscale("log")
-        left.set_yscale("log")
-        left.set_xticks(size, [str(n) for n in size])
-        left.minorticks_off()
-        left.set_ylim(smallest / 2, 8)
+            left.plot([shown * 1.08], [powers], **style.hollow(hue, 6.0, "^"))
+        left.axhline(met, **style.DOTTED)
+        left.set(yscale="log", ylim=(smallest / 2, 8))
         left.set_ylabel(f"gap to least squares, {curves[c]}")
-        values = np.maximum(weight_distance[c], smallest)
-        places = np.arange(len(families))
-        hues = [style.colour(0)] * (len(families) - 1) + [style.colour(1)]
-        right.barh(places, np.log10(values / smallest), color=hues, height=0.6)
-        for place, value in zip(places, weight_distance[c], strict=True):
-            right.text(
-                np.log10(max(value, smallest) / smallest) + 0.15, place, f"{value:.2g}",
-                va="center", size=8,
-            )  # fmt: skip
-        right.set_yticks(places, list(families))
+        _name_sizes(left, size)
+        lengths = np.log10(np.maximum(weight_distance[c], smallest) / smallest)
+        right.barh(places, lengths, color=hues, height=0.6)
+        for place, length, value in zip(places, lengths, weight_distance[c], strict=True):
+            right.text(length + 0.15, place, f"{value:.2g}", va="center", size=8)
+        right.set_yticks(places, families)
         right.invert_yaxis()
-        right.set_xticks(
-            range(0, 10, 2), [f"{smallest * 10.0**k:.0e}".replace("e-0", "e-").replace("e+00", "")
-                              for k in range(0, 10, 2)]
-        )  # fmt: skip
+        right.set_xticks(ticks, names)
         right.set_xlim(0, 9.8)
-        style.tidy(left)
-        style.tidy(right)
-        if c == 0:
-            left.set_title("gap of the worst start", loc="left")
-            right.set_title(f"distance of two starts' weights, {shown} points", loc="left")
+    panels[0, 0].set_title("gap of the worst start", loc="left")
+    panels[0, 1].set_title(f"distance of two starts' weights, {shown} points", loc="left")
     panels[-1, 0].set_xlabel("training points")
     panels[-1, 1].set_xlabel("relative to their length, mean over pairs")
+    powers = style.hollow(style.INK, 6.0, "^")
     handles = [
         *_degree_handles(degree),
-        Line2D([], [], marker="o", color=style.INK, markersize=4, label="Legendre polynomials"),
-        Line2D(
-            [], [], linestyle="none", marker="^", color="white", markeredgecolor=style.INK,
-            markersize=6, label="powers x, x², x³ … (same family)",
+        style.handle(
+            "Legendre polynomials", linestyle="-", marker="o", color=style.INK, markersize=4
         ),
-        Line2D([], [], color=style.INK, linewidth=0.8, linestyle=":", label="met"),
-    ]  # fmt: skip
+        style.handle("powers x, x², x³ … (same family)", **powers),
+        style.handle("met", **style.DOTTED),
+    ]
     caption = (
         f"After {num_steps:,} steps from {gap.shape[-1]} starts. The loss of a polynomial has one "
         "lowest value, and gradient descent comes to it quickly where the formula's columns are "
@@ -272,17 +240,22 @@ def starts_meet(
     return style.finish(figure, title, caption, command, handles)
 
 
-def _degree_handles(degree: Int[np.ndarray, " D"]) -> list[Line2D]:
+def _degree_handles(degree):
     """Name the colours of the degrees."""
     return [
-        Line2D([], [], color=style.colour(d), linewidth=1.6, label=f"degree {k}")
+        style.handle(f"degree {k}", color=style.colour(d), linewidth=1.6)
         for d, k in enumerate(degree)
     ]
 
 
-def _dots(axes: Axes, x: Num[np.ndarray, " X"], y: Num[np.ndarray, "X S"], hue: str) -> None:
-    """Mark the errors of all starts."""
-    axes.plot(
-        np.repeat(x, y.shape[-1]), np.maximum(y, 1e-12).ravel(), "o", color="white",
-        markeredgecolor=hue, markersize=4, markeredgewidth=1.0, zorder=4,
-    )  # fmt: skip
+def _dots(axes, x, y, hue):
+    """Mark the errors y [X, S] of all starts."""
+    look = style.hollow(hue, 4.0, markeredgewidth=1.0, zorder=4)
+    axes.plot(np.repeat(x, y.shape[-1]), np.maximum(y, 1e-12).ravel(), **look)
+
+
+def _name_sizes(axes, size):
+    """Write every number of points at a logarithmic axis."""
+    axes.set_xscale("log")
+    axes.set_xticks(size, [str(n) for n in size])
+    axes.minorticks_off()

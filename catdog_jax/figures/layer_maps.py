@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -11,7 +10,6 @@ from catdog_jax.figures import style
 
 CELL = (0.29, 0.175)  # inches, of one number
 SQUARE = 0.25  # inches, of one pair of layers
-COLOURS = "viridis"
 
 
 @style.look()
@@ -51,25 +49,25 @@ def factors_by_layer(
         words += [title, *(factors[f].replace("_", " ") for f in members)]
     counts = [1, *(len(names) for names in layers)]
     wanted = (sum(counts) * CELL[0] + 0.12 * len(counts) + 1.9, 2 * len(rows) * CELL[1] + 1.6)
-    figure = Figure(figsize=(max(6.5, wanted[0]), wanted[1]), layout="constrained")
+    figure = style.sheet(max(6.5, wanted[0]), wanted[1])
     grid = figure.subplots(2, len(counts), squeeze=False, width_ratios=counts)
-    for when in range(2):
-        _numbers(grid[when, 0], _rows(label_scores[None], rows))
-        grid[when, 0].set_yticks(range(len(rows)), words)
-        for row, label in zip(rows, grid[when, 0].get_yticklabels(), strict=True):
+    for when, state in enumerate(("at the random start", "trained")):
+        first, *others = grid[when]
+        _numbers(first, _rows(label_scores[None], rows))
+        first.set_yticks(range(len(rows)), words)
+        for row, label in zip(rows, first.get_yticklabels(), strict=True):
             label.set_weight("bold" if row is None else "normal")
-        grid[when, 0].set_ylabel(("at the random start", "trained")[when], size=10, weight="bold")
-        for p, names in enumerate(layers):
-            axes = grid[when, p + 1]
-            _numbers(axes, _rows(scores[p, when, : len(names)], rows))
+        first.set_ylabel(state, size=10, weight="bold")
+        for p, axes in enumerate(others):
+            _numbers(axes, _rows(scores[p, when, : counts[p + 1]], rows))
             axes.set_yticks([])
             if when == 0:
-                axes.set_title(
-                    style.entry_title(models[p], max(CELL[0] * len(names), 0.8), 8.5), size=8.5
-                )
-        ends = [["class"], *layers] if when == 1 else [[] for _ in counts]
-        for axes, names in zip(grid[when], ends, strict=True):
-            axes.set_xticks(range(len(names)), names, rotation=90)
+                _title(axes, models[p], CELL[0] * counts[p + 1])
+        for axes, names in zip(grid[when], [["class"], *layers], strict=True):
+            if when == 0:
+                axes.set_xticks([])
+            else:
+                axes.set_xticks(range(len(names)), names, rotation=90)
     caption = (
         "100 · R² of a ridge regression from a layer to a factor of the drawing, on test examples: "
         "100 where the factor can be read off exactly, 0 where nothing can. Each number is the "
@@ -107,7 +105,7 @@ def alignment(
     counts = [len(names) for names in layers]
     width = max(6.5, SQUARE * sum(counts) + 0.72 * len(counts) + 1.3)
     height = len(shown) * (SQUARE * max(counts) + 0.12) + 1.2
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = style.sheet(width, height)
     grid = figure.subplots(len(shown), len(counts), squeeze=False, width_ratios=counts)
     for r, (name, values) in enumerate(shown.items()):
         for p, names in enumerate(layers):
@@ -119,22 +117,21 @@ def alignment(
             axes.tick_params(labelsize=7)
             axes.tick_params(axis="x", rotation=90)
             if r == 0:
-                axes.set_title(
-                    style.entry_title(models[p], max(SQUARE * count + 0.3, 0.8), 8.5), size=8.5
-                )
-        grid[r, 0].set_ylabel(
-            "\n".join(style.wrap(name, SQUARE * max(counts))), weight="bold", loc="top"
-        )
-    bar = figure.colorbar(grid[0, 0].images[0], ax=grid, aspect=40, shrink=0.6, panchor=False)
-    bar.set_label("alignment (debiased linear CKA)")
-    bar.outline.set_visible(False)
-    style.tidy(bar.ax)
+                _title(axes, models[p], SQUARE * count + 0.3)
+        lines = style.wrap(name, SQUARE * max(counts))
+        grid[r, 0].set_ylabel("\n".join(lines), weight="bold", loc="top")
+    label = "alignment (debiased linear CKA)"
+    style.colour_bar(grid[0, 0].images[0], label, ax=grid, aspect=40, shrink=0.6, panchor=False)
     caption = (
         "Two layers are alike (1) where the same pairs of test pictures lie close together in "
         "both, whichever way their units are turned or scaled; 0 is what unrelated layers score. "
     )
     title = "Which layers see the same thing?"
     return style.finish(figure, title, caption + note, command)
+
+
+def _title(axes, model, width):
+    axes.set_title(style.entry_title(model, max(width, 0.8), 8.5), size=8.5)
 
 
 def _rows(values, rows):
@@ -144,20 +141,15 @@ def _rows(values, rows):
 
 
 def _picture(axes, values):
-    style.tidy(axes)
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    shown = np.ma.masked_invalid(np.clip(values, 0.0, 1.0))
-    axes.imshow(shown, cmap=matplotlib.colormaps[COLOURS], vmin=0.0, vmax=1.0, aspect="auto")
+    axes.spines[:].set_visible(False)
+    axes.imshow(np.clip(values, 0.0, 1.0), cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
 
 
 def _numbers(axes, values):
     _picture(axes, values)
+    look = {"ha": "center", "va": "center", "size": 6.5}
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            colour = style.INK if value > 0.6 else "white"
-            axes.text(
-                column, row, f"{100 * max(value, 0.0):.0f}", ha="center", va="center", size=6.5,
-                color=colour,
-            )  # fmt: skip
+            text, ink = f"{100 * max(value, 0.0):.0f}", style.INK if value > 0.6 else "white"
+            axes.text(column, row, text, color=ink, **look)

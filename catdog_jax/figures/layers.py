@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from catdog_jax.figures import style
 
 BEFORE, AFTER = 0, 1
 PANEL = 3.2  # inches, height
 STEP = 0.32  # inches, width of a layer
-# Of the networks at their start and when trained: line, marker, its filling.
-LOOKS: Any = (("--", "s", "white"), ("-", "o", None))
+SQUARE: Any = {
+    "marker": "s", "color": "none", "markeredgecolor": style.colour(3), "markeredgewidth": 1.4,
+}  # fmt: skip
+DIAMOND = style.hollow(style.colour(1), 6.5, "D", markeredgewidth=1.6)
 
 
 @style.look()
@@ -51,20 +51,13 @@ def class_by_layer(
         names = list(layers[p])
         for when, colour in ((BEFORE, style.GREY), (AFTER, style.colour(0))):
             _curves(axes, probe[p, when, :, : len(names)], colour, when)
-        last = len(names) - 2
-        axes.plot(
-            [last], [_median(ridge[p, AFTER])], "s", markersize=10, color="none",
-            markeredgecolor=style.colour(3), markeredgewidth=1.4, zorder=6,
-        )  # fmt: skip
-        own = head[p, AFTER]
+        regression, own = style.median(ridge[p, AFTER]), head[p, AFTER]
+        axes.plot([len(names) - 2], [regression], markersize=10, zorder=6, **SQUARE)
         axes.plot(
             np.full(len(own), len(names)), own, "o", color=style.colour(1), markersize=3.5,
-            alpha=max(0.3, style.thin(len(own))), markeredgewidth=0,
+            alpha=max(0.3, style.thin(len(own))), mew=0,
         )  # fmt: skip
-        axes.plot(
-            [len(names)], [_median(own)], "D", color="white", markersize=6.5, zorder=5,
-            markeredgecolor=style.colour(1), markeredgewidth=1.6,
-        )  # fmt: skip
+        axes.plot([len(names)], [style.median(own)], zorder=5, **DIAMOND)
         _name_layers(axes, [*names, "own answer"], models[p], chance)
     panels[0].set_ylabel("test accuracy (fraction right)")
     caption = (
@@ -76,13 +69,10 @@ def class_by_layer(
     )
     handles = [
         *_when_handles(style.GREY, style.colour(0)),
-        Line2D([], [], linestyle="none", marker="s", markersize=8, color="none",
-               markeredgecolor=style.colour(3), markeredgewidth=1.4,
-               label="ridge regression on the last features"),
-        Line2D([], [], linestyle="none", marker="D", color="white", markersize=6,
-               markeredgecolor=style.colour(1), markeredgewidth=1.6, label="trained head"),
-        _chance_handle(),
-    ]  # fmt: skip
+        style.handle("ridge regression on the last features", markersize=8, **SQUARE),
+        style.handle("trained head", **DIAMOND),
+        style.handle("guessing", **style.DOTTED),
+    ]
     title = "Layer after layer, can the class be read off by a straight line?"
     return style.finish(figure, title, caption + note, command, handles)
 
@@ -122,53 +112,45 @@ def neighbours_by_layer(
     )
     handles = [
         *(
-            Line2D([], [], color=style.colour(c), linewidth=2.2, label=name)
+            style.handle(name, color=style.colour(c), linewidth=2.2)
             for c, name in enumerate(accuracies)
         ),
         *_when_handles(style.INK, style.INK),
-        _chance_handle(),
+        style.handle("guessing", **style.DOTTED),
     ]
     title = "Layer after layer, do cats come to lie beside cats?"
     return style.finish(figure, title, caption + note, command, handles)
 
 
 def _panels(counts):
-    """Lay out panels side by side, each as wide as it has layers; four at most in a line."""
+    """Lay out panels side by side, each as wide as it has layers; more than five in two lines."""
     columns = style.num_columns(len(counts)) if len(counts) > 5 else len(counts)
     rows = -(-len(counts) // columns)
     widest = sum(counts) if rows == 1 else columns * max(counts)
-    width = max(6.5, STEP * widest + 0.35 * columns + 0.4)
-    figure = Figure(figsize=(width, PANEL * rows), layout="constrained")
+    figure = style.sheet(max(6.5, STEP * widest + 0.35 * columns + 0.4), PANEL * rows)
     ratios = counts if rows == 1 else None
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False, width_ratios=ratios)
-    for empty in grid.flat[len(counts) :]:
-        empty.remove()
-    for axes in grid.flat[: len(counts)]:
-        style.tidy(axes)
-    return figure, list(grid.flat[: len(counts)])
+    return figure, style.subplots(figure, len(counts), columns, sharey=True, width_ratios=ratios)
 
 
-def _curves(axes: Axes, values, colour, when):
+def _look(when, colour):
+    """Return the median's line: dashed with hollow marks at the start, full when trained."""
+    line, marker, face = (("--", "s", "white"), ("-", "o", colour))[when]
+    return {
+        "linestyle": line, "marker": marker, "markerfacecolor": face, "color": colour,
+        "linewidth": 2.0, "markersize": 4.5,
+    }  # fmt: skip
+
+
+def _curves(axes, values, colour, when):
     """Draw one line per member [M, L], and their median."""
-    line, marker, face = LOOKS[when]
-    places = np.arange(values.shape[1])
+    look, opacity = _look(when, colour), 0.6 * style.thin(len(values))
     if len(values) > 1:
-        opacity = 0.6 * style.thin(len(values))
-        for row in values:
-            axes.plot(places, row, line, color=colour, linewidth=0.7, alpha=opacity, zorder=2)
-    axes.plot(
-        places, [_median(column) for column in values.T], line, color=colour, linewidth=2.0,
-        marker=marker, markersize=4.5, markerfacecolor=face or colour, zorder=4,
-    )  # fmt: skip
+        axes.plot(values.T, look["linestyle"], color=colour, lw=0.7, alpha=opacity, zorder=2)
+    axes.plot(style.median(values.T), zorder=4, **look)
 
 
-def _median(values):
-    there = values[np.isfinite(values)]
-    return float(np.median(there)) if there.size else np.nan
-
-
-def _name_layers(axes: Axes, names, model, chance):
-    axes.axhline(chance, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
+def _name_layers(axes, names, model, chance):
+    axes.axhline(chance, **style.DOTTED)
     axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.set_title(style.entry_title(model, STEP * len(names) + 0.5), loc="left")
@@ -177,13 +159,6 @@ def _name_layers(axes: Axes, names, model, chance):
 
 def _when_handles(before, after):
     return [
-        Line2D([], [], color=colour, linewidth=2.0, linestyle=line, marker=marker, markersize=4.5,
-               markerfacecolor=face or colour, label=label)
-        for (line, marker, face), colour, label in zip(
-            LOOKS, (before, after), ("at the random start", "trained"), strict=True
-        )
-    ]  # fmt: skip
-
-
-def _chance_handle():
-    return Line2D([], [], color=style.INK, linewidth=0.8, linestyle=":", label="guessing")
+        style.handle("at the random start", **_look(BEFORE, before)),
+        style.handle("trained", **_look(AFTER, after)),
+    ]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Real
+from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
@@ -51,7 +51,7 @@ def learning_curves(
         if alive.any():
             _middle(ax, steps[p], train_accuracy[p, alive], style.GREY, "--")
             _middle(ax, steps[p], test_accuracy[p, alive], style.colour(p), "-")
-        ax.axhline(chance, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
+        ax.axhline(chance, **style.DOTTED)
         ax.set_title(style.entry_title(models[p], 2.5))
         ax.set_xlabel("training step")
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -59,20 +59,30 @@ def learning_curves(
         if p % columns == 0:
             ax.set_ylabel("accuracy (fraction right)")
     num_diverged = int((diverged_step >= 0).sum())
+    many = num_members > 1
     caption = (
         f"Accuracy of {style.members(num_members)} of each model while it trains, by step; "
-        + ("each thin line is one member on the test examples. " if num_members > 1 else "")
+        + "each thin line is one member on the test examples. " * many
         + f"{num_diverged} diverged (loss no longer finite): drawn to their last step, left out of "
         "the medians. " * (num_diverged > 0) + note
     )
-    return style.finish(
-        figure, "Learning curves", caption, command, _legend(num_members, num_diverged)
-    )
+    hue, middle = style.colour(0), ", median" * many
+    handles: list[Artist] = [
+        style.handle(f"test{middle}", color=hue, lw=2),
+        style.handle(f"training{middle}", color=style.GREY, lw=2, ls="--"),
+    ]
+    if many:
+        handles.insert(0, style.handle("test, one member", color=hue, lw=0.7))
+        handles.append(Patch(color=style.GREY, alpha=0.4, lw=0, label="middle half of members"))
+    handles.append(style.handle("guessing", **style.DOTTED))
+    if num_diverged:
+        handles.append(style.handle("diverged here", color=style.INK, marker="x"))
+    return style.finish(figure, "Learning curves", caption, command, handles)
 
 
 def _members(ax, step, accuracy, colour):
     lines = [np.column_stack([step, row]) for row in accuracy]
-    alpha = style.thin(len(accuracy)) if lines else 1.0
+    alpha = style.thin(len(accuracy))
     drawn = LineCollection(lines, colors=colour, linewidths=0.7, alpha=alpha, label="member")
     drawn.set_rasterized(len(lines) > 200)  # a page of a thousand lines stays a small file
     ax.add_collection(drawn)
@@ -94,20 +104,3 @@ def _middle(ax, step, accuracy, colour, line):
     ax.plot(
         step, median, line, color=colour, linewidth=2.0, zorder=4, label="median", path_effects=halo
     )
-
-
-def _legend(num_members, num_diverged):
-    many = num_members > 1
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], color=style.PALETTE[0], lw=2, label="test" + ", median" * many),
-        Line2D([], [], color=style.GREY, lw=2, ls="--", label="training" + ", median" * many),
-    ]
-    if many:
-        handles.insert(0, Line2D([], [], color=style.PALETTE[0], lw=0.7, label="test, one member"))
-        handles.append(Patch(color=style.GREY, alpha=0.4, lw=0, label="middle half of members"))
-    handles.append(Line2D([], [], color=style.INK, lw=0.8, ls=":", label="guessing"))
-    if num_diverged:
-        handles.append(
-            Line2D([], [], color=style.INK, ls="none", marker="x", label="diverged here")
-        )
-    return handles

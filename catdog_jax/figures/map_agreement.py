@@ -18,7 +18,7 @@ def map_agreement(
     methods: Sequence[str],
     models: Sequence[str],
     *,
-    command: str = "",
+    command: str,
     note: str = "",
 ) -> Figure:
     """Draw the correlations of all pairs of members, a panel per kind of map.
@@ -40,33 +40,28 @@ def map_agreement(
     pairs = ~np.eye(num_members, dtype=bool)
     group = len(kinds) + 1
     count = group * len(models) - 1
-    figure = Figure(figsize=(3.1 * len(methods) + 1.8, 0.75 + 0.36 * count), layout="constrained")
+    rows = [group * p + g for p in range(len(models)) for g in range(len(kinds))]
+    figure = style.sheet(3.1 * len(methods) + 1.8, 0.75 + 0.36 * count)
     panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
     for axes, method, values in zip(panels, methods, np.moveaxis(correlations, 1, 0), strict=True):
-        style.tidy(axes)
-        for p in range(len(models)):
-            for g in range(len(kinds)):
-                found = values[g, p][pairs].astype(np.float64)
-                found = found[np.isfinite(found)]
-                strip.draw_strip(axes, group * p + g, found, COLOURS[g])
-        axes.axvline(0, color=style.INK, linewidth=0.8, linestyle=":", zorder=0)
+        for p, g in np.ndindex(len(models), len(kinds)):
+            found = values[g, p][pairs].astype(np.float64)
+            strip.draw_strip(axes, group * p + g, found[np.isfinite(found)], COLOURS[g])
+        axes.axvline(0, **style.DOTTED)
         low = np.nanmin(np.where(pairs, values, np.nan), initial=0.0)
         axes.set_xlim(min(low - 0.05, -0.1), 1.04)
         axes.set_title(method, loc="left")
         axes.set_xlabel("correlation of two members' maps")
         for p in range(1, len(models)):
             axes.axhline(group * p - 1, color=style.PALE, linewidth=0.6, zorder=0)
-    rows = [group * p + g for p in range(len(models)) for g in range(len(kinds))]
-    panels[0].set_yticks(rows, list(kinds) * len(models))
+        style.name_rows(axes, rows, list(kinds) * len(models))
     panels[0].set_ylim(count - 0.4, -1.1)
-    for axes in panels:
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+    beside = panels[0].get_yaxis_transform()
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for p, model in enumerate(models):
         panels[0].text(
             0.0, group * p - 0.55, style.wrap(model, 3.0)[0], weight="bold", va="bottom",
-            transform=panels[0].get_yaxis_transform(),
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+            transform=beside, bbox=ground,
         )  # fmt: skip
     return style.finish(
         figure,

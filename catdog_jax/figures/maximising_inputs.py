@@ -6,10 +6,12 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from catdog_jax.figures import style
-from catdog_jax.figures.attribution import GAP, _frame, _short, _tile
+from catdog_jax.figures import style, tiles
+from catdog_jax.figures.tiles import GAP
 
 TILE = 0.85  # inches
+TALL = 1.28  # a tile and its score, in sides
+MAX_MEMBERS, MAX_CLASSES = 5, 4  # drawn at most, the first ones
 
 
 @style.look()
@@ -19,10 +21,8 @@ def maximising_inputs(
     class_names: Sequence[str],
     *,
     members: Sequence[int],
-    command: str = "",
+    command: str,
     note: str = "",
-    max_members: int = 5,
-    max_classes: int = 4,
 ) -> Figure:
     """Draw, for every model, the input of the largest score of each class and member.
 
@@ -33,38 +33,31 @@ def maximising_inputs(
       members: M numbers of the members.
       command: the command that computed the numbers.
       note: one more sentence for the caption.
-      max_members, max_classes: drawn at most, the first ones.
 
     Returns:
       Figure: a panel per model, a row per class, a column per member.
     """
-    names = [str(m) for m in members[:max_members]]
-    classes = [_short(name) for name in class_names[:max_classes]]
-    width, height = len(names) * (1 + GAP) - GAP, len(classes) * (1.28 + GAP) - GAP
+    names = [str(m) for m in members[:MAX_MEMBERS]]
+    classes = [style.short(name) for name in class_names[:MAX_CLASSES]]
+    tops = [k * (TALL + GAP) for k in range(len(classes))]
+    width, height = tiles.span(len(names)), tops[-1] + TALL
     across = min(2, len(images))
     down = -(-len(images) // across)
-    figure = Figure(
-        figsize=(max(6.0, across * (width + 0.9) * TILE), down * (height + 1.1) * TILE),
-        layout="constrained",
-    )
-    panels = figure.subplots(down, across, squeeze=False).flat
-    for empty in panels[len(images) :]:
-        empty.remove()
-    for axes, entry in zip(panels, images, strict=False):
-        for k in range(len(classes)):
-            for m in range(len(names)):
-                left, top = m * (1 + GAP), k * (1.28 + GAP)
-                _tile(axes, left, top, np.clip(images[entry][m, k], 0, 1))
+    figure = style.sheet(max(6.0, across * (width + 0.9) * TILE), down * (height + 1.1) * TILE)
+    panels = style.subplots(figure, len(images), across)
+    for axes, (model, pictures) in zip(panels, images.items(), strict=True):
+        for k, top in enumerate(tops):
+            for m, centre in enumerate(tiles.centres(len(names))):
+                tiles.tile(axes, centre - 0.5, top, np.clip(pictures[m, k], 0, 1))
+                score = f"{scores[model][m, k]:+.1f}"
                 axes.text(
-                    left + 0.5, top + 1.03, f"{scores[entry][m, k]:+.1f}", ha="center", va="top",
-                    size=7.5, color=style.GREY,
-                )  # fmt: skip
-        _frame(axes, width, height)
-        axes.set_xticks([m * (1 + GAP) + 0.5 for m in range(len(names))], names)
-        axes.set_yticks([k * (1.28 + GAP) + 0.5 for k in range(len(classes))], classes)
-        axes.tick_params(length=0)
+                    centre, top + 1.03, score, ha="center", va="top", size=7.5, color=style.GREY
+                )
+        tiles.frame(axes, width, height)
+        axes.set_xticks(tiles.centres(len(names)), names)
+        axes.set_yticks([top + 0.5 for top in tops], classes)
         axes.set_xlabel("member")
-        axes.set_title(style.entry_title(entry, width * TILE), loc="left")
+        axes.set_title(style.entry_title(model, width * TILE), loc="left")
     caption = (
         f"The input of the largest score for {', '.join(classes)}, found by gradient ascent on "
         "the pixels from faint noise, another for each member. The total variation is held down "

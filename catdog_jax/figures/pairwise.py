@@ -36,10 +36,8 @@ def disagreement(
         "Fraction of the test examples that two members of a model put into different classes: 0 "
         "where both always say the same. "
     )
-    return _pairwise(
-        values, models, "Do two members predict the same?",
-        "disagreement (fraction of examples)", caption, command, note, None,
-    )  # fmt: skip
+    title, label = "Do two members predict the same?", "disagreement (fraction of examples)"
+    return _pairwise(values, models, title, label, caption, command, note)
 
 
 @style.look()
@@ -67,52 +65,41 @@ def weight_distance(
         "of the two: 0 where they are the same weights, √2 = 1.41 (dotted) where they have nothing "
         "in common but their length. "
     )
-    return _pairwise(
-        values, models, "Do two members have the same weights?",
-        "relative distance between weights", caption, command, note, APART,
-    )  # fmt: skip
+    title, label = "Do two members have the same weights?", "relative distance between weights"
+    return _pairwise(values, models, title, label, caption, command, note, APART)
 
 
-def _pairwise(values, models, title, label, caption, command, note, landmark):
+def _pairwise(values, models, title, label, caption, command, note, landmark=0.0):
     num_models, num_members, _ = values.shape
     pairs = [_pairs(matrix) for matrix in values]
-    top = max((float(p.max()) for p in pairs if p.size), default=0.0)
-    top = max(top, landmark or 0.0) or 1.0
+    top = max(landmark, *(row.max(initial=0.0) for row in pairs)) or 1.0
     columns = style.num_columns(num_models)
     map_rows = -(-num_models // columns)
     tallest = 0.5 + 0.55 * num_models
-    figure = Figure(
-        figsize=(max(6.5, 2.4 * columns + 0.8), 2.45 * map_rows + tallest), layout="constrained"
-    )
+    figure = style.sheet(max(6.5, 2.4 * columns + 0.8), 2.45 * map_rows + tallest)
     grid = figure.add_gridspec(
         map_rows + 1, columns, height_ratios=[2.45] * map_rows + [tallest], hspace=0.06
     )
-    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#C8C8C8")
     maps = []
     for p, matrix in enumerate(values):
         axes = figure.add_subplot(grid[p // columns, p % columns])
         maps.append(axes)
-        _heat_map(axes, matrix, colours, top)
+        _heat_map(axes, matrix, top)
         axes.set_title(style.entry_title(models[p], 1.9))
         if p % columns == 0:
             axes.set_ylabel("member")
-    bar = figure.colorbar(maps[0].images[0], ax=maps, aspect=25 * map_rows, shrink=0.9)
-    bar.set_label(label)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=style.GREY, labelcolor=style.INK, width=0.7, length=3)
+    style.colour_bar(maps[0].images[0], label, ax=maps, aspect=25 * map_rows, shrink=0.9)
     axes = figure.add_subplot(grid[map_rows, :])
-    style.tidy(axes)
+    beside = axes.get_yaxis_transform()
     for p, row in enumerate(pairs):
         strip.draw_strip(axes, p, row, style.colour(p))
-        axes.text(
-            1.02, p, f"mean {row.mean():.3g}" if row.size else "no pairs",
-            transform=axes.get_yaxis_transform(), va="center",
-        ).set_in_layout(False)  # it lies below the colour bar, which has made room  # fmt: skip
-    strip.name_rows(axes, list(models), 1.55)
-    axes.set_xlim(-0.02 * top, 1.03 * top)
+        text = f"mean {row.mean():.3g}" if row.size else "no pairs"
+        # It lies below the colour bar, which has made room.
+        axes.text(1.02, p, text, transform=beside, va="center").set_in_layout(False)
+    strip.name_rows(axes, models, 1.55)
+    axes.set(xlim=(-0.02 * top, 1.03 * top), xlabel=label)
     if landmark:
-        axes.axvline(landmark, color=style.INK, linewidth=0.8, linestyle=":", zorder=1)
-    axes.set_xlabel(label)
+        axes.axvline(landmark, **style.DOTTED)
     count = num_members * (num_members - 1) // 2
     if count:
         caption += (
@@ -133,13 +120,11 @@ def _pairs(matrix):
     return above[np.isfinite(above)]
 
 
-def _heat_map(axes, matrix, colours, top):
-    style.tidy(axes)
-    hidden = np.ma.masked_invalid(matrix)
-    hidden = np.ma.masked_where(np.eye(len(matrix), dtype=bool), hidden)
-    axes.imshow(hidden, cmap=colours, vmin=0.0, vmax=top, interpolation="auto")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+def _heat_map(axes, matrix, top):
+    shown = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#C8C8C8")
+    axes.imshow(shown, cmap=colours, vmin=0.0, vmax=top, interpolation="auto")
+    axes.spines[:].set_visible(False)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     axes.set_xlabel("member")

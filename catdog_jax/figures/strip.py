@@ -1,7 +1,9 @@
 """Many numbers on one line: every one a dot, with their quartiles and their density."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -33,20 +35,11 @@ def draw_strip(axes: Axes, row: int, values: Float[np.ndarray, " n"], colour: st
     low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100])
     axes.plot([low, high], [row, row], color=colour, linewidth=1.0, solid_capstyle="butt")
     axes.plot([first, third], [row, row], color=colour, linewidth=5, solid_capstyle="butt")
-    axes.plot(
-        [median], [row], "o", color="white", markeredgecolor=style.INK, markersize=5, zorder=4
-    )
+    axes.plot([median], [row], **style.hollow(style.INK, zorder=4))
     if values.size <= MAX_DOTS:
-        axes.plot(
-            values,
-            row + 0.13 + 0.24 * spread(values.size),
-            "o",
-            color=colour,
-            markersize=4.0 if values.size <= 64 else 2.2,
-            alpha=max(0.25, style.thin(values.size)),
-            markeredgewidth=0,
-            linestyle="none",
-        )
+        size, alpha = 4.0 if values.size <= 64 else 2.2, max(0.25, style.thin(values.size))
+        heights = row + 0.13 + 0.24 * spread(values.size)
+        axes.plot(values, heights, "o", color=colour, markersize=size, alpha=alpha, mew=0)
 
 
 def density(values: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " g"], np.ndarray]:
@@ -92,18 +85,17 @@ def spread(count: int) -> Float[np.ndarray, " {count}"]:
     return places
 
 
-def name_rows(axes: Axes, models: Shaped[np.ndarray, " P"] | list[str], width: float) -> None:
+def name_rows(axes: Axes, models: Sequence[str], width: float) -> None:
     """Turn the vertical axis into one named row per model, the first on top.
 
     Args:
       axes: where.
-      models: P entries of `--models`.
+      models: P labels of `--models`.
       width: room for a name, inches.
     """
-    axes.set_yticks(range(len(models)), [style.entry_title(str(m), width, 8.5, 3) for m in models])
+    names = [style.entry_title(model, width, 8.5, 3) for model in models]
+    style.name_rows(axes, range(len(models)), names, 8.5)
     axes.set_ylim(len(models) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0, labelsize=8.5)
-    axes.spines["left"].set_visible(False)
     for row in range(1, len(models)):
         axes.axhline(row - 0.5, color=style.PALE, linewidth=0.6, zorder=0)
 
@@ -117,14 +109,11 @@ def legend(dot: str, many: bool = True) -> list[Line2D]:
     """
     marks = []
     if dot:
-        marks.append(Line2D([], [], ls="none", marker="o", color=style.GREY, ms=4, label=dot))
+        marks.append(style.handle(dot, marker="o", color=style.GREY, markersize=4))
     if many:
         marks += [
-            Line2D([], [], color=style.GREY, linewidth=5, label="middle half"),
-            Line2D([], [], color=style.GREY, linewidth=1, label="all"),
-            Line2D(
-                [], [], linestyle="none", marker="o", color="white",
-                markeredgecolor=style.INK, markersize=5, label="median",
-            ),
-        ]  # fmt: skip
+            style.handle("middle half", color=style.GREY, linewidth=5),
+            style.handle("all", color=style.GREY, linewidth=1),
+            style.handle("median", **style.hollow(style.INK)),
+        ]
     return marks

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from catdog_jax.figures import style
@@ -59,15 +58,12 @@ def trajectories(
         + note
     )
     handles = [
-        Line2D(
-            [], [], ls="none", marker="o", color="white", mec=style.GREY, ms=5, label="random start"
-        ),
-        Line2D([], [], color=style.GREY, lw=0.9, label="path of one member"),
-        Line2D([], [], ls="none", marker="o", color=style.GREY, ms=5, label="end of training"),
+        style.handle("random start", **style.hollow(style.GREY)),
+        style.handle("path of one member", color=style.GREY, lw=0.9),
+        style.handle("end of training", marker="o", color=style.GREY, markersize=5),
     ]
-    return style.finish(
-        figure, "From random starts to the end of training", caption, command, handles
-    )
+    title = "From random starts to the end of training"
+    return style.finish(figure, title, caption, command, handles)
 
 
 def _paths(ax, paths, colour, diverged):
@@ -80,12 +76,9 @@ def _paths(ax, paths, colour, diverged):
     size = 5.0 if len(paths) <= 64 else 3.0
     starts = np.array([path[0] for path in paths])
     ends = np.array([path[-1] for path in paths])
+    ax.plot(*starts.T, **style.hollow(colour, size, mew=0.8, label="start", zorder=3))
     ax.plot(
-        *starts.T, "o", color="white", markeredgecolor=colour, markeredgewidth=0.8,
-        markersize=size, label="start", zorder=3,
-    )  # fmt: skip
-    ax.plot(
-        *ends[~diverged].T, "o", color=colour, markeredgecolor="white", markeredgewidth=0.4,
+        *ends[~diverged].T, "o", color=colour, markeredgecolor="white", mew=0.4,
         markersize=size, label="end", zorder=4,
     )  # fmt: skip
     ax.plot(*ends[diverged].T, "x", color=style.INK, markersize=6, label="diverged", zorder=5)

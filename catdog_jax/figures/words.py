@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Integer
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from catdog_jax.figures import style
 
+PANEL = 3.3  # inches, side of a plane
 LETTER = 6.5  # points, of the words in a plane
 MARKS = ("o", "s", "^", "D", "v", "P")
-_OFFSETS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+OFFSETS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
 @style.look()
@@ -44,34 +44,28 @@ def embeddings(
       Figure, one panel per member.
     """
     figure, axes = style.panels(len(coordinates), width=3.7, height=3.6)
-    place = {word: index for index, word in enumerate(words)}
+    indices = [[words.index(word) for word in group] for group in groups.values()]
+    others = np.setdiff1d(np.arange(len(words)), np.concatenate(indices))
     for m, (member, ax) in enumerate(zip(members, axes, strict=True)):
         points = coordinates[m]
-        reach = 1.15 * max(float(np.abs(points).max()), 1e-9)
-        ax.set_xlim(-reach, reach)
-        ax.set_ylim(-reach, reach)
-        ax.set_aspect("equal")
-        grouped = [word for group in groups.values() for word in group]
-        others = [place[word] for word in words if word not in grouped]
-        ax.plot(*points[others].T, "o", color=style.GREY, alpha=0.6, markersize=2.5, linestyle="")
-        labels = _Labels(points, reach, 3.3)
-        for number, group in enumerate(groups.values()):
-            rows = [place[word] for word in group]
+        reach = 1.15 * float(np.abs(points).max())
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        ax.plot(*points[others].T, "o", color=style.GREY, alpha=0.6, markersize=2.5)
+        boxes: list[tuple[np.ndarray, np.ndarray]] = []
+        for number, rows in enumerate(indices):
+            colour = style.colour(number)
             ax.plot(
-                *points[rows].T, MARKS[number % len(MARKS)], color=style.colour(number),
-                markersize=5, markeredgecolor="white", markeredgewidth=0.4, linestyle="",
+                *points[rows].T, MARKS[number % len(MARKS)], color=colour,
+                markersize=5, markeredgecolor="white", markeredgewidth=0.4,
             )  # fmt: skip
             for row in rows:
-                where = labels.room_for(words[row], points[row])
+                where = _room(words[row], points[row], points, boxes, reach)
                 if where is not None:
-                    ax.text(
-                        where[0], where[1], words[row], size=LETTER, color=style.colour(number),
-                        ha="center", va="center",
-                    )  # fmt: skip
+                    look = {"size": LETTER, "color": colour, "ha": "center", "va": "center"}
+                    ax.text(where[0], where[1], words[row], **look)
         shares = " and ".join(f"{100 * share:.0f} %" for share in explained[m])
         ax.set_title(f"member {member}: {shares} of the variance", loc="left", size=style.SIZE)
-        ax.set_xlabel("first component")
-        ax.set_ylabel("second component" if m == 0 else "")
+        ax.set(xlabel="first component", ylabel="second component" if m == 0 else "")
     caption = (
         f"The vectors of all {len(words)} words that {_which(members, num_members)} of "
         f"{model} learned, each member in the plane of its own two principal components, turned "
@@ -79,10 +73,10 @@ def embeddings(
         "cover others are left out. "
     )
     handles = [
-        Line2D([], [], marker=MARKS[n % len(MARKS)], color=style.colour(n), ls="", label=name)
+        style.handle(name, marker=MARKS[n % len(MARKS)], color=style.colour(n))
         for n, name in enumerate(groups)
     ]
-    handles.append(Line2D([], [], marker="o", color=style.GREY, ls="", ms=3, label="other words"))
+    handles.append(style.handle("other words", marker="o", color=style.GREY, markersize=3))
     return style.finish(figure, "Words become points", caption + note, command, handles)
 
 
@@ -117,38 +111,34 @@ def neighbours(
     """
     num_columns = len(nearest)
     colours = {word: style.colour(n) for n, group in enumerate(groups.values()) for word in group}
-    lists = [[[words[i] for i in nearest[m, words.index(w)]] for m in range(num_columns)]
-             for w in shown]  # fmt: skip
+    lists = [
+        [[words[i] for i in member[words.index(word)]] for member in nearest] for word in shown
+    ]
     longest = max(style.text_width(", ".join(names)) for row in lists for names in row)
-    first, column = 1.0, longest + 0.35
-    row_height = 0.21
-    width, height = first + num_columns * column, row_height * (len(shown) + 1.2)
-    figure = Figure(figsize=(max(6.0, width), height), layout="constrained")
+    starts = 1.0 + (longest + 0.35) * np.arange(num_columns + 1)
+    width = max(6.0, starts[-1])
+    figure = style.sheet(width, 0.21 * (len(shown) + 1.2))
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.set_xlim(0, max(6.0, width))
-    axes.set_ylim(len(shown) + 0.2, -1.0)
-    for m in range(num_columns):
-        axes.text(first + m * column, -0.6, f"member {members[m]}", weight="bold", va="center")
-    axes.text(0, -0.6, "word", weight="bold", va="center")
+    axes.set(xlim=(0, width), ylim=(len(shown) + 0.2, -1.0))
+    for left, text in zip([0, *starts], ["word", *(f"member {m}" for m in members)], strict=False):
+        axes.text(left, -0.6, text, weight="bold", va="center")
     for row, word in enumerate(shown):
         axes.axhline(row - 0.1, color=style.PALE, linewidth=0.5)
-        axes.text(0, row + 0.4, word, color=colours.get(word, style.GREY), va="center")
-        for m in range(num_columns):
-            x = first + m * column
-            for number, name in enumerate(lists[row][m]):
-                written = name + (", " if number + 1 < len(lists[row][m]) else "")
-                axes.text(x, row + 0.4, written, color=colours.get(name, style.GREY), va="center")
-                x += style.text_width(written) * 0.96
+        for left, names in zip([0, *starts], [[word], *lists[row]], strict=False):
+            for number, name in enumerate(names):
+                written = name + ", " * (number + 1 < len(names))
+                hue = colours.get(name, style.GREY)
+                axes.text(left, row + 0.4, written, color=hue, va="center")
+                left += style.text_width(written) * 0.96
     caption = (
         f"The words whose vectors point most nearly the same way (cosine), the nearest first, in "
         f"{_which(members, num_members)} of {model}, after training. "
     )
     handles = [
-        Line2D([], [], marker="s", color=style.colour(n), ls="", label=name)
-        for n, name in enumerate(groups)
+        style.handle(name, marker="s", color=style.colour(n)) for n, name in enumerate(groups)
     ]
-    handles.append(Line2D([], [], marker="s", color=style.GREY, ls="", label="other words"))
+    handles.append(style.handle("other words", marker="s", color=style.GREY))
     return style.finish(figure, "Which words lie together", caption + note, command, handles)
 
 
@@ -159,31 +149,21 @@ def _which(members, num_members):
     return f"{first}{len(members)} of {style.members(num_members)}"
 
 
-class _Labels:
-    """Finds room for labels, as rectangles in the units of a square panel."""
+def _room(word, point, points, boxes, reach):
+    """Return the centre of a free place for a word beside its point; None where there is none.
 
-    def __init__(self, points, reach, inches):
-        """Start with the points in the way; the panel is 2 · reach units and `inches` wide."""
-        self._unit = 2 * reach / inches
-        self._reach = reach
-        self._points = points
-        self._boxes = []
-
-    def room_for(self, word, point):
-        """Return the centre of a free place beside a point; None where there is none."""
-        half = np.array([style.text_width(word, LETTER) / 2, LETTER / 72 / 2]) * self._unit
-        gap = 0.05 * self._unit
-        for across, up in _OFFSETS:
-            centre = point + np.array([across, up]) * (half + gap * (1 if across * up == 0 else 0))
-            if self._free(centre, half):
-                self._boxes.append((centre, half))
-                return centre
-        return None
-
-    def _free(self, centre, half):
-        if (np.abs(centre) + half > self._reach).any():
-            return False
-        covered = np.all(np.abs(self._points - centre) < half, axis=1).any()
-        return not covered and all(
-            (np.abs(centre - other) >= half + size).any() for other, size in self._boxes
-        )
+    A place is free of points, and of boxes of words placed before (centre and half the size), to
+    which it is added; the panel is a square of 2 · reach units and `PANEL` inches.
+    """
+    unit = 2 * reach / PANEL
+    half = np.array([style.text_width(word, LETTER) / 2, LETTER / 72 / 2]) * unit
+    for offset in np.array(OFFSETS):
+        centre = point + offset * (half + 0.05 * unit * (0 in offset))
+        if (
+            (np.abs(centre) + half <= reach).all()
+            and (np.abs(points - centre) >= half).any(axis=1).all()
+            and all((np.abs(centre - other) >= half + size).any() for other, size in boxes)
+        ):
+            boxes.append((centre, half))
+            return centre
+    return None

@@ -46,20 +46,3 @@ def test_equal_or_few_values_have_no_density(values):
     axes, lines = _lines(values)
     assert len(lines) == 4
     assert not axes.collections
-
-
-def test_one_value_is_one_dot_and_none_is_nothing():
-    _, lines = _lines(np.array([0.7]))
-    assert [list(line.get_xdata()) for line in lines] == [[0.7]]
-    _, lines = _lines(np.empty(0))
-    assert sum(len(line.get_xdata()) for line in lines) == 0
-
-
-def test_too_many_values_have_no_dots():
-    _, lines = _lines(np.random.default_rng(0).normal(size=strip.MAX_DOTS + 1))
-    assert len(lines) == 3
-
-
-def test_dots_never_crowd():
-    np.testing.assert_array_equal(strip.spread(6), [0, 0.5, 0.25, 0.75, 0.125, 0.625])
-    assert np.diff(np.sort(strip.spread(64))).min() == pytest.approx(1 / 64)
