@@ -35,6 +35,38 @@ EXACT_SETS = 200  # training sets that the closed form is solved on
 EXACT_SIZES = (6, 8, 10, 12, 15, 20, 28, 40, 57, 80, 113, 160, 226, 320)
 MET = 1e-3  # a fit this near to least squares, relative to its size, has met it
 
+# Axes and meaning; all are pure numbers.
+VARIABLES = {
+    "curve_truth": ("curve grid", "y of the true curves"),
+    "curve_point_x": ("curve point", "x of the training points of the fits that are kept"),
+    "curve_point_y": ("curve point", "y of the training points, with noise"),
+    "curve_start": ("curve family start grid", "y before training"),
+    "curve_fit": ("curve family start grid", "y after training"),
+    "curve_least_squares": ("curve degree grid", "y of the polynomial of least squared error"),
+    "curve_coefficient": (
+        "curve degree start power",
+        "learned weights of 1, x, x², x³, …; 0 beyond the degree",
+    ),
+    "curve_train_error": ("curve family size start", "mean squared error on the training points"),
+    "curve_test_error": (
+        "curve family size start",
+        "mean squared error on fresh points, their noise included",
+    ),
+    "curve_weight_distance": (
+        "curve family size",
+        "mean relative distance of the weights of two starts",
+    ),
+    "curve_gap": (
+        "curve degree size start",
+        "root mean square difference to least squares, over its size",
+    ),
+    "curve_gap_powers": ("curve degree start", "curve_gap with weights of the bare powers of x"),
+    "curve_expected_error": (
+        "curve part quantile degree exact_size",
+        "least squares: quantiles of the error over training sets",
+    ),
+}
+
 
 class Settings(NamedTuple):
     """What decides the fits.
@@ -249,11 +281,10 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
     }
     lengths = {axis: len(values) for axis, values in coordinates.items()}
     lengths |= {"start": settings.num_starts, "power": degrees[-1] + 1, "point": shown}
-    empty = {
-        f"curve_{name}": (axes, np.full([lengths[axis] for axis in axes], np.nan))
-        for name, axes in _AXES.items()
-    }
-    data, numbers = xr.Dataset(empty, coordinates), itertools.count(1)
+    data, numbers = xr.Dataset(coords=coordinates), itertools.count(1)
+    for name, (axes, text) in VARIABLES.items():
+        empty = np.full([lengths[axis] for axis in axes.split()], np.nan)
+        data[name] = axes.split(), empty, {"units": "1", "long_name": text}
 
     def keep(curve: str, family: str, size: int, fit: Fit) -> None:
         tested = errors(fit.after, curve, settings.noise)
@@ -296,20 +327,3 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
                 keep(curve, "network", size, fit_network(train, settings))
     single = ("curve_point_x", "curve_point_y", "curve_start", "curve_fit")
     return data.assign({name: data[name].astype(np.float32) for name in single})
-
-
-_AXES = {
-    "truth": ("curve", "grid"),
-    "point_x": ("curve", "point"),
-    "point_y": ("curve", "point"),
-    "start": ("curve", "family", "start", "grid"),
-    "fit": ("curve", "family", "start", "grid"),
-    "least_squares": ("curve", "degree", "grid"),
-    "coefficient": ("curve", "degree", "start", "power"),
-    "train_error": ("curve", "family", "size", "start"),
-    "test_error": ("curve", "family", "size", "start"),
-    "weight_distance": ("curve", "family", "size"),
-    "gap": ("curve", "degree", "size", "start"),
-    "gap_powers": ("curve", "degree", "start"),
-    "expected_error": ("curve", "part", "quantile", "degree", "exact_size"),
-}
