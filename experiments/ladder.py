@@ -25,12 +25,11 @@ from dataclasses import dataclass
 import xarray as xr
 from matplotlib.figure import Figure
 
-from catdog_jax import registry
+from catdog_jax import Dataset, InputError, registry
 from catdog_jax.estimators.build import estimator_spec
 from catdog_jax.models import linear
 from catdog_jax.store import Run, RunFolder
-from catdog_jax.types import Dataset, InputError
-from experiments.shared import figures, ladder_figures, ladder_results, launcher, rungs
+from experiments.shared import figures, ladder_results, launcher, rungs
 from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig, setting
 from experiments.shared.program import check_program_path, check_writable, save_program
@@ -76,8 +75,8 @@ class Config(TrainConfig):
 
 
 FIGURES: dict[str, Callable[[Run], Figure | None]] = {
-    "ladder": ladder_figures.ladder,
-    "average_animals": ladder_figures.average_animals,
+    "ladder": ladder_results.ladder,
+    "average_animals": ladder_results.average_animals,
 }
 
 

@@ -16,14 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from catdog_jax import registry
-from catdog_jax.models.build import build_model
+from catdog_jax import Dataset, InputError, build_model, normaliser, registry
 from catdog_jax.models.linear import LinearParams
 from catdog_jax.models.mlp import mlp
 from catdog_jax.store import Run
 from catdog_jax.store.atomic import replacing
-from catdog_jax.train import normaliser
-from catdog_jax.types import Dataset, InputError
 
 COMPARED = 200  # test pictures
 MOST_WEIGHTS = 2_000_000  # 27 MB of text, which Python reads in some 10 s and 2 GB
