@@ -91,6 +91,9 @@ def run(config: Config) -> Run:
     dataset = prepare(dataclasses.replace(config, models=models))
     if dataset.kind != "images":
         raise InputError(f"the ladder is of pictures; --dataset={config.dataset} has none")
+    if config.stretch is None:
+        stretch = SMALL_STRETCH if dataset.name == "procedural" else 1.0
+        config = dataclasses.replace(config, stretch=stretch)
     rules = _rules(config, dataset)
     pca, jobs = _jobs(config, dataset)
     names = [*(rung.name for rung in rules), *estimators, *(job.label for job in jobs)]
@@ -109,7 +112,7 @@ def run(config: Config) -> Run:
         if not is_linear.get(name, registry.parse_entry(name)[0] not in NOT_LINEAR):
             check_writable(name)
     facts = job_module.recipe_facts(config, dataset, jobs)
-    facts |= {"rules": ",".join(r.name for r in rules), "stretch": _stretch(config, dataset)}
+    facts["rules"] = ",".join(rung.name for rung in rules)
     # Before the folder is made: only now is an estimator's setting seen to be out of range.
     done = is_finished(config, "ladder", facts, "ladder")
     fitted = [] if done else _estimated(estimators, dataset)
@@ -185,15 +188,9 @@ def _jobs(config: Config, dataset: Dataset) -> tuple[rungs.PCA | None, list[job_
             if pca is None:
                 pca, vectors = rungs.scores(dataset, config.components)
             own, data = dataclasses.replace(config, augment="none"), vectors
-        stretch = _stretch(config, dataset)
+        stretch = config.stretch or 1.0
         jobs += job_module.make_jobs(own, data, [entry], first=len(jobs), stretch=stretch)
     return pca, jobs
-
-
-def _stretch(config: Config, dataset: Dataset) -> float:
-    if config.stretch is not None:
-        return config.stretch
-    return SMALL_STRETCH if dataset.name == "procedural" else 1.0
 
 
 main = functools.partial(launcher.main, "experiments.ladder", Config, run)

@@ -92,13 +92,13 @@ def main():
     return 0
 
 
-# The numbers, each exactly the single precision number that was found. WEIGHTS say how
-# much each unit is moved by each number of a picture (row by row from the top, in a row
-# from the left, for each pixel its red, green and blue) or by each unit of the layer
-# before; BIAS is what is added. The units of the last layer are the classes.
+# The numbers, each exactly the single precision number that was found. The weights of a
+# layer say how much each unit is moved by each number of a picture (row by row from the
+# top, in a row from the left, for each pixel its red, green and blue) or by each unit of
+# the layer before; the bias is what is added. The units of the last layer are the classes.
 # fmt: off
-{numbers}
-LAYERS = [{layers}]
+LAYERS = [
+{layers}]
 # fmt: on
 
 if __name__ == "__main__":
@@ -140,24 +140,20 @@ def program_text(
       InputError: a formula that cannot be written down so, too many weights, or weights that are
         not finite.
     """
-    layers, activation = {"": params}, "identity"
+    layers, activation = [params], "identity"
     if not isinstance(params, LinearParams):
         default = inspect.signature(mlp).parameters["activation"].default
         activation = check_writable(model).get("activation", default)
         names = [*(f"hidden{n}" for n in range(1, len(params))), "head"]
-        layers = {f"{n.upper()}_": (params[n]["kernel"], params[n]["bias"]) for n in names}
-    arrays = {
-        f"{name}{kind}": np.asarray(values, np.float32).T
-        for name, layer in layers.items()
-        for kind, values in zip(("WEIGHTS", "BIAS"), layer, strict=True)
-    }
-    count = sum(array.size for array in arrays.values())
+        layers = [(params[name]["kernel"], params[name]["bias"]) for name in names]
+    layers = [tuple(np.asarray(x, np.float32).T for x in layer) for layer in layers]
+    count = sum(array.size for layer in layers for array in layer)
     if count > MOST_WEIGHTS:
         raise InputError(
             f"{model!r} has {count:,} weights, too many to type in; at most {MOST_WEIGHTS:,}; "
             "give a smaller width, smaller pictures, or a linear model"
         )
-    if not all(np.isfinite(array).all() for array in arrays.values()):
+    if not all(np.isfinite(array).all() for layer in layers for array in layer):
         raise InputError(
             f"{model!r} has weights that are not finite, which cannot be typed in; "
             "train it again with a smaller --learning_rate"
@@ -173,8 +169,7 @@ def program_text(
         mean=list(mean),
         std=list(std),
         activation=ACTIVATIONS[activation],
-        numbers="\n".join(_typed_in(name, array) for name, array in arrays.items()),
-        layers=", ".join(f"({name}WEIGHTS, {name}BIAS)" for name in layers),
+        layers="".join(f"({_typed_in(w)}, {_typed_in(b)}),\n" for w, b in layers),
     )
 
 
@@ -297,14 +292,14 @@ def save_program(path: str, name: str, run: Run, dataset: Dataset) -> str:
     )
 
 
-def _typed_in(name: str, array: np.ndarray) -> str:
+def _typed_in(array: np.ndarray) -> str:
     """Write float32 numbers, each as the shortest text that is read back as the same number."""
     rows = (
         textwrap.fill(", ".join(map(str, row)), WIDTH - 3, break_on_hyphens=False)
         for row in np.atleast_2d(array)
     )
     numbers = ", ".join(f"[\n{row}\n]" for row in rows)
-    return f"{name} = np.array({numbers if array.ndim == 1 else f'[{numbers}]'}, np.float32)"
+    return f"np.array({numbers if array.ndim == 1 else f'[{numbers}]'}, np.float32)"
 
 
 def _comment(text: str, start: str, end: str) -> str:

@@ -102,9 +102,10 @@ def test_every_number_is_read_back_exactly():
     weights = wild.astype(np.float32)
     bias = rng.normal(size=3).astype(np.float32)
     written = functions_of(text_of(LinearParams(weights, bias), "logistic", NAMES))
-    assert written["WEIGHTS"].dtype == written["BIAS"].dtype == np.float32
-    assert written["WEIGHTS"].T.tobytes() == weights.tobytes()
-    assert written["BIAS"].tobytes() == bias.tobytes()
+    ((typed, added),) = written["LAYERS"]
+    assert typed.dtype == added.dtype == np.float32
+    assert typed.T.tobytes() == weights.tobytes()
+    assert added.tobytes() == bias.tobytes()
     assert written["CLASSES"] == NAMES
 
 
