@@ -35,15 +35,6 @@ def test_the_columns_are_orthonormal_on_the_interval():
     np.testing.assert_allclose(table.T @ (weights[:, None] / 2 * table), np.eye(10), atol=1e-12)
 
 
-def test_weights_become_a_b_c():
-    rng = np.random.default_rng(0)
-    weights, x = rng.normal(size=(3, 6)), np.linspace(-1, 1, 11)
-    powers = np.vander(x, 6, increasing=True)
-    np.testing.assert_allclose(
-        curves.coefficients(weights) @ powers.T, weights @ curves.columns(x, 5).T, atol=1e-12
-    )
-
-
 def test_least_squares_finds_the_parabola_without_noise():
     data = curves.points("parabola", 12, 0.0, seed=0)
     found = curves.coefficients(curves.least_squares(data, 3))
