@@ -93,7 +93,7 @@ def run(config: Config) -> Run:
     sizes = whole_numbers(config, "sizes", 2) if config.sizes else shares
     middle = training_sets.Network(config.width, config.depth, set_size)
     grid = training_sets.networks(widths, depths, sizes, middle)
-    most = max(network.size for network in grid)
+    most = max(network.num_examples for network in grid)
     rows = training_sets.draw_rows(num_examples, config.num_sets, most, config.data_seed)
     settled = replace(config, augment=config.augment or "none", set_size=set_size)
     vectors = training_sets.as_vectors(dataset)
@@ -114,9 +114,7 @@ def run(config: Config) -> Run:
             "noise": config.noise,
             "curve_steps": config.curve_steps,
             "disjoint": int(config.num_sets * most <= num_examples),
-            "middle_width": middle.width,
-            "middle_depth": middle.depth,
-            "middle_num_examples": middle.size,
+            **{f"middle_{name}": value for name, value in middle._asdict().items()},
         }
         return described(data, results.DESCRIPTIONS)
 

@@ -25,12 +25,11 @@ from dataclasses import dataclass
 import xarray as xr
 from matplotlib.figure import Figure
 
-from catdog_jax import registry
+from catdog_jax import Dataset, InputError, registry
 from catdog_jax.estimators.build import estimator_spec
 from catdog_jax.models import linear
 from catdog_jax.store import Run, RunFolder
-from catdog_jax.types import Dataset, InputError
-from experiments.shared import figures, ladder_figures, ladder_results, launcher, rungs
+from experiments.shared import figures, ladder_results, launcher, rungs
 from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig, setting
 from experiments.shared.program import check_program_path, check_writable, save_program
@@ -76,8 +75,8 @@ class Config(TrainConfig):
 
 
 FIGURES: dict[str, Callable[[Run], Figure | None]] = {
-    "ladder": ladder_figures.ladder,
-    "average_animals": ladder_figures.average_animals,
+    "ladder": ladder_results.ladder,
+    "average_animals": ladder_results.average_animals,
 }
 
 
@@ -92,6 +91,9 @@ def run(config: Config) -> Run:
     dataset = prepare(dataclasses.replace(config, models=models))
     if dataset.kind != "images":
         raise InputError(f"the ladder is of pictures; --dataset={config.dataset} has none")
+    if config.stretch is None:
+        stretch = SMALL_STRETCH if dataset.name == "procedural" else 1.0
+        config = dataclasses.replace(config, stretch=stretch)
     rules = _rules(config, dataset)
     pca, jobs = _jobs(config, dataset)
     names = [*(rung.name for rung in rules), *estimators, *(job.label for job in jobs)]
@@ -110,7 +112,7 @@ def run(config: Config) -> Run:
         if not is_linear.get(name, registry.parse_entry(name)[0] not in NOT_LINEAR):
             check_writable(name)
     facts = job_module.recipe_facts(config, dataset, jobs)
-    facts |= {"rules": ",".join(r.name for r in rules), "stretch": _stretch(config, dataset)}
+    facts["rules"] = ",".join(rung.name for rung in rules)
     # Before the folder is made: only now is an estimator's setting seen to be out of range.
     done = is_finished(config, "ladder", facts, "ladder")
     fitted = [] if done else _estimated(estimators, dataset)
@@ -186,15 +188,9 @@ def _jobs(config: Config, dataset: Dataset) -> tuple[rungs.PCA | None, list[job_
             if pca is None:
                 pca, vectors = rungs.scores(dataset, config.components)
             own, data = dataclasses.replace(config, augment="none"), vectors
-        stretch = _stretch(config, dataset)
+        stretch = config.stretch or 1.0
         jobs += job_module.make_jobs(own, data, [entry], first=len(jobs), stretch=stretch)
     return pca, jobs
-
-
-def _stretch(config: Config, dataset: Dataset) -> float:
-    if config.stretch is not None:
-        return config.stretch
-    return SMALL_STRETCH if dataset.name == "procedural" else 1.0
 
 
 main = functools.partial(launcher.main, "experiments.ladder", Config, run)

@@ -11,14 +11,11 @@ import numpy as np
 import xarray as xr
 from numpy.polynomial import legendre
 
+from catdog_jax import Data, Schedule, Seeds, build_model, make_learner, make_optimizer
 from catdog_jax.analysis import distance
 from catdog_jax.losses import REGRESSION
-from catdog_jax.models.build import build_model
-from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Schedule, Seeds, local_plan, train_population
+from catdog_jax.population import local_plan, train_population
 from catdog_jax.population.keys import member_keys
-from catdog_jax.train import make_learner
-from catdog_jax.types import Data
 
 # y of x in -1..1: one curve that degree 2 holds, and one that no polynomial does.
 CURVES: dict[str, Callable[[Any], Any]] = {
@@ -34,6 +31,29 @@ GAIN = 4.0  # starts are spread wider than the answers
 EXACT_SETS = 200  # training sets that the closed form is solved on
 EXACT_SIZES = (6, 8, 10, 12, 15, 20, 28, 40, 57, 80, 113, 160, 226, 320)
 MET = 1e-3  # a fit this near to least squares, relative to its size, has met it
+
+# Axes after `curve`, and meaning; all are pure numbers.
+VARIABLES = {
+    "truth": ("grid", "y of the true curves"),
+    "point_x": ("point", "x of the training points of the fits that are kept"),
+    "point_y": ("point", "y of the training points, with noise"),
+    "start": ("family start grid", "y before training"),
+    "fit": ("family start grid", "y after training"),
+    "least_squares": ("degree grid", "y of the polynomial of least squared error"),
+    "coefficient": (
+        "degree start power",
+        "learned weights of 1, x, x², x³, …; 0 beyond the degree",
+    ),
+    "train_error": ("family size start", "mean squared error on the training points"),
+    "test_error": ("family size start", "mean squared error on fresh points, their noise included"),
+    "weight_distance": ("family size", "mean relative distance of the weights of two starts"),
+    "gap": ("degree size start", "root mean square difference to least squares, over its size"),
+    "gap_powers": ("degree start", "curve_gap with weights of the bare powers of x"),
+    "expected_error": (
+        "part quantile degree exact_size",
+        "least squares: quantiles of the error over training sets",
+    ),
+}
 
 
 class Settings(NamedTuple):
@@ -84,12 +104,9 @@ def points(curve: str, size: int, noise: float, seed: int, number: int = 0) -> D
       seed: of all sets.
       number: of the set.
     """
-    places, errors = (
-        np.random.default_rng([seed, number, list(CURVES).index(curve), stream])
-        for stream in (0, 1)
-    )
-    x = places.uniform(-1.0, 1.0, size)
-    y = CURVES[curve](x) + noise * errors.normal(size=size)
+    place = [seed, number, list(CURVES).index(curve)]
+    x = np.random.default_rng([*place, 0]).uniform(-1.0, 1.0, size)
+    y = CURVES[curve](x) + noise * np.random.default_rng([*place, 1]).normal(size=size)
     return Data(x[:, None].astype(np.float32), y.astype(np.float32))
 
 
@@ -173,11 +190,6 @@ def fit_polynomial(data: Data, degree: int, settings: Settings, *, powers: bool 
     return _fit(f"{entry}:gain={GAIN}", repeated, grid, settings, OPTIMIZER, rate, "constant")
 
 
-def fit_network(data: Data, settings: Settings) -> Fit:
-    """Fit a small network from many starts by Adam."""
-    return _fit(NETWORK, data, GRID[:, None], settings, "adam", NETWORK_RATE, "cosine")
-
-
 def _fit(
     entry: str,
     data: Data,
@@ -249,11 +261,11 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
     }
     lengths = {axis: len(values) for axis, values in coordinates.items()}
     lengths |= {"start": settings.num_starts, "power": degrees[-1] + 1, "point": shown}
-    empty = {
-        f"curve_{name}": (axes, np.full([lengths[axis] for axis in axes], np.nan))
-        for name, axes in _AXES.items()
-    }
-    data, numbers = xr.Dataset(empty, coordinates), itertools.count(1)
+    data, numbers = xr.Dataset(coords=coordinates), itertools.count(1)
+    for name, (axes, text) in VARIABLES.items():
+        over = ["curve", *axes.split()]
+        empty = np.full([lengths[axis] for axis in over], np.nan)
+        data[f"curve_{name}"] = over, empty, {"units": "1", "long_name": text}
 
     def keep(curve: str, family: str, size: int, fit: Fit) -> None:
         tested = errors(fit.after, curve, settings.noise)
@@ -293,23 +305,8 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
             if size == shown:
                 data["curve_point_x"].loc[curve] = train.inputs[:, 0]
                 data["curve_point_y"].loc[curve] = train.labels
-                keep(curve, "network", size, fit_network(train, settings))
+                grid = GRID[:, None]
+                fit = _fit(NETWORK, train, grid, settings, "adam", NETWORK_RATE, "cosine")
+                keep(curve, "network", size, fit)
     single = ("curve_point_x", "curve_point_y", "curve_start", "curve_fit")
     return data.assign({name: data[name].astype(np.float32) for name in single})
-
-
-_AXES = {
-    "truth": ("curve", "grid"),
-    "point_x": ("curve", "point"),
-    "point_y": ("curve", "point"),
-    "start": ("curve", "family", "start", "grid"),
-    "fit": ("curve", "family", "start", "grid"),
-    "least_squares": ("curve", "degree", "grid"),
-    "coefficient": ("curve", "degree", "start", "power"),
-    "train_error": ("curve", "family", "size", "start"),
-    "test_error": ("curve", "family", "size", "start"),
-    "weight_distance": ("curve", "family", "size"),
-    "gap": ("curve", "degree", "size", "start"),
-    "gap_powers": ("curve", "degree", "start"),
-    "expected_error": ("curve", "part", "quantile", "degree", "exact_size"),
-}

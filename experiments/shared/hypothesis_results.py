@@ -1,5 +1,7 @@
 """From a finished run of hypothesis_class to its figures and tables."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -12,19 +14,6 @@ from experiments.shared.figures import command
 from experiments.shared.report import aligned
 
 DESCRIPTIONS = {
-    "curve_truth": ("1", "y of the true curves"),
-    "curve_point_x": ("1", "x of the training points of the fits that are kept"),
-    "curve_point_y": ("1", "y of the training points, with noise"),
-    "curve_start": ("1", "y before training"),
-    "curve_fit": ("1", "y after training"),
-    "curve_least_squares": ("1", "y of the polynomial of least squared error"),
-    "curve_coefficient": ("1", "learned weights of 1, x, x², x³, …; 0 beyond the degree"),
-    "curve_train_error": ("1", "mean squared error on the training points"),
-    "curve_test_error": ("1", "mean squared error on fresh points, their noise included"),
-    "curve_weight_distance": ("1", "mean relative distance of the weights of two starts"),
-    "curve_gap": ("1", "root mean square difference to least squares, over its size"),
-    "curve_gap_powers": ("1", "curve_gap with weights of the bare powers of x"),
-    "curve_expected_error": ("1", "least squares: quantiles of the error over training sets"),
     "width": ("1", "units of each hidden layer"),
     "depth": ("1", "hidden layers"),
     "num_examples": ("1", "of each training set"),
@@ -43,32 +32,17 @@ DESCRIPTIONS = {
 
 def curve_fits(run: Run) -> Figure:
     """Every start's fit of every formula."""
-    data = run.data
-    return curves.curve_fits(
-        data["grid"].values,
-        data["curve_truth"].values,
-        data["curve_point_x"].values,
-        data["curve_point_y"].values,
-        data["curve_start"].values,
-        data["curve_fit"].values,
-        _names(data, "curve"),
-        _names(data, "family"),
-        command=command(run),
-    )
+    shown = ("curve_truth", "curve_point_x", "curve_point_y", "curve_start", "curve_fit")
+    values = _values(run.data, "grid", *shown, "curve", "family")
+    return curves.curve_fits(*values, command=command(run))
 
 
 def curve_errors(run: Run) -> Figure:
     """Train and test error against degree and number of points."""
-    data = run.data
-    polynomials = slice(len(data["degree"]))
+    data = run.data.isel(family=slice(-1))  # the polynomials
+    shown = ("curve_expected_error", "size", "curve_train_error", "curve_test_error")
     return curves.curve_errors(
-        data["degree"].values,
-        data["exact_size"].values,
-        data["curve_expected_error"].values,
-        data["size"].values,
-        data["curve_train_error"].values[:, polynomials],
-        data["curve_test_error"].values[:, polynomials],
-        _names(data, "curve"),
+        *_values(data, "degree", "exact_size", *shown, "curve"),
         shown=data.sizes["point"],
         noise=float(data.attrs["noise"]),
         num_sets=EXACT_SETS,
@@ -78,16 +52,11 @@ def curve_errors(run: Run) -> Figure:
 
 def starts_meet(run: Run) -> Figure:
     """How far the starts end from least squares and from one another."""
-    data = run.data
+    data, shown = run.data, run.data.sizes["point"]
     return curves.starts_meet(
-        data["size"].values,
-        data["degree"].values,
-        data["curve_gap"].values,
-        data["curve_gap_powers"].values,
-        data["curve_weight_distance"].sel(size=data.sizes["point"]).values,
-        _names(data, "curve"),
-        _names(data, "family"),
-        shown=data.sizes["point"],
+        *_values(data, "size", "degree", "curve_gap", "curve_gap_powers"),
+        *_values(data.sel(size=shown), "curve_weight_distance", "curve", "family"),
+        shown=shown,
         met=MET,
         num_steps=int(data.attrs["curve_steps"]),
         command=command(run),
@@ -103,19 +72,13 @@ def bias_variance(run: Run) -> Figure:
         same = [other for other in _SWEEPS if other != name]
         chosen = np.all([data[other].values == middle[other] for other in same], axis=0)
         part = data.isel(network=np.flatnonzero(chosen)).sortby(name)
-        values = _shown_parts(part["decomposition"].values)
-        alive = part["diverged_step"].values < 0
-        accuracy = (
-            np.where(alive, part[f"{kind}_accuracy"].values, np.nan) for kind in ("train", "test")
-        )
         sweeps[name] = parts.Sweep(
             part[name].values,
             label,
             ", ".join(_SAME[other].format(middle[other]) for other in same),
             log,
-            values[..., 0],
-            values[..., 1],
-            *(x.reshape(len(x), -1) for x in accuracy),
+            *np.moveaxis(_shown_parts(part["decomposition"].values), -1, 0),
+            *(_alive(part, k).values.reshape(len(part[name]), -1) for k in ("train", "test")),
         )
     return parts.bias_variance(
         sweeps,
@@ -158,39 +121,31 @@ def tables(data: xr.Dataset) -> str:
 
 def _curve_table(data: xr.Dataset) -> list[str]:
     shown = data.sizes["point"]
-    one = data.sel(size=shown)
     head = ["curve", "formula", "train error", "test error", "gap to least squares", "met"]
-    rows = [[*head, "gap with bare powers", "distance of weights"]]
-    for c, curve in enumerate(_names(data, "curve")):
-        for f, family in enumerate(_names(data, "family")):
-            cells = [
-                f"{one[f'curve_{k}_error'].values[c, f].mean():.4f}" for k in ("train", "test")
-            ]
-            met = ["–", "–", "–"]
-            if f < data.sizes["degree"]:
-                gap = one["curve_gap"].values[c, f]
-                powers = data["curve_gap_powers"].values[c, f].max()
+    rows, found = [[*head, "gap with bare powers", "distance of weights"]], []
+    for curve in map(str, data["curve"].values):
+        one = data.sel(curve=curve, size=shown)
+        for family in map(str, one["family"].values):
+            fit, met = one.sel(family=family), ["–", "–", "–"]
+            if family != "network":
+                exact = one.sel(degree=int(family.removeprefix("degree ")))
+                gap, powers = exact["curve_gap"].values, exact["curve_gap_powers"].values.max()
                 met = [f"{gap.max():.1e}", f"{(gap < MET).sum()} of {gap.size}", f"{powers:.1e}"]
-            apart = one["curve_weight_distance"].values[c, f]
-            rows.append([curve, family, *cells, *met, f"{apart:.1e}"])
-    words = ["bias", *(f"x^{k}" for k in range(1, data.sizes["power"]))]
-    found = []
-    for c, curve in enumerate(_names(data, "curve")):
-        weights = data["curve_coefficient"].values[c]
-        for d, degree in enumerate(data["degree"].values):
-            if degree == 2:
-                terms = (
-                    f"{word} {weights[d, :, k].mean():.4f} ± {weights[d, :, k].std():.0e}"
-                    for k, word in enumerate(words[:3])
-                )
-                found.append(f"{curve}, degree 2, learned: {', '.join(terms)} over starts")
+            errors = (f"{fit[f'curve_{k}_error'].values.mean():.4f}" for k in ("train", "test"))
+            apart = f"{float(fit['curve_weight_distance']):.1e}"
+            rows.append([curve, family, *errors, *met, apart])
+        if 2 in one["degree"]:
+            weights = one["curve_coefficient"].sel(degree=2).values.T
+            terms = (
+                f"{word} {values.mean():.4f} ± {values.std():.0e}"
+                for word, values in zip(("bias", "x^1", "x^2"), weights[:3], strict=True)
+            )
+            found.append(f"{curve}, degree 2, learned: {', '.join(terms)} over starts")
+    lost = (~(data["curve_gap"] < MET)).sum("start").to_series()
     missed = [
-        f"{curve}, degree {degree}, {size} points: {int(lost)} of {data.sizes['start']} starts "
+        f"{curve}, degree {degree}, {size} points: {count} of {data.sizes['start']} starts "
         "have not met least squares"
-        for c, curve in enumerate(_names(data, "curve"))
-        for d, degree in enumerate(data["degree"].values)
-        for s, size in enumerate(data["size"].values)
-        if (lost := (~(data["curve_gap"].values[c, d, s] < MET)).sum())
+        for (curve, degree, size), count in lost[lost > 0].items()
     ]
     note = f"{shown} points, {data.sizes['start']} starts; met: a gap below {MET:g}"
     return [*aligned(rows), note, *found, *missed]
@@ -199,25 +154,18 @@ def _curve_table(data: xr.Dataset) -> list[str]:
 def _network_table(data: xr.Dataset) -> list[str]:
     head = ["network", "parameters", "train acc", "test acc", "Brier", "bias²", "sets", "starts"]
     rows = [[*head, "0–1 error", "bias²", "sets", "starts", "main wrong"]]
-    for n, name in enumerate(_names(data, "network")):
-        one = data.isel(network=n)
-        values = _shown_parts(one["decomposition"].values)[..., 0]
-        alive = one["diverged_step"].values < 0
-        accuracy = (
-            one[f"{k}_accuracy"].values[alive].mean() if alive.any() else np.nan
-            for k in ("train", "test")
-        )
+    for name in map(str, data["network"].values):
+        one = data.sel(network=name)
+        values = [*_shown_parts(one["decomposition"].values)[..., 0].ravel()]
         rows.append(
             [
                 name,
                 f"{int(one['num_parameters']):,}",
-                *(f"{x:.3f}" for x in accuracy),
-                *(f"{x:.4f}" for x in values[0]),
-                *(f"{x:.4f}" for x in values[1]),
-                f"{float(one['main_prediction'][1]):.4f}",
+                *(f"{float(_alive(one, kind).mean()):.3f}" for kind in ("train", "test")),
+                *(f"{x:.4f}" for x in [*values, float(one["main_prediction"][1])]),
             ]
         )
-    lost = int((data["diverged_step"].values >= 0).sum())
+    lost = int((data["diverged_step"] >= 0).sum())
     note = (
         f"{data.sizes['member']} starts × {data.sizes['training_set']} training sets; error = "
         "bias² + variance between sets + variance between starts on a set; main wrong: share of "
@@ -226,5 +174,10 @@ def _network_table(data: xr.Dataset) -> list[str]:
     return [*aligned(rows), note, *([f"{lost} members diverged and left out"] if lost else [])]
 
 
-def _names(data: xr.Dataset, coordinate: str) -> list[str]:
-    return [str(name) for name in data[coordinate].values]
+def _alive(data: xr.Dataset, kind: str) -> xr.DataArray:
+    return data[f"{kind}_accuracy"].where(data["diverged_step"] < 0)
+
+
+def _values(data: xr.Dataset, *names: str) -> list[Any]:
+    arrays = (data[name].values for name in names)
+    return [array if array.dtype != object else array.tolist() for array in arrays]

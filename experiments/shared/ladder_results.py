@@ -1,4 +1,4 @@
-"""From the rungs of a ladder to its one labelled data set, and to the table that ends it."""
+"""From the rungs of a ladder to its one labelled data set, its table and its figures."""
 
 import functools
 import json
@@ -8,17 +8,27 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from catdog_jax.analysis.intervals import bootstrap_interval, members_interval
 from catdog_jax.estimators.centroid import centroid_distances, class_means, linear_from_means
+from catdog_jax.figures import average_animals as animals_figure
+from catdog_jax.figures import ladder as ladder_figure
 from catdog_jax.models import linear
+from catdog_jax.store import Run
 from catdog_jax.types import Dataset
+from experiments.shared.figures import chance, command, source
 from experiments.shared.progress import Progress
 from experiments.shared.report import aligned
 from experiments.shared.results import described, shown_inputs
 from experiments.shared.rungs import Rung, in_parts, pixels, predictions
 
-LEVEL = 0.95  # of every interval
+SHOWN = 5  # linear rungs beside the average animals
+REMARKS = {
+    "generating_rule": "generating_rule is the ceiling: it is told how each picture was drawn, and "
+    "does not look at pixels.",
+    "drawn_rule": "Whoever wrote drawn_rule knew the drawing program.",
+}
 
 
 def assemble_ladder(
@@ -34,21 +44,37 @@ def assemble_ladder(
     Returns:
       The results; a rung with fewer members than another is filled with -1 or nan.
     """
-    most = max(len(rung.diverged) for rung in rungs)
-    rows = []
+    most, answers = max(len(rung.diverged) for rung in rungs), []
     with Progress("asking every rung", len(rungs), "rungs") as progress:
         for index, rung in enumerate(rungs):
             progress.to(index, rung.name)
-            rows.append(_row(rung, dataset, most))
+            answers.append([predictions(rung, s, most) for s in (dataset.train, dataset.test)])
         progress.to(len(rungs))
-    axes = {"prediction": "example", "train_prediction": "train_example"}
+    train, test = np.stack([a for a, _ in answers]), np.stack([a for _, a in answers])
+    labels, train_labels = dataset.test.labels, dataset.train.labels
+    alive = np.all(test >= 0, axis=2)
+    accuracy = np.where(alive, np.mean(test == labels, axis=2), np.nan)
+    intervals = np.full((4, len(rungs)), np.nan)
+    from_optimum = np.full(alive.shape, np.nan)
+    for r, rung in enumerate(rungs):
+        from_optimum[r, : len(rung.diverged)] = rung.from_optimum
+        if alive[r].any():
+            intervals[:2, r] = bootstrap_interval(test[r][alive[r]] == labels)
+            intervals[2:, r] = members_interval(accuracy[r][alive[r]])
+    ends = ("test_low", "test_high", "members_low", "members_high")
+    over = ("rung", "member")
     variables: dict[str, Any] = {
-        name: (("rung", "member", axes.get(name))[: np.ndim(value) + 1], [r[name] for r in rows])
-        for name, value in rows[0].items()
-    }
-    variables |= {
-        "label": ("example", dataset.test.labels),
-        "train_label": ("train_example", dataset.train.labels),
+        "origin": ("rung", [rung.origin for rung in rungs]),
+        "num_parameters": ("rung", [rung.num_params for rung in rungs]),
+        "num_members": ("rung", np.array([rung.num_members for rung in rungs], np.int32)),
+        "train_accuracy": (over, np.where(alive, np.mean(train == train_labels, axis=2), np.nan)),
+        "test_accuracy": (over, accuracy),
+        **{name: ("rung", values) for name, values in zip(ends, intervals, strict=True)},
+        "from_optimum": (over, from_optimum),
+        "train_prediction": ((*over, "train_example"), train),
+        "prediction": ((*over, "example"), test),
+        "label": ("example", labels),
+        "train_label": ("train_example", train_labels),
         **_averages(dataset),
         **_weights([rung for rung in rungs if rung.is_linear and not rung.diverged.all()], dataset),
         **shown_inputs(dataset),
@@ -59,39 +85,6 @@ def assemble_ladder(
     }
     attrs = {"dataset": dataset.name, "recipe": json.dumps(dict(facts), sort_keys=True)}
     return described(xr.Dataset(variables, coordinates, attrs), _DESCRIPTIONS)
-
-
-def _row(rung: Rung, dataset: Dataset, most: int) -> dict[str, Any]:
-    """Everything about one rung, for as many members as the largest one has."""
-    train, test = (predictions(rung, split, most) for split in (dataset.train, dataset.test))
-    there = test >= 0
-    right = test == dataset.test.labels
-
-    def accuracy(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return np.where(there.all(axis=1), (answers == labels).mean(axis=1), np.nan)
-
-    over_examples = over_members = (math.nan, math.nan)
-    alive = right[there.all(axis=1)]
-    if len(alive):
-        over_examples = bootstrap_interval(alive, level=LEVEL)
-    if rung.num_members and len(alive) > 1:
-        over_members = members_interval(alive.mean(axis=1), level=LEVEL)
-    from_optimum = np.full(most, np.nan)
-    from_optimum[: len(rung.diverged)] = rung.from_optimum
-    return {
-        "origin": rung.origin,
-        "num_parameters": np.int64(rung.num_params),
-        "num_members": np.int32(rung.num_members),
-        "train_accuracy": accuracy(train, dataset.train.labels),
-        "test_accuracy": accuracy(test, dataset.test.labels),
-        "test_low": over_examples[0],
-        "test_high": over_examples[1],
-        "members_low": over_members[0],
-        "members_high": over_members[1],
-        "from_optimum": from_optimum,
-        "train_prediction": train,
-        "prediction": test,
-    }
 
 
 def _averages(dataset: Dataset) -> dict[str, Any]:
@@ -175,6 +168,38 @@ def _number(value: float) -> str:
 def _interval(low: xr.DataArray, high: xr.DataArray) -> str:
     """Write an interval of accuracies; Student's may reach beyond what an accuracy can be."""
     return "–" if low.isnull() else f"{max(float(low), 0.0):.3f} to {min(float(high), 1.0):.3f}"
+
+
+def ladder(run: Run) -> Figure:
+    """Every rung, from the lowest to the highest, by origin."""
+    data, seconds = run.data, run.manifest["rung_seconds"]
+    names = data["rung"].values.tolist()
+    numbers = ("train_accuracy", "test_accuracy", "test_low", "test_high", "num_parameters")
+    values: list[Any] = [names, data["origin"].values.tolist()]
+    values += [data[name].values for name in numbers]
+    values.append(np.array([seconds.get(name, math.nan) for name in names]))
+    note = " ".join([*(REMARKS[name] for name in names if name in REMARKS), source(run)])
+    return ladder_figure.ladder(*values, chance=chance(run), command=command(run), note=note)
+
+
+def average_animals(run: Run) -> Figure:
+    """Average cat, average dog, their difference, and the weights of other linear rungs."""
+    data = run.data
+    found = data["linear_rung"].values.tolist() if "linear_rung" in data else []
+    told = ("constant", "centroid", "diagonal_centroid")  # nothing, or nearly that difference
+    names = [name for name in found if name not in told][:SHOWN]
+    weights = [data["weights"].sel(linear_rung=name).values for name in names]
+    return animals_figure.average_animals(
+        data["class_mean"].values,
+        data["projection"].values,
+        data["label"].values,
+        np.reshape([w[1] - w[0] for w in weights], (-1, *data["class_mean"].shape[1:])),
+        names,
+        [float(data["test_accuracy"].sel(rung=name).mean()) for name in names],
+        data["class"].values.tolist(),
+        command=command(run),
+        note=source(run),
+    )
 
 
 _DESCRIPTIONS = {

@@ -4,6 +4,7 @@ The program imports numpy only. Nothing of this project, and nothing that learne
 """
 
 import inspect
+import math
 import os
 import shlex
 import textwrap
@@ -15,14 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from catdog_jax import registry
-from catdog_jax.models.build import build_model
+from catdog_jax import Dataset, InputError, build_model, normaliser, registry
 from catdog_jax.models.linear import LinearParams
 from catdog_jax.models.mlp import mlp
 from catdog_jax.store import Run
 from catdog_jax.store.atomic import replacing
-from catdog_jax.train import normaliser
-from catdog_jax.types import Dataset, InputError
 
 COMPARED = 200  # test pictures
 MOST_WEIGHTS = 2_000_000  # 27 MB of text, which Python reads in some 10 s and 2 GB
@@ -39,41 +37,29 @@ ACTIVATIONS = {
     "tanh": "np.tanh(x)",
 }
 TEMPLATE = '''\
-"""Tells pictures apart by a formula. Nothing is learned here: its numbers are typed in.
-
-Save pictures of {height} x {width} pixels with numpy.save, as uint8 [N, {height}, {width}, 3]
-(red, green, blue), and run
+"""Tells pictures apart by a formula with its numbers typed in. Nothing is learned here.
 
     python THIS_FILE images.npy
 
-It prints one row for each picture: the class, and the logit of every class in the
-order of CLASSES.
+reads pictures that numpy.save wrote, uint8 [N, {height}, {width}, 3] (red, green, blue), and
+prints for each the class, and the logit of every class in the order of CLASSES.
 """
-
 {title}
 # Its numbers were found by
 {command}
-
 import sys
 
 import numpy as np
 
 CLASSES = {class_names}
 SHAPE = ({height}, {width}, 3)  # rows, columns, and red, green, blue of one picture
-# What is taken off each colour, in 0 to 1, and what it is then divided by.
-MEAN = np.array({mean})
-STD = np.array({std})
+MEAN, STD = np.array({mean}), np.array({std})
 
 
 def check(images):
-    """Raise ValueError for what is not pictures of the right size."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != SHAPE:
         wanted = "uint8 [N, {height}, {width}, 3]"
         raise ValueError(f"give {{wanted}}, not {{images.dtype}} {{list(images.shape)}}")
-
-
-def activation(x):
-    return {activation}
 
 
 def logits(images):
@@ -81,7 +67,8 @@ def logits(images):
     check(images)
     x = ((images / 255.0 - MEAN) / STD).reshape(len(images), {num_inputs})
     for weights, bias in LAYERS[:-1]:
-        x = activation(x @ weights.T + bias)
+        x = x @ weights.T + bias
+        x = {activation}
     weights, bias = LAYERS[-1]
     return x @ weights.T + bias
 
@@ -91,30 +78,27 @@ def main():
     if len(sys.argv) != 2:
         print("error: give one file: python THIS_FILE images.npy", file=sys.stderr)
         return 2
-    path = sys.argv[1]
     try:
-        with open(path, "rb") as file:
+        with open(sys.argv[1], "rb") as file:
             images = np.lib.format.read_array(file, allow_pickle=False)
         check(images)
     except (OSError, ValueError, MemoryError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        print(f"error: {{path}}: {{reason}}", file=sys.stderr)
+        print(f"error: {{sys.argv[1]}}: {{reason}}", file=sys.stderr)
         return 2
     for start in range(0, len(images), 256):
         for row in logits(images[start : start + 256]):
-            numbers = [f"{{number:.6g}}" for number in row]
-            print(CLASSES[row.argmax()], *numbers, sep="\\t")
+            print(CLASSES[row.argmax()], *(f"{{x:.6g}}" for x in row), sep="\\t")
     return 0
 
 
-# The numbers, each exactly the single precision number that was found. WEIGHTS say how
-# much each unit is moved by each number of a picture (row by row from the top, in a row
-# from the left, for each pixel its red, green and blue) or by each unit of the layer
-# before; BIAS is what is added. The units of the last layer are the classes.
-
+# The numbers, each exactly the single precision number that was found. The weights of a
+# layer say how much each unit is moved by each number of a picture (row by row from the
+# top, in a row from the left, for each pixel its red, green and blue) or by each unit of
+# the layer before; the bias is what is added. The units of the last layer are the classes.
 # fmt: off
-{numbers}
-LAYERS = [{layers}]
+LAYERS = [
+{layers}]
 # fmt: on
 
 if __name__ == "__main__":
@@ -156,46 +140,36 @@ def program_text(
       InputError: a formula that cannot be written down so, too many weights, or weights that are
         not finite.
     """
-    if isinstance(params, LinearParams):
-        layers, activation = {"": params}, "identity"
-    else:
+    layers, activation = [params], "identity"
+    if not isinstance(params, LinearParams):
         default = inspect.signature(mlp).parameters["activation"].default
         activation = check_writable(model).get("activation", default)
         names = [*(f"hidden{n}" for n in range(1, len(params))), "head"]
-        layers = {
-            f"{name.upper()}_": LinearParams(params[name]["kernel"], params[name]["bias"])
-            for name in names
-        }
-    arrays = {
-        f"{name}{kind}": np.asarray(values, np.float32).T
-        for name, layer in layers.items()
-        for kind, values in zip(("WEIGHTS", "BIAS"), layer, strict=True)
-    }
-    count = sum(array.size for array in arrays.values())
+        layers = [(params[name]["kernel"], params[name]["bias"]) for name in names]
+    layers = [tuple(np.asarray(x, np.float32).T for x in layer) for layer in layers]
+    count = sum(array.size for layer in layers for array in layer)
     if count > MOST_WEIGHTS:
         raise InputError(
             f"{model!r} has {count:,} weights, too many to type in; at most {MOST_WEIGHTS:,}; "
             "give a smaller width, smaller pictures, or a linear model"
         )
-    if not all(np.isfinite(array).all() for array in arrays.values()):
+    if not all(np.isfinite(array).all() for layer in layers for array in layer):
         raise InputError(
             f"{model!r} has weights that are not finite, which cannot be typed in; "
             "train it again with a smaller --learning_rate"
         )
-    height, width, channels = input_shape
     return TEMPLATE.format(
         title=_comment(title, "# ", ""),
         command=_comment(command, "#   ", " \\"),
         class_names=repr(tuple(class_names)),
-        height=height,
-        width=width,
-        num_inputs=height * width * channels,
+        height=input_shape[0],
+        width=input_shape[1],
+        num_inputs=math.prod(input_shape),
         num_classes=len(class_names),
         mean=list(mean),
         std=list(std),
         activation=ACTIVATIONS[activation],
-        numbers="\n".join(_typed_in(name, array) for name, array in arrays.items()),
-        layers=", ".join(f"({name}WEIGHTS, {name}BIAS)" for name in layers),
+        layers="".join(f"({_typed_in(w)}, {_typed_in(b)}),\n" for w, b in layers),
     )
 
 
@@ -318,14 +292,14 @@ def save_program(path: str, name: str, run: Run, dataset: Dataset) -> str:
     )
 
 
-def _typed_in(name: str, array: np.ndarray) -> str:
+def _typed_in(array: np.ndarray) -> str:
     """Write float32 numbers, each as the shortest text that is read back as the same number."""
     rows = (
         textwrap.fill(", ".join(map(str, row)), WIDTH - 3, break_on_hyphens=False)
         for row in np.atleast_2d(array)
     )
     numbers = ", ".join(f"[\n{row}\n]" for row in rows)
-    return f"{name} = np.array({numbers if array.ndim == 1 else f'[{numbers}]'}, np.float32)"
+    return f"np.array({numbers if array.ndim == 1 else f'[{numbers}]'}, np.float32)"
 
 
 def _comment(text: str, start: str, end: str) -> str:

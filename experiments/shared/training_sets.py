@@ -22,12 +22,12 @@ class Network(NamedTuple):
 
     Attributes:
       width, depth: of the MLP.
-      size: training examples in each set.
+      num_examples: in each set.
     """
 
     width: int
     depth: int
-    size: int
+    num_examples: int
 
     @property
     def model(self) -> str:
@@ -37,7 +37,7 @@ class Network(NamedTuple):
     @property
     def label(self) -> str:
         """Its name in the results."""
-        return f"{self.model}, {self.size} examples"
+        return f"{self.model}, {self.num_examples} examples"
 
 
 def networks(
@@ -51,8 +51,8 @@ def networks(
     found = {middle}
     found |= {middle._replace(width=width) for width in widths}
     found |= {middle._replace(depth=depth) for depth in depths}
-    found |= {middle._replace(size=size) for size in sizes}
-    return sorted(found, key=lambda n: (n.size, n.depth, n.width))
+    found |= {middle._replace(num_examples=size) for size in sizes}
+    return sorted(found, key=lambda n: n[::-1])
 
 
 def draw_rows(num_examples: int, num_sets: int, size: int, seed: int) -> list[np.ndarray]:
@@ -118,12 +118,12 @@ def make_jobs(
     train = dataset.train
     for network in grid:
         for number, whole in enumerate(rows):
-            chosen = whole[: network.size]
+            chosen = whole[: network.num_examples]
             split = Split(
                 train.inputs[chosen], train.labels[chosen], tuple(train.ids[row] for row in chosen)
             )
             part = dataclasses.replace(dataset, train=split)
-            tag = f" on set {number} of {network.size}"
+            tag = f" on set {number} of {network.num_examples}"
             (job,) = job_module.make_jobs(config, part, [network.model], first=len(jobs), tag=tag)
             every = config.eval_every or job.recipe.num_steps
             jobs.append(job._replace(schedule=job.schedule._replace(eval_every=every)))
@@ -154,9 +154,7 @@ def assemble(
     sizes = [one.weights.shape[1] for one in trained[::num_sets]]
     return xr.Dataset(
         {
-            "width": ("network", [n.width for n in grid]),
-            "depth": ("network", [n.depth for n in grid]),
-            "num_examples": ("network", [n.size for n in grid]),
+            **{name: ("network", [getattr(n, name) for n in grid]) for name in Network._fields},
             "num_parameters": ("network", sizes),
             **{name: (over, stacked(name)[..., -1]) for name in curves},
             "diverged_step": (over, diverged),

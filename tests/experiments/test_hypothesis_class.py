@@ -55,13 +55,8 @@ def finished(tmp_path_factory, machine):
 def test_the_results_hold_every_network_and_training_set(finished):
     _, run, printed = finished
     data = run.data
-    assert list(
-        zip(*(data[n].values for n in ("width", "depth", "num_examples")), strict=True)
-    ) == [
-        (6, 1, 16),
-        (3, 1, 48),
-        (6, 1, 48),
-    ]
+    sizes = [data[name].values.tolist() for name in ("width", "depth", "num_examples")]
+    assert sizes == [[6, 3, 6], [1, 1, 1], [16, 48, 48]]
     assert data["logits"].shape == (3, 2, 4, 40, 2)
     assert data.attrs["disjoint"] == 1
     assert run.manifest["timings"]["curves"]["seconds"] > 0
@@ -78,10 +73,7 @@ def test_the_decomposition_follows_from_the_logits(finished):
     votes = logits.argmax(-1)
     errors = (votes != labels).mean((1, 2, 3))
     found = data["decomposition"].sel(estimate="value")
-    zero_one = found.sel(loss="zero_one")
-    np.testing.assert_allclose(zero_one.sel(component="error"), errors)
-    accuracy = data["test_accuracy"].mean(("training_set", "member"))
-    np.testing.assert_allclose(1 - accuracy, errors, rtol=1e-6)
+    np.testing.assert_allclose(found.sel(loss="zero_one", component="error"), errors)
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     brier = np.square(powers / powers.sum(-1, keepdims=True) - np.eye(2)[labels]).sum(-1)
     np.testing.assert_allclose(
@@ -96,31 +88,19 @@ def test_the_decomposition_follows_from_the_logits(finished):
 
 def test_the_same_starts_are_given_every_training_set(finished):
     _, run, _ = finished
-    entries = [part["model"] for part in run.manifest["parts"]]
-    assert len(entries) == 6
-    for first, second in (entries[:2], entries[2:4], entries[4:]):
-        one, other = (run.params[entry]["hidden1"]["kernel"] for entry in (first, second))
+    kernels = [run.params[part["model"]]["hidden1"]["kernel"] for part in run.manifest["parts"]]
+    for one, other in zip(kernels[::2], kernels[1::2], strict=True):
         # Six steps from one start on two sets: far nearer than two starts are.
         assert np.linalg.norm(one - other) < 0.2 * np.linalg.norm(one[::-1] - other)
 
 
-def test_the_same_command_again_computes_nothing(finished, capsys):
-    out_dir, run, _ = finished
-    before = (run.path / "results.nc").read_bytes()
-    assert launch(out_dir) == 0
-    assert "already done" in capsys.readouterr().out
-    assert (run.path / "results.nc").read_bytes() == before
-
-
-def test_a_run_stopped_before_its_end_goes_on_to_the_same_bytes(finished, monkeypatch):
+def test_a_run_stopped_before_its_end_trains_nothing_and_ends_in_the_same_bytes(
+    finished, monkeypatch
+):
     out_dir, run, _ = finished
     before = (run.path / "results.nc").read_bytes()
     (run.path / "results.nc").unlink()
-
-    def refuse(*_, **__):
-        raise AssertionError("a network that was trained is trained again")
-
-    monkeypatch.setattr(training, "train_population", refuse)
+    monkeypatch.setattr(training, "train_population", None)
     assert launch(out_dir) == 0
     assert (run.path / "results.nc").read_bytes() == before
 
@@ -130,23 +110,17 @@ def test_a_run_stopped_before_its_end_goes_on_to_the_same_bytes(finished, monkey
     [
         ("--models=cnn", "--models=cnn: this experiment trains MLPs; give --widths and --depths"),
         ("--widths=4,x", "--widths=4,x is not allowed; give whole numbers from 1"),
-        ("--widths=0", "--widths=0 is not allowed"),
         ("--depths=17", "--depths=17 is not allowed; give whole numbers from 1 to 16"),
-        ("--degrees=13", "--degrees=13 is not allowed; give whole numbers from 1 to 12"),
         ("--points=1", "--points=1 is not allowed; give whole numbers from 2"),
         ("--set_size=97", "a training set of 97 examples is more than the 96 there are"),
-        ("--num_sets=1", "--num_sets: 1 is out of range"),
-        ("--num_members=1", "--num_members"),
         ("--augment=flip", "changes pictures"),
     ],
 )
 def test_wrong_flags(tmp_path, capsys, flag, message):
     assert launch(tmp_path, flag) == 2
-    said = capsys.readouterr()
-    assert said.err.count("\n") == 1
-    if not message.startswith("--num_"):
-        assert message in said.err
-    assert message.split(":")[0] in said.err
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
     assert not (tmp_path / "hypothesis_class").exists()
 
 
@@ -182,7 +156,7 @@ def test_vectors_are_the_pictures_as_a_network_sees_them():
     assert training_sets.as_vectors(vectors) is vectors
 
 
-def test_a_start_that_was_lost_is_left_out_everywhere():
+def test_a_start_that_diverged_is_left_out_everywhere():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(3, 4, 20, 2)), rng.integers(0, 2, 20)
     diverged = np.full((3, 4), -1)
@@ -191,7 +165,7 @@ def test_a_start_that_was_lost_is_left_out_everywhere():
     spoiled[1, 2] = np.nan
     found = training_sets.decompose(spoiled, labels, 2, diverged)
     kept = training_sets.decompose(logits[:, [0, 1, 3]], labels, 2, np.full((3, 3), -1))
-    for name in kept:
-        np.testing.assert_array_equal(found[name], kept[name])
+    for one, other in zip(found, kept, strict=True):
+        np.testing.assert_array_equal(one, other)
     diverged[0] = 5
-    assert np.isnan(training_sets.decompose(logits, labels, 2, diverged)["decomposition"]).all()
+    assert np.isnan(training_sets.decompose(logits, labels, 2, diverged)[0]).all()
