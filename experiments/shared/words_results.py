@@ -166,7 +166,8 @@ def probe_layer(
       [P] accuracies on the words of `judge` that the probe asks about, in the order of PROBES.
     """
     accuracies = []
-    for (answers, folds), (wanted, wanted_folds) in _questions(fit, judge):
+    pairs = zip(_questions(fit), _questions(judge), strict=True)
+    for (answers, folds), (wanted, wanted_folds) in pairs:
         right = np.zeros(wanted.shape, bool)
         one_hot = np.eye(answers.max() + 1)
         for fold in np.unique(wanted_folds[wanted > 0]):
@@ -182,34 +183,23 @@ def probe_layer(
 def baselines(fit: np.ndarray, judge: np.ndarray) -> np.ndarray:
     """Accuracy of always saying what is most frequent in `fit`, [P]."""
     found = []
-    for (answers, _), (wanted, _) in _questions(fit, judge):
+    for (answers, _), (wanted, _) in zip(_questions(fit), _questions(judge), strict=True):
         most = np.bincount(answers[answers > 0]).argmax()
         found.append(np.mean(wanted[wanted > 0] == most))
     return np.array(found)
 
 
-def _questions(
-    fit: np.ndarray, judge: np.ndarray
-) -> list[tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]]:
-    """Give what each probe asks: for `fit` and `judge`, (answers, folds), each [N, T].
+def _questions(tokens: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Give what each probe asks of sentences: (answers, folds), each [N, T].
 
     Answers are 0 where nothing is asked. A word of fold f ≥ 0 is judged by a probe that was fitted
     on the words of other folds; fold -1: on all.
     """
-    both = []
-    for tokens in (fit, judge):
-        found = annotate(tokens)
-        whole, folds = np.full(tokens.shape, -1), _FOLD_OF[tokens]
-        both.append(
-            [
-                (found.word_class, whole),
-                (np.where(folds >= 0, found.word_class, 0), folds),
-                (found.number, whole),
-                (found.role, whole),
-                (np.where(found.role > 0, 1 + found.chaser[:, None], 0), whole),
-            ]
-        )
-    return list(zip(*both, strict=True))
+    found, folds = annotate(tokens), _FOLD_OF[tokens]
+    chaser = np.where(found.role > 0, 1 + found.chaser[:, None], 0)
+    unseen = np.where(folds >= 0, found.word_class, 0)
+    answers = (found.word_class, unseen, found.number, found.role, chaser)
+    return [(one, folds if one is unseen else np.full_like(folds, -1)) for one in answers]
 
 
 # The words of every class of at least FOLDS words are dealt to folds; -1 for the other words.
