@@ -32,14 +32,7 @@ from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import InputError
 from experiments.shared import figures, launcher
-from experiments.shared.attribution_results import (
-    KINDS,
-    METHODS,
-    assemble,
-    mean_pair,
-    open_pictures,
-    table,
-)
+from experiments.shared.attribution_results import assemble, mean_pair, open_pictures, table
 from experiments.shared.config import SEED_MAX, check_ranges, deciding, setting
 from experiments.shared.jobs import split_models
 from experiments.shared.run_summary import command_line
@@ -198,15 +191,16 @@ def draw_maps(finished: Run, label: str) -> Figure:
     """Maps of several members of one model on the same pictures."""
     data = finished.data.sel(model=label)
     span = 1.0 - (data.attrs["window"] - data.attrs["stride"]) / data.sizes["row"]
-    rank = data["agreement"].sel(measure="rank of sizes", kind=KINDS[0]).values
-    means = [f"{method} {mean_pair(x):.2f}" for method, x in zip(METHODS, rank, strict=True)]
+    methods = [str(name) for name in data["map"].values]
+    rank = data["agreement"].sel(measure="rank of sizes", kind="same picture").values
+    means = [f"{method} {mean_pair(x):.2f}" for method, x in zip(methods, rank, strict=True)]
     alike = f"Mean rank correlation between members: {', '.join(means)}. "
     return attribution.maps_side_by_side(
         data["picture_pixels"].values,
         data["label"].values,
         [str(name) for name in data["class"].values],
         np.abs(data["saliency"].values).max(axis=-1),
-        {name: data[name.replace(" ", "_")].values for name in METHODS[1:]},
+        {name: data[name.replace(" ", "_")].values for name in methods[1:]},
         model=label,
         members=data["member"].values.tolist(),
         reach={"occlusion": span},
@@ -218,11 +212,10 @@ def draw_agreement(finished: Run) -> Figure | None:
     """Correlations of the maps of all pairs of members; None for a single member."""
     if finished.data.sizes["member"] < 2:
         return None
+    rank = finished.data["agreement"].sel(measure="rank of sizes")
     return map_agreement.map_agreement(
-        finished.data["agreement"].sel(measure="rank of sizes").values,
-        KINDS,
-        METHODS,
-        figures.models(finished),
+        rank.values,
+        *(rank[name].values.tolist() for name in ("kind", "map", "model")),
         **_caption(finished, f"{finished.data.sizes['picture']} pictures. "),
     )
 

@@ -39,7 +39,7 @@ from experiments.shared import figures, launcher
 from experiments.shared.config import TrainConfig, setting
 from experiments.shared.figures import chance, command, models, source
 from experiments.shared.layer_results import probe_layers
-from experiments.shared.report import aligned
+from experiments.shared.report import aligned, number
 from experiments.shared.training import prepare, refuse_all_lost, train_to_folder
 
 MODELS = "mlp:depth=1,mlp:depth=3,mlp:depth=5,cnn,resnet"
@@ -89,28 +89,18 @@ class Config(TrainConfig):
 
 def class_by_layer(run: Run) -> Figure:
     """Accuracy of linear probes of the class, layer by layer."""
-    data = run.data
-    return layer_figures.class_by_layer(
-        data["probe_accuracy"].values,
-        data["head_accuracy"].values,
-        data["ridge_accuracy"].values,
-        _layers(data),
-        models(run),
-        chance=chance(run),
-        **_caption(run),
-    )
+    names = ("probe_accuracy", "head_accuracy", "ridge_accuracy")
+    probe, head, ridge = (run.data[name].values for name in names)
+    return layer_figures.class_by_layer(probe, head, ridge, chance=chance(run), **_common(run))
 
 
 def neighbours_by_layer(run: Run) -> Figure:
     """Accuracy of nearest centroid and nearest neighbours, layer by layer."""
-    data = run.data
     rules = {
-        "nearest class average": data["centroid_accuracy"].values,
-        f"{data.attrs['neighbours']} nearest neighbours": data["neighbour_accuracy"].values,
+        "nearest class average": run.data["centroid_accuracy"].values,
+        f"{run.data.attrs['neighbours']} nearest neighbours": run.data["neighbour_accuracy"].values,
     }
-    return layer_figures.neighbours_by_layer(
-        rules, _layers(data), models(run), chance=chance(run), **_caption(run)
-    )
+    return layer_figures.neighbours_by_layer(rules, chance=chance(run), **_common(run))
 
 
 def factors_by_layer(run: Run) -> Figure | None:
@@ -119,32 +109,18 @@ def factors_by_layer(run: Run) -> Figure | None:
     names = [str(name) for name in data["factor"].values]
     if not names:
         return None
-    return layer_maps.factors_by_layer(
-        data["factor_r2"].median("member").values,
-        data["label_r2"].values,
-        groups(names),
-        names,
-        _layers(data),
-        models(run),
-        num_members=data.sizes["member"],
-        **_caption(run),
-    )
+    scores, of_label = data["factor_r2"].median("member").values, data["label_r2"].values
+    common = _common(run) | {"num_members": data.sizes["member"]}
+    return layer_maps.factors_by_layer(scores, of_label, groups(names), names, **common)
 
 
 def alignment(run: Run) -> Figure:
     """Alignment of layers within a network, between networks, and with the start."""
-    data = run.data
     note = (
-        f"Averages over the first {data.sizes['cka_member']} members, or over their pairs, on "
-        f"{data.attrs['cka_examples']:,} test pictures. "
+        f"Averages over the first {run.data.sizes['cka_member']} members, or over their pairs, on "
+        f"{run.data.attrs['cka_examples']:,} test pictures. "
     )
-    return layer_maps.alignment(
-        alignment_maps(data["cka"].values),
-        _layers(data),
-        models(run),
-        command=command(run),
-        note=note + source(run),
-    )
+    return layer_maps.alignment(alignment_maps(run.data["cka"].values), **_common(run, note))
 
 
 def groups(names: Sequence[str]) -> dict[str, list[int]]:
@@ -198,12 +174,11 @@ def table(data: xr.Dataset) -> str:
             "centroid": after["centroid_accuracy"][:, last],
             f"{data.attrs['neighbours']}-NN": after["neighbour_accuracy"][:, last],
         }
-        written = {name: _number(values) for name, values in cells.items()}
+        written = {name: _median(values) for name, values in cells.items()}
+        pixels, features = before["factor_r2"][:, 0], after["factor_r2"][:, last]
         for name in shown:
-            pixels, features = before["factor_r2"][:, 0], after["factor_r2"][:, last]
-            written[f"{name} R²"] = " → ".join(
-                _number(values.sel(factor=name)) for values in (pixels, features)
-            )
+            both = (_median(values.sel(factor=name)) for values in (pixels, features))
+            written[f"{name} R²"] = " → ".join(both)
         rows.append([str(model), *written.values()])
     return "\n".join(
         [
@@ -217,25 +192,24 @@ def table(data: xr.Dataset) -> str:
     )
 
 
-def _number(values: xr.DataArray) -> str:
-    median = float(values.median())
-    return "–" if np.isnan(median) else f"{median:.3f}"
+def _median(values: xr.DataArray) -> str:
+    return number(float(values.median()))
 
 
-def _layers(data: xr.Dataset) -> list[list[str]]:
-    counts = data["num_layers"].values
-    rows = data["layer_name"].values
-    return [[str(name) for name in row[:n]] for row, n in zip(rows, counts, strict=True)]
-
-
-def _caption(run: Run) -> dict[str, Any]:
-    attrs = run.data.attrs
-    note = (
+def _common(run: Run, note: str = "") -> dict[str, Any]:
+    data, attrs = run.data, run.data.attrs
+    note = note or (
         f"{attrs['probe_train_examples']:,} training and {attrs['probe_test_examples']:,} test "
         f"examples; layers of more than {attrs['probe_features']} numbers are mixed down to so "
-        f"many. {source(run)}"
+        "many. "
     )
-    return {"command": command(run), "note": note}
+    rows = zip(data["layer_name"].values, data["num_layers"].values, strict=True)
+    return {
+        "layers": [[str(name) for name in row[:n]] for row, n in rows],
+        "models": models(run),
+        "command": command(run),
+        "note": note + source(run),
+    }
 
 
 FIGURES: dict[str, Callable[[Run], Figure | None]] = {

@@ -19,7 +19,7 @@ from catdog_jax.store import Run, open_run
 from catdog_jax.train import normaliser
 from catdog_jax.types import InputError, Model, Params
 from experiments.shared.progress import Progress
-from experiments.shared.report import aligned
+from experiments.shared.report import aligned, number
 from experiments.shared.results import described
 
 METHODS = ("saliency", "integrated gradients", "occlusion")
@@ -210,17 +210,9 @@ def ask(
             "completeness_gap": attribution.completeness_gap(parts, *asked, baseline, contrast),
         }
 
-    climb = jax.jit(
-        functools.partial(
-            maximising_input,
-            model.apply,
-            steps=ascent_steps,
-            variation=VARIATION,
-            rms=CONTRAST,
-            low=((0.0 - mean) / std).astype(np.float32),
-            high=((1.0 - mean) / std).astype(np.float32),
-        )
-    )
+    low, high = (((pixel - mean) / std).astype(np.float32) for pixel in (0.0, 1.0))
+    held: dict[str, Any] = {"variation": VARIATION, "rms": CONTRAST, "low": low, "high": high}
+    climb = jax.jit(functools.partial(maximising_input, model.apply, steps=ascent_steps, **held))
     told: list[dict[str, Any]] = []
     maximised, finals = [], []
     with jax.default_matmul_precision("highest"):
@@ -309,14 +301,14 @@ def table(data: xr.Dataset) -> str:
             at = {"model": model, "map": method}
             values = [mean_pair(rank.sel(kind=kind, **at).values) for kind in KINDS]
             values += [float(own.sel(at).mean()), mean_pair(signed.sel(at).values)]
-            rows.append([str(model), method, *map(_number, values)])
+            rows.append([str(model), method, *map(number, values)])
         one = data.sel(model=model)
         change = float(np.sqrt(((one["score"] - one["baseline_score"]) ** 2).mean()))
         error = float(abs(one["completeness_gap"]).max()) / change if change else np.nan
         alike = np.mean([mean_pair(x) for x in one["maximising_agreement"].values])
         said = one["maximising_logits"].values.argmax(-1)  # [maker, class, judge]
         right = (said == np.arange(said.shape[1])[:, None]).mean(axis=1)
-        seen.append([str(model), f"{error:.1e}", _number(float(alike)), _number(mean_pair(right))])
+        seen.append([str(model), f"{error:.1e}", number(float(alike)), number(mean_pair(right))])
     return "\n".join(
         [
             *aligned(rows),
@@ -336,10 +328,6 @@ def mean_pair(values: np.ndarray) -> float:
     found = values[~np.eye(len(values), dtype=bool)].astype(np.float64)
     found = found[np.isfinite(found)]
     return float(found.mean()) if found.size else np.nan
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"
 
 
 _MAPS = {

@@ -97,10 +97,10 @@ def layer_reader(
     return read
 
 
-def before_and_after(
+def networks(
     config: TrainConfig, model: Model, params: Params
-) -> Iterator[tuple[Params, Params]]:
-    """Give the weights that each member started from, drawn again from its key, and those it has.
+) -> Iterator[tuple[int, int, Params]]:
+    """Give each member's weights before training, drawn again from its key, and after.
 
     The first are those of the engine: a member is a function of its keys.
 
@@ -108,12 +108,15 @@ def before_and_after(
       config: of the run.
       model: the formula.
       params: final weights, stacked [M, ...].
+
+    Returns:
+      (member, 0 before or 1 after, weights), in this order.
     """
     num_members = len(jax.tree.leaves(params)[0])
     keys = member_keys(seeds_of(config), 0, num_members, parse_vary(config.vary)).init
     for member in range(num_members):
-        start = model.init(keys if keys.ndim == 0 else keys[member])
-        yield start, jax.tree.map(operator.itemgetter(member), params)
+        yield member, 0, model.init(keys if keys.ndim == 0 else keys[member])
+        yield member, 1, jax.tree.map(operator.itemgetter(member), params)
 
 
 def factors_of(split: Split) -> dict[str, np.ndarray]:
@@ -181,41 +184,40 @@ def probe_layers(
             last = layer_reader(job, lambda x: [probe.reduced(x[-2], LAST_FEATURES)])
             grams = np.full((len(WHEN), compared, depth, num_pictures**2), np.nan, np.float32)
             ridge = None
-            for i, states in enumerate(before_and_after(config, job.model, members.params)):
-                for w, params in enumerate(states):
-                    progress.to(2 * (m * num_members + i) + w, job.label)
-                    if w and members.arrays["diverged_step"][i] >= 0:
-                        continue
-                    seen, asked = mixed(params, train.inputs), mixed(params, test.inputs)
-                    head = asked[-1].argmax(axis=1)
-                    if not np.isfinite(asked[-1]).all():
-                        head[:] = -1
-                    found = pixels
-                    for n, (x, y) in enumerate(zip(seen, asked, strict=True)):
-                        # A layer may be the one before it, laid out anew.
-                        if found is None or not np.array_equal(x, found[0]):
-                            found = (x, *probe_layer(x, y, train, test, one_hot, neighbours))
-                        pixels = pixels or found
-                        _, answers, scores = found
-                        for name, score in scores.items():
-                            columns[name][m, w, i, n] = score
-                        columns["head_agreement"][m, w, i, n] = share(answers, head)
-                        if n == len(seen) - 2:
-                            instead = answers
-                    # In the head's place: a regression on all that it reads, not mixed down.
-                    if seen[-2].shape[1] < layers[m][-2][1] and (instead >= 0).all():
-                        if ridge is None or len(seen) > 2:
-                            fit = _fit(last(params, train.inputs)[0], one_hot)
-                            ridge = fit.predict(last(params, test.inputs)[0]).argmax(axis=1)
-                        instead = ridge
-                    columns["head_accuracy"][m, w, i] = share(head, test.labels)
-                    columns["ridge_accuracy"][m, w, i] = share(instead, test.labels)
-                    columns["ridge_agreement"][m, w, i] = share(instead, head)
-                    if i < compared:
-                        for n, x in enumerate(whole(params, test.inputs[:num_pictures])):
-                            gram = similarity.centred_gram(x, debiased=True)
-                            # Scaled in float64, so that no large feature overflows its products.
-                            grams[w, i, n] = (gram / (np.linalg.norm(gram) or 1.0)).ravel()
+            for i, w, params in networks(config, job.model, members.params):
+                progress.to(2 * (m * num_members + i) + w, job.label)
+                if w and members.arrays["diverged_step"][i] >= 0:
+                    continue
+                seen, asked = mixed(params, train.inputs), mixed(params, test.inputs)
+                head = asked[-1].argmax(axis=1)
+                if not np.isfinite(asked[-1]).all():
+                    head[:] = -1
+                found = pixels
+                for n, (x, y) in enumerate(zip(seen, asked, strict=True)):
+                    # A layer may be the one before it, laid out anew.
+                    if found is None or not np.array_equal(x, found[0]):
+                        found = (x, *probe_layer(x, y, train, test, one_hot, neighbours))
+                    pixels = pixels or found
+                    _, answers, scores = found
+                    for name, score in scores.items():
+                        columns[name][m, w, i, n] = score
+                    columns["head_agreement"][m, w, i, n] = share(answers, head)
+                    if n == len(seen) - 2:
+                        instead = answers
+                # In the head's place: a regression on all that it reads, not mixed down.
+                if seen[-2].shape[1] < layers[m][-2][1] and (instead >= 0).all():
+                    if ridge is None or len(seen) > 2:
+                        fit = _fit(last(params, train.inputs)[0], one_hot)
+                        ridge = fit.predict(last(params, test.inputs)[0]).argmax(axis=1)
+                    instead = ridge
+                columns["head_accuracy"][m, w, i] = share(head, test.labels)
+                columns["ridge_accuracy"][m, w, i] = share(instead, test.labels)
+                columns["ridge_agreement"][m, w, i] = share(instead, head)
+                if i < compared:
+                    for n, x in enumerate(whole(params, test.inputs[:num_pictures])):
+                        gram = similarity.centred_gram(x, debiased=True)
+                        # Scaled in float64, so that no large feature overflows its products.
+                        grams[w, i, n] = (gram / (np.linalg.norm(gram) or 1.0)).ravel()
             flat = similarity.gram_cka(grams.reshape(-1, grams.shape[-1]))
             alignments.append(flat.reshape(*grams.shape[:3], *grams.shape[:3]).astype(np.float32))
         progress.to(2 * len(jobs) * num_members)

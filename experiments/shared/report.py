@@ -57,18 +57,18 @@ def table(data: "xr.Dataset", timings: Mapping[str, Mapping[str, float]]) -> str
         cells = [
             row.model,
             f"{row.num_parameters:,}",
-            f"{_number(row.mean_accuracy)} ± {_number(row.sd_accuracy)}",
-            _number(row.min_accuracy),
-            _number(row.max_accuracy),
+            f"{number(row.mean_accuracy)} ± {number(row.sd_accuracy)}",
+            number(row.min_accuracy),
+            number(row.max_accuracy),
         ]
-        cells += [_number(row.balanced_accuracy)] if unbalanced else []
+        cells += [number(row.balanced_accuracy)] if unbalanced else []
         cells += [
-            _number(row.ensemble_accuracy),
-            _number(row.disagreement),
-            _number(row.weight_distance, 2),
-            _number(row.relative_weight_distance),
-            _number(seconds, 1),
-            _number(spent.get("rate", math.nan), 1),
+            number(row.ensemble_accuracy),
+            number(row.disagreement),
+            number(row.weight_distance, 2),
+            number(row.relative_weight_distance),
+            number(seconds, 1),
+            number(spent.get("rate", math.nan), 1),
         ]
         body.append(cells)
     diverged = [
@@ -93,7 +93,8 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.1f} GiB"
 
 
-def _number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 3) -> str:
+    """Write a number for a person; nan is a dash."""
     return "–" if math.isnan(value) else f"{value:,.{digits}f}"
 
 

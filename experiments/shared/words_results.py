@@ -13,7 +13,7 @@ from catdog_jax.data.annotation import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
 from experiments.shared.config import TrainConfig
 from experiments.shared.jobs import Job
-from experiments.shared.layer_results import before_and_after, layer_shapes, named_features
+from experiments.shared.layer_results import layer_shapes, named_features, networks
 from experiments.shared.results import Trained, described
 
 NEIGHBOURS = 3
@@ -94,8 +94,8 @@ def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trai
     for job, found in zip(jobs, trained, strict=True):
         ended = _table(found.params)
         if ended is not None:
-            states = before_and_after(config, job.model, found.params)
-            starts = [_table(start) for start, _ in states]
+            weights = networks(config, job.model, found.params)
+            starts = [_table(params) for _, when, params in weights if when == 0]
             tables[job.label] = np.array([starts, ended], np.float32)
     if not tables:
         return xr.Dataset()
@@ -143,13 +143,12 @@ def _probed(
         features = named_features(job.model, params, tokens)
         return [features[k][1] for k in kept]
 
-    networks = before_and_after(config, job.model, found.params)
-    for member, states in zip(range(scores.shape[1]), networks, strict=False):
-        for when, params in enumerate(states):
+    for member, when, params in networks(config, job.model, found.params):
+        if member < most and alive[member]:
             seen, unseen = (jax.device_get(vectors(params, x)) for x in (fit, judge))
-            if alive[member] and all(np.isfinite(x).all() for x in (*seen, *unseen)):
-                for n, (x, y) in enumerate(zip(seen, unseen, strict=True)):
-                    scores[n, member, when] = probe_layer(x, y, fit, judge)
+            if all(np.isfinite(x).all() for x in (*seen, *unseen)):
+                pairs = zip(seen, unseen, strict=True)
+                scores[:, member, when] = [probe_layer(x, y, fit, judge) for x, y in pairs]
     return [layers[k][0] for k in kept], scores
 
 
@@ -166,7 +165,8 @@ def probe_layer(
       [P] accuracies on the words of `judge` that the probe asks about, in the order of PROBES.
     """
     accuracies = []
-    for (answers, folds), (wanted, wanted_folds) in _questions(fit, judge):
+    pairs = zip(_questions(fit), _questions(judge), strict=True)
+    for (answers, folds), (wanted, wanted_folds) in pairs:
         right = np.zeros(wanted.shape, bool)
         one_hot = np.eye(answers.max() + 1)
         for fold in np.unique(wanted_folds[wanted > 0]):
@@ -182,34 +182,23 @@ def probe_layer(
 def baselines(fit: np.ndarray, judge: np.ndarray) -> np.ndarray:
     """Accuracy of always saying what is most frequent in `fit`, [P]."""
     found = []
-    for (answers, _), (wanted, _) in _questions(fit, judge):
+    for (answers, _), (wanted, _) in zip(_questions(fit), _questions(judge), strict=True):
         most = np.bincount(answers[answers > 0]).argmax()
         found.append(np.mean(wanted[wanted > 0] == most))
     return np.array(found)
 
 
-def _questions(
-    fit: np.ndarray, judge: np.ndarray
-) -> list[tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]]:
-    """Give what each probe asks: for `fit` and `judge`, (answers, folds), each [N, T].
+def _questions(tokens: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Give what each probe asks of sentences: (answers, folds), each [N, T].
 
     Answers are 0 where nothing is asked. A word of fold f ≥ 0 is judged by a probe that was fitted
     on the words of other folds; fold -1: on all.
     """
-    both = []
-    for tokens in (fit, judge):
-        found = annotate(tokens)
-        whole, folds = np.full(tokens.shape, -1), _FOLD_OF[tokens]
-        both.append(
-            [
-                (found.word_class, whole),
-                (np.where(folds >= 0, found.word_class, 0), folds),
-                (found.number, whole),
-                (found.role, whole),
-                (np.where(found.role > 0, 1 + found.chaser[:, None], 0), whole),
-            ]
-        )
-    return list(zip(*both, strict=True))
+    found, folds = annotate(tokens), _FOLD_OF[tokens]
+    chaser = np.where(found.role > 0, 1 + found.chaser[:, None], 0)
+    unseen = np.where(folds >= 0, found.word_class, 0)
+    answers = (found.word_class, unseen, found.number, found.role, chaser)
+    return [(one, folds if one is unseen else np.full_like(folds, -1)) for one in answers]
 
 
 # The words of every class of at least FOLDS words are dealt to folds; -1 for the other words.

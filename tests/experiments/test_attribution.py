@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-import signal
 
 import jax
 import numpy as np
@@ -13,8 +12,7 @@ from catdog_jax import open_run
 from catdog_jax.store import Run, manifest
 from catdog_jax.types import InputError
 from experiments import attribution, init_convergence
-from experiments.shared import attribution_results, launcher, member_maps
-from experiments.shared.interrupt import Interrupted
+from experiments.shared import attribution_results, launcher
 
 MODELS = ("linear", "mlp:width=8", "cnn:widths=4")
 QUICK = ("--num_pictures=4", "--steps=16", "--ascent_steps=8")
@@ -45,17 +43,8 @@ def asked(tmp_path_factory, source):
     return folder, open_run(folder).data
 
 
-def test_every_map_has_its_place(asked, source):
+def test_every_number_is_finite_and_has_a_unit(asked, source):
     data = asked[1]
-    assert data.sizes["model"] == data.sizes["member"] == 3
-    assert data["saliency"].dims == ("model", "member", "picture", "row", "column", "channel")
-    assert data["saliency"].shape == (3, 3, 4, 8, 8, 3)
-    assert data["integrated_gradients"].shape == (3, 3, 4, 8, 8)
-    assert data["occlusion"].shape == (3, 3, 4, 7, 7)  # windows of 2 pixels, side by side by 1
-    assert data["label"].values.tolist() == [0, 0, 1, 1]
-    assert data["first_layer_0"].shape == (2, 3, 1, 8, 8, 3)  # two classes: one difference
-    assert data["first_layer_1"].shape == (2, 3, 8, 8, 8, 3)
-    assert data["first_layer_2"].shape == (2, 3, 4, 3, 3, 3)
     for name in data.data_vars:
         assert name.startswith("first_layer") or data[name].attrs["units"], name
         if name != "agreement":
@@ -92,17 +81,6 @@ def test_the_linear_model_is_its_weights(asked, source):
     np.testing.assert_allclose(layer, dog_minus_cat[:, 0], rtol=1e-6)
 
 
-def test_the_parts_sum_to_the_change_up_to_the_gap(asked):
-    data = asked[1]
-    for suffix in ("", "_before"):
-        total = data[f"integrated_gradients{suffix}"].values.sum((-1, -2))
-        change = (data[f"score{suffix}"] - data[f"baseline_score{suffix}"]).values
-        np.testing.assert_allclose(
-            total - change, data[f"completeness_gap{suffix}"].values, atol=1e-4
-        )
-        assert np.abs(total - change).max() < 0.05 * np.abs(change).max()
-
-
 @pytest.mark.parametrize("name", ["saliency", "integrated gradients", "occlusion"])
 def test_agreement_is_the_mean_of_scipys_correlations(asked, name):
     data = asked[1]
@@ -132,7 +110,6 @@ def test_agreement_is_the_mean_of_scipys_correlations(asked, name):
 def test_maximising_inputs_are_pictures_that_score_more_than_noise(asked):
     data = asked[1]
     images = data["maximising_input"].values
-    assert images.shape == (3, 3, 2, 8, 8, 3)
     assert images.min() >= 0.0
     assert images.max() <= 1.0
     assert (data["maximising_score"] > data["maximising_start_score"]).all()
@@ -153,29 +130,23 @@ def test_the_start_is_drawn_again_from_the_key(tmp_path, run_here, run_folder, m
     assert run_here(tmp_path, *flags) == 0
     run = open_run(run_folder(tmp_path))
     for label in MODELS[:2]:
-        model = member_maps.built(run, label)
+        model = attribution_results.build(run, label)
         for member in range(2):
-            start = member_maps.starting_params(run, label, model, member)
-            unmoved = member_maps.final_params(run, label, model, member)
+            start = attribution_results.starting_params(run, label, model, member)
+            unmoved = attribution_results.final_params(run, label, model, member)
             for left, right in zip(jax.tree.leaves(start), jax.tree.leaves(unmoved), strict=True):
                 np.testing.assert_allclose(left, right, rtol=1e-6, atol=1e-7)
     recipe = run.manifest["recipe"] | {"init_seed": 8}
     other = dataclasses.replace(run, manifest={**run.manifest, "recipe": recipe})
     with pytest.raises(RuntimeError, match="are not drawn here as they were"):
-        member_maps.starting_params(other, "linear", member_maps.built(run, "linear"), 0)
+        attribution_results.starting_params(other, label, model, 0)
 
 
-def test_the_same_again_is_done_and_another_is_another(asked, source, contents, capsys):
+def test_the_same_again_is_done(asked, source, contents, capsys):
     folder, _ = asked
     before, out = contents(folder), folder.parents[1]
     assert ask(f"--run={source}/results.nc", f"--out_dir={out}", *QUICK) == 0
-    said = capsys.readouterr().out
-    assert "already done" in said
-    assert "convince other members" in said
-    assert contents(folder) == before
-    flags = [f"--run={source}", f"--out_dir={out}", f"--name={folder.name}"]
-    assert ask(*flags, "--num_pictures=5") == 2
-    assert "choose another --name" in capsys.readouterr().err
+    assert "already done" in capsys.readouterr().out
     assert contents(folder) == before
 
 
@@ -190,43 +161,16 @@ def test_one_member_of_one_model_has_no_one_to_agree_with(tmp_path, source, caps
     assert data["member"].values.tolist() == [2]
 
 
-def test_an_interruption_leaves_nothing_half_written(tmp_path, source, monkeypatch, capsys):
-    whole, calls = attribution_results.ask, []
-
-    def cut(*arguments):
-        if calls:
-            raise Interrupted(signal.SIGINT, "interrupted by SIGINT; the same command goes on")
-        calls.append(arguments)
-        return whole(*arguments)
-
-    flags = [f"--run={source}", f"--out_dir={tmp_path}", "--models=linear,mlp:width=8"]
-    monkeypatch.setattr(attribution, "figure_table", lambda run: {})
-    with monkeypatch.context() as patch:
-        patch.setattr(attribution_results, "ask", cut)
-        assert ask(*flags, *QUICK) == 130
-    assert "goes on" in capsys.readouterr().err
-    (folder,) = (tmp_path / "attribution").iterdir()
-    assert not (folder / "results.nc").exists()
-    assert ask(*flags, *QUICK) == 0
-    assert len(open_run(folder).data["model"]) == 2
-
-
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
         ((), "--run is missing"),
         (("--run=nowhere",), "no run at 'nowhere'"),
         (("--run=SOURCE", "--models=mlp"), "unknown model of the run 'mlp'; known: cnn:widths=4,"),
-        (("--run=SOURCE", "--models=linear,"), "an entry is empty"),
         (("--run=SOURCE", "--members=0,3"), "the run has members 0 to 2"),
         (("--run=SOURCE", "--members=1,1"), "1 is given twice"),
         (("--run=SOURCE", "--members=first"), "'first' is no number"),
-        (("--run=SOURCE", "--members=-1"), "'-1' is no number"),
         (("--run=SOURCE", "--num_pictures=33"), "the run keeps 32 pictures"),
-        (("--run=SOURCE", "--num_pictures=0"), "out of range"),
-        (("--run=SOURCE", "--steps=0"), "out of range"),
-        (("--run=SOURCE", "--name=a/b"), "cannot name a folder"),
-        (("--run=SOURCE", "cat.jpg"), "is not a flag"),
     ],
 )
 def test_bad_input_is_one_line_and_touches_nothing(tmp_path, source, capsys, flags, expected):
@@ -239,18 +183,14 @@ def test_bad_input_is_one_line_and_touches_nothing(tmp_path, source, capsys, fla
     assert not out.exists()
 
 
-def test_a_run_of_sentences_is_refused(tmp_path, source, capsys):
+def test_a_run_of_sentences_and_its_own_results_are_refused(tmp_path, source, asked, capsys):
     words = tmp_path / "words"
     shutil.copytree(source, words)
     inputs = {"kind": "tokens", "shape": [12], "class_names": ["cat", "dog"]}
     manifest.write(words, manifest.read(words) | {"inputs": inputs})
-    assert ask(f"--run={words}", f"--out_dir={tmp_path}") == 2
-    assert "no members trained on pictures" in capsys.readouterr().err
-
-
-def test_its_own_results_are_no_run_to_ask(asked, tmp_path, capsys):
-    assert ask(f"--run={asked[0]}", f"--out_dir={tmp_path}") == 2
-    assert "no members trained on pictures" in capsys.readouterr().err
+    for folder in (words, asked[0]):
+        assert ask(f"--run={folder}", f"--out_dir={tmp_path}") == 2
+        assert "no members trained on pictures" in capsys.readouterr().err
 
 
 def test_lost_members_are_left_out_or_refused(source):
@@ -274,8 +214,6 @@ def test_pictures_are_the_first_of_each_class_in_turn(source):
     run = open_run(source)
     kept = run.data["label"].values[run.data["picture_example"].values]
     for count in (1, 2, 5, 12):
-        question = attribution.chosen_question(run, attribution.Config(num_pictures=count))
+        rows = attribution.chosen_pictures(run, count)
         taken = [np.flatnonzero(kept == k)[: (count + 1 - k) // 2] for k in (0, 1)]
-        np.testing.assert_array_equal(question.shown, np.concatenate(taken))
-        np.testing.assert_array_equal(question.labels, kept[question.shown])
-        np.testing.assert_array_equal(question.images, run.data["picture"].values[question.shown])
+        np.testing.assert_array_equal(rows, np.concatenate(taken))

@@ -16,8 +16,7 @@ from catdog_jax.data import load_dataset
 from catdog_jax.population import Plan, Program, member_keys, parse_vary
 from experiments import layers
 from experiments.shared import jobs as job_module
-from experiments.shared import launcher, layer_figures, layer_probes, layer_results
-from experiments.shared.layer_features import Reader, one_member, starting_params
+from experiments.shared import launcher, layer_results
 from experiments.shared.results import Trained
 
 DATA = "procedural:num_train=96:num_valid=8:num_test=48"
@@ -39,12 +38,6 @@ SMALL = (
 def _launch(out_dir, *flags):
     argv = ["layers", *SMALL, f"--out_dir={out_dir}", *flags]
     return launcher.launch(argv, layers.__name__, layers.Config, layers.run)
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """For runs whose figures are not the question."""
-    monkeypatch.setattr(layers, "FIGURES", {})
 
 
 @pytest.fixture(scope="module")
@@ -81,26 +74,9 @@ def test_the_starting_weights_are_those_of_the_engine(small_job, vary):
     else:  # the engine gives every member the one start that all share
         one = learner.init(keys).params
         wanted = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), one)
-    for member, params in enumerate(starting_params(config, job.model, 3)):
-        jax.tree.map(np.testing.assert_array_equal, params, one_member(wanted, member))
-
-
-def test_a_reader_gives_every_layer_of_the_formula(small_job):
-    config, job = small_job(entry="cnn:widths=4-8")
-    (params,) = starting_params(config, job.model, 1)
-    reader = Reader(job, max_features=100)
-    inputs = job.dataset.test.inputs
-    normal = job_module.preprocess(job.dataset)(jnp.asarray(inputs))
-    wanted = job.model.features(params, normal)
-    assert [layer.name for layer in reader.layers] == [name for name, _ in wanted]
-    assert [layer.size for layer in reader.layers] == [x[0].size for _, x in wanted]
-    for n, (_, x) in enumerate(wanted):
-        flat = np.asarray(x).reshape(len(inputs), -1)
-        np.testing.assert_allclose(reader.whole(params, inputs)[n], flat, atol=1e-5)
-        mixed = reader.mixed(params, inputs)[n]
-        assert mixed.shape == (len(inputs), min(flat.shape[1], 100))
-        if flat.shape[1] <= 100:
-            np.testing.assert_allclose(mixed, flat, atol=1e-5)
+    for member, _, params in layer_results.networks(config, job.model, wanted):
+        one = jax.tree.map(lambda leaf, m=member: leaf[m], wanted)
+        jax.tree.map(np.testing.assert_array_equal, params, one)
 
 
 def test_the_last_features_by_ridge_and_the_networks_own_answer(whole):
@@ -112,52 +88,44 @@ def test_the_last_features_by_ridge_and_the_networks_own_answer(whole):
     )
     dataset = load_dataset(DATA, image_size=8)
     config = layers.Config(dataset=DATA, image_size=8, batch_size=16)
-    for m, entry in enumerate(MODELS.split(",")):
-        (job,) = job_module.make_jobs(config, dataset, (entry,))
+    for m, job in enumerate(job_module.make_jobs(config, dataset, tuple(MODELS.split(",")))):
         prepare = job_module.preprocess(dataset)
         last = int(data["num_layers"][m]) - 2
-        for i in range(2):
-            params = jax.tree.map(jnp.asarray, one_member(run.params[entry], i))
-            parts = [
-                job.model.features(params, prepare(jnp.asarray(split.inputs)))
-                for split in (dataset.train, dataset.test)
-            ]
-            seen, asked = (np.asarray(x[last][1], np.float64).reshape(len(x[0][1]), -1)
-                           for x in parts)  # fmt: skip
-            alphas = np.array(PENALTIES) * len(seen) * seen.var(axis=0).mean()
-            fit = RidgeCV(alphas).fit(seen, np.eye(2)[dataset.train.labels])
-            answers = fit.predict(asked).argmax(axis=1)
-            place = {"model": entry, "when": "after", "member": i}
-            found = data.sel(place).isel(layer=last)
-            assert float(found["probe_accuracy"]) == np.mean(answers == dataset.test.labels)
-            own = np.asarray(parts[1][-1][1]).argmax(axis=1)
-            assert float(found["head_agreement"]) == np.mean(answers == own)
-            assert float(found["ridge_accuracy"]) == float(found["probe_accuracy"])
-            assert float(found["ridge_agreement"]) == float(found["head_agreement"])
-            muzzle = RidgeCV(alphas).fit(seen, dataset.train.factors["muzzle_length"])
-            wanted = muzzle.score(asked, dataset.test.factors["muzzle_length"])
-            got = float(found["factor_r2"].sel(factor="muzzle_length"))
-            assert got == pytest.approx(wanted, abs=1e-5)
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), run.params[job.label])
+        parts = [
+            job.model.features(params, prepare(jnp.asarray(split.inputs)))
+            for split in (dataset.train, dataset.test)
+        ]
+        features = (np.asarray(part[last][1], np.float64) for part in parts)
+        seen, asked = (x.reshape(len(x), -1) for x in features)
+        alphas = np.array(PENALTIES) * len(seen) * seen.var(axis=0).mean()
+        fit = RidgeCV(alphas).fit(seen, np.eye(2)[dataset.train.labels])
+        answers = fit.predict(asked).argmax(axis=1)
+        found = data.sel(model=job.label, when="after", member=1).isel(layer=last)
+        assert float(found["probe_accuracy"]) == np.mean(answers == dataset.test.labels)
+        own = np.asarray(parts[1][-1][1]).argmax(axis=1)
+        assert float(found["head_agreement"]) == np.mean(answers == own)
+        assert float(found["ridge_accuracy"]) == float(found["probe_accuracy"])
+        assert float(found["ridge_agreement"]) == float(found["head_agreement"])
+        muzzle = RidgeCV(alphas).fit(seen, dataset.train.factors["muzzle_length"])
+        wanted = muzzle.score(asked, dataset.test.factors["muzzle_length"])
+        got = float(found["factor_r2"].sel(factor="muzzle_length"))
+        assert got == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_head_that_reads_much_is_replaced_on_all_of_it(small_job):
     config, job = small_job(entry="cnn:widths=8:head=flatten")
-    (start,) = starting_params(config, job.model, 1)
+    keys = job_module.seeds_of(config)
+    start = job.model.init(member_keys(keys, 0, 1, parse_vary("init")).init[0])
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], start)
     trained = Trained(np.array([0]), {"diverged_step": np.array([-1])}, stacked)
-    dataset = job.dataset
     found = [
-        layer_results.probe_layers(
-            config, dataset, [job], [trained],
-            probe_examples=96, probe_features=size, neighbours=5,
-        )
+        layer_results.probe_layers(config, job.dataset, 96, size, 5, [job], [trained])
         for size in (16, 128)
-    ]  # fmt: skip
-    for replaced, probed in (
-        ("ridge_accuracy", "probe_accuracy"), ("ridge_agreement", "head_agreement")
-    ):  # fmt: skip
-        whole = float(found[1][probed][0, 1, 0, -2])
-        assert [float(x[replaced][0, 1, 0]) for x in found] == [whole, whole]
+    ]
+    for ridge, probed in {"accuracy": "probe", "agreement": "head"}.items():
+        whole = float(found[1][f"{probed}_{ridge}"][0, 1, 0, -2])
+        assert [float(x[f"ridge_{ridge}"][0, 1, 0]) for x in found] == [whole, whole]
     mixed, whole = (float(x["head_agreement"][0, 1, 0, -2]) for x in found)
     assert mixed != whole
     # Nothing was trained: both states are the same network.
@@ -166,25 +134,15 @@ def test_a_head_that_reads_much_is_replaced_on_all_of_it(small_job):
 
 def test_results_hold_every_layer_before_and_after(whole):
     data = open_run(whole).data
-    assert data["when"].values.tolist() == ["before", "after"]
-    names = [[str(x) for x in row] for row in data["layer_name"].values]
-    assert names[0] == ["input", "hidden1", "hidden2", "logits", ""]
-    assert names[1] == ["input", "stage1", "stage2", "average", "logits"]
-    assert data["layer_size"].values.tolist() == [[192, 8, 8, 2, 0], [192, 64, 32, 8, 2]]
-    for name in ("probe_accuracy", "head_agreement", "centroid_accuracy", "neighbour_accuracy"):
+    for name in ("probe_accuracy", "centroid_accuracy", "neighbour_accuracy"):
         values = data[name].values
-        assert np.isfinite(values[1]).all()
         assert np.isfinite(values[0, ..., :4]).all()
         assert np.isnan(values[0, ..., 4]).all()
         # Nothing has been learned of the pictures themselves, by anyone.
-        pixels = values[..., 0]
-        assert name == "head_agreement" or (pixels == pixels[0, 0, 0]).all()
+        assert (values[..., 0] == values[0, 0, 0, 0]).all()
         assert not np.array_equal(values[:, 0, :, 1], values[:, 1, :, 1])
-    assert {"light_angle (cos)", "light_angle (sin)", "tilt"} <= set(data["factor"].values)
-    assert not {"light_angle", "pattern"} & set(data["factor"].values)
-    # Two folds of one layer: of itself it is the same layer, at any time and in any network.
+    # The pictures are the same layer at any time and in any network.
     cka = data["cka"].values
-    assert cka.shape == (2, 2, 2, 5, 2, 2, 5)
     np.testing.assert_allclose(cka[:, :, :, 0, :, :, 0], 1.0, atol=1e-5)
     np.testing.assert_allclose(cka, np.moveaxis(cka, (4, 5, 6), (1, 2, 3)), atol=1e-6)
     assert abs(cka[0, 1, 0, 1, 1, 1, 1]) < 0.999
@@ -195,12 +153,12 @@ def test_alignment_is_that_of_the_whole_layers(whole):
     dataset = load_dataset(DATA, image_size=8)
     config = layers.Config(dataset=DATA, image_size=8, batch_size=16)
     (job,) = job_module.make_jobs(config, dataset, ("cnn:widths=4-8",))
-    reader = Reader(job, 8)
-    trained = reader.whole(one_member(run.params[job.label], 1), dataset.test.inputs)
-    start = reader.whole(next(starting_params(config, job.model, 2)), dataset.test.inputs)
+    read = layer_results.layer_reader(job)
+    networks = list(layer_results.networks(config, job.model, run.params[job.label]))
+    start, trained = (read(x, dataset.test.inputs) for _, _, x in networks[2:])
     found = run.data["cka"].values[1, 1, 1, 2, 0, 0, 1]
     assert found == pytest.approx(linear_cka(trained[2], start[1], debiased=True), abs=1e-5)
-    maps = layer_figures.alignment_maps(run.data["cka"].values)
+    maps = layers.alignment_maps(run.data["cka"].values)
     cka = run.data["cka"].values
     wanted = (cka[0, 1, 0, 1, 1, 1, 2] + cka[0, 1, 1, 1, 1, 0, 2]) / 2
     assert maps["two networks, trained"][0, 1, 2] == pytest.approx(wanted)
@@ -212,49 +170,25 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-def test_a_run_killed_while_it_probes_ends_with_the_same_bits(
-    tmp_path, whole, no_figures, monkeypatch
+def test_more_members_after_a_kill_while_it_probes_end_with_the_same_bits(
+    tmp_path, whole, monkeypatch
 ):
-    calls = []
+    monkeypatch.setattr(layers, "FIGURES", {})
+    folder = tmp_path / "layers" / "x"
+    assert _launch(tmp_path, "--num_members=1") == 0
+    lonely = layers.alignment_maps(open_run(folder).data["cka"].values)
+    assert np.isnan(lonely["two networks, trained"]).all()
 
     def kill(*arguments):
-        calls.append(arguments)
-        if len(calls) == 5:
-            raise Killed
-        return real(*arguments)
+        raise Killed
 
-    real = layer_results._keep
-    monkeypatch.setattr(layer_results, "_keep", kill)
-    with pytest.raises(Killed):
-        _launch(tmp_path)
-    assert not (tmp_path / "layers" / "x" / "results.nc").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(layer_results, "share", kill)
+        with pytest.raises(Killed):
+            _launch(tmp_path)
+    assert open_run(folder).data.sizes["member"] == 1
     assert _launch(tmp_path) == 0
-    found = (tmp_path / "layers" / "x" / "results.nc").read_bytes()
-    assert found == (whole / "results.nc").read_bytes()
-
-
-def test_more_members_change_none_of_the_others(tmp_path, whole, no_figures):
-    assert _launch(tmp_path, "--num_members=1") == 0
-    assert np.isnan(layer_figures.alignment_maps(
-        open_run(tmp_path / "layers" / "x").data["cka"].values
-    )["two networks, trained"]).all()  # fmt: skip
-    assert _launch(tmp_path) == 0
-    assert (tmp_path / "layers" / "x" / "results.nc").read_bytes() == (
-        whole / "results.nc"
-    ).read_bytes()
-
-
-def test_it_ends_with_a_table(whole, capsys):
-    assert _launch(whole.parents[1]) == 0
-    said = capsys.readouterr().out
-    data = open_run(whole).data
-    for entry in data["model"].values:
-        (row,) = (line for line in said.splitlines() if line.startswith(str(entry)))
-        last = int(data["num_layers"].sel(model=entry)) - 2
-        after = data.sel(model=entry, when="after")
-        assert f"{float(after['ridge_accuracy'].median()):.3f}" == row.split()[3]
-        assert f"{float(after['centroid_accuracy'][:, last].median()):.3f}" == row.split()[6]
-    assert str(whole) in said
+    assert (folder / "results.nc").read_bytes() == (whole / "results.nc").read_bytes()
 
 
 MINE = """
@@ -312,26 +246,12 @@ def test_three_classes_without_factors_and_a_model_that_loses_members(
 
 
 def test_a_class_is_never_left_out_of_the_probes():
-    dataset = load_dataset(DATA, image_size=8)
-    part = layer_probes.choose(dataset.train, 2, ["tilt", "light_angle (sin)"], 3)
-    assert set(part.labels) == {0, 1}
-    assert len(part.labels) in (3, 4)
-    np.testing.assert_array_equal(part.classes.argmax(axis=1), part.labels)
-    all_of_it = layer_probes.choose(dataset.train, 2, ["light_angle (sin)"], 10**6)
-    assert len(all_of_it.labels) == 96
-    np.testing.assert_allclose(
-        np.sort(all_of_it.factors[:, 0]),
-        np.sort(np.sin(dataset.train.factors["light_angle"])),
-        atol=1e-6,
-    )
-
-
-@pytest.mark.parametrize(
-    "flag", ["--probe_examples=2", "--probe_features=0", "--neighbours=0", "--models=mpl"]
-)
-def test_wrong_input_is_one_line_and_touches_nothing(tmp_path, flag, capsys):
-    assert _launch(tmp_path / "runs", flag) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
-    assert not (tmp_path / "runs").exists()
+    split = load_dataset(DATA, image_size=8).train
+    chosen = layer_results.choose(split, 3)
+    assert set(chosen.labels) == {0, 1}
+    assert len(chosen.labels) in (3, 4)
+    place = list(layer_results.factors_of(split)).index("light_angle (sin)")
+    everything = layer_results.choose(split, 10**6)
+    assert len(everything.labels) == 96
+    wanted = np.sort(np.sin(split.factors["light_angle"]))
+    np.testing.assert_allclose(np.sort(everything.factors[:, place]), wanted, atol=1e-6)
