@@ -18,19 +18,15 @@ def prepare(case: Case, start: Start) -> Trainer:
         process.submit(_prepare, case, start).result()
 
     def train(num_steps: int) -> Any:
-        calls = [process.submit(_train, num_steps) for process in processes]
+        calls = [process.submit(_call, "train", num_steps) for process in processes]
         return [call.result() for call in calls][-1]
 
-    return Trainer(len(processes), train, lambda: processes[-1].submit(_params).result())
+    return Trainer(len(processes), train, lambda: processes[-1].submit(_call, "params").result())
 
 
 def _prepare(case: Case, start: Start) -> None:
     _own["trainer"] = torch_loop.prepare(case, start, torch.channels_last, threads=1)
 
 
-def _train(num_steps: int) -> Any:
-    return _own["trainer"].train(num_steps)
-
-
-def _params() -> Any:
-    return _own["trainer"].params()
+def _call(name: str, *arguments: Any) -> Any:
+    return getattr(_own["trainer"], name)(*arguments)

@@ -22,7 +22,8 @@ from experiments.baselines.case import CHECK_STEPS, Case, Start, Trainer, calibr
 from experiments.shared import launcher
 
 ROOT = Path(__file__).parents[2]
-TINY = Case("cnn:widths=4-8", 3, examples=256, side=8)
+TINY = Case("cnn:widths=4-8", 3)
+FLAT = "resnet:widths=2-4:stem_stride=2:head=flatten"
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +71,12 @@ def test_what_computes_something_else_is_seen(start, monkeypatch):
 
 
 @pytest.mark.slow  # imports torch, which takes long
-@pytest.mark.parametrize("model", [TINY.model, "resnet:widths=2-4", "mlp:width=8", "linear"])
+@pytest.mark.parametrize(
+    "model", [TINY.model, FLAT, "resnet:widths=2-4", "mlp:width=8", "linear"]
+)
 def test_torch_computes_what_flax_does(model):
     pytest.importorskip("torch")
-    case = Case(model, 2, examples=1024, side=8)
+    case = Case(model, 2)
     start = flax_loop.first_steps(case)
     for name in ("torch_loop", "torch_channels_last", "torch_processes", "torch_vmap"):
         with new_process() as process:
@@ -85,7 +88,7 @@ def test_torch_computes_what_flax_does(model):
 @pytest.mark.parametrize("model", ["linear", "mlp:width=4"])
 def test_scikit_learn_trains_on_the_batches(model):
     pytest.importorskip("sklearn")
-    case = Case(model, 1, examples=1024, side=8)
+    case = Case(model, 1)
     info = case_module.prepare("scikit_learn", case, flax_loop.first_steps(case), 0.01)
     assert info == {"measured": 1}
     assert case_module.sample() > 0
