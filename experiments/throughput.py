@@ -40,7 +40,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import psutil
 import xarray as xr
 
 from catdog_jax.population.devices import num_cores
@@ -66,20 +65,14 @@ class Config:
 
     AFTER: ClassVar[str] = "the same command measures anew, in a new folder"
 
-    parts: str = setting(
-        "table", "list of table (this engine and its competitors), start and job (of the main job)"
-    )
+    parts: str = setting("table", "list of table (of competitors), start and job (of the main job)")
     full: bool = setting(False, "measure all of it, longer and more often: for a quiet hour")
     models: str = setting("", "list of linear, mlp, cnn, resnet; empty: by --full, without resnet")
     members: str = setting("", "list of how many members; empty: 1,8, with --full 1,8,64,256")
     baselines: str = setting("", "list of competitors; empty: all that are installed; none: none")
     rounds: int | None = setting(None, "samples of each; unset: 3, with --full 7", low=1, high=99)
-    seconds: float | None = setting(
-        None, "of a sample, this engine's up to 8 times; unset: 0.5, with --full 3", above=0.0
-    )
-    job_seconds: float | None = setting(
-        None, "of training in the part job; unset: 60, with --full 660", above=0.0
-    )
+    seconds: float | None = setting(None, "of a sample; unset: 0.5, with --full 3", above=0.0)
+    job_seconds: float | None = setting(None, "of the job; unset: 60, with --full 660", above=0.0)
     precision: str = setting("float32", "float32, tf32 or bfloat16")
     strategy: str = setting("auto", "auto, map, chunk or vmap, of this engine")
     out_dir: str = setting("runs", "where folders of results are made", operational=True)
@@ -131,9 +124,8 @@ def read_cases(config: Config, models: str, members: str) -> list[Case]:
     cases = []
     for model in jobs.split_models(config.models or models):
         network(model)
-        cases += [
-            Case(model, n, config.precision, config.strategy) for n in sorted(map(int, words))
-        ]
+        for count in sorted(map(int, words)):
+            cases.append(Case(model, count, config.precision, config.strategy))
     jobs.check_config(cases[0].config())
     return cases
 
@@ -142,9 +134,8 @@ def own_case(name: str, case: Case, backend: str) -> Case | None:
     """Give what a competitor trains where a case is asked for; None where it takes no part."""
     one, on_cpu = COMPETITORS[name], backend == "cpu"
     most = one.conv if case.has_conv else one.dense
-    if most == 0 or (one.cpu_only and not on_cpu):
-        return None
-    if name == "torch_processes" and not 1 < num_cores() <= case.members:
+    few = name == "torch_processes" and not 1 < num_cores() <= case.members
+    if few or most == 0 or (one.cpu_only and not on_cpu):
         return None
     return case._replace(members=min(case.members, most if most == 1 or on_cpu else ALL))
 
@@ -214,8 +205,7 @@ def measure(
         for case in cases:
             if case.members == members[0]:
                 with new_process() as process:
-                    largest = case._replace(members=members[-1])
-                    start = process.submit(first_steps, largest).result()
+                    start = process.submit(first_steps, case).result()
                 data["flops"].loc[case.model] = start.flops
                 slow = case.has_conv and start.backend == "cpu"
                 data["hopeless"].loc[case.model] = [slow and name == "vmap_scan" for name in names]
@@ -298,32 +288,25 @@ def run(config: Config) -> dict[str, Any]:
     if missing:
         print(f"left out: {', '.join(missing)}; for them install the extra [bench]", flush=True)
     keep()
-    try:
-        if "table" in parts:
-            data = measure(cases, ["engine", "roofline", *baselines], rounds, seconds, keep)
-            print(*aligned(table(data)), sep="\n", flush=True)
-            if baselines:
-                draw(data.isel(competitor=slice(2, None)), result, folder)
-        for case in read_cases(config, "linear", "8") if "start" in parts else ():
-            started = main_job.start(case, rounds, folder)
-            keep(start={**result.get("start", {}), case.title: started})
-            for state, times in started.items():
-                text = "{1:.2f} s to its first step ({0:.2f} to {2:.2f})"
-                quartiles = np.percentile(times, [25, 50, 75])
-                print(f"{case.title}, {state}: {text.format(*quartiles)}", flush=True)
-        for case in read_cases(config, JOB_MODEL, "8") if "job" in parts else ():
-            out_dir = folder / f"job_{len(result.get('job', ()))}"
-            length = config.job_seconds or default[2]
-            one = main_job.job(case, rounds, length, seconds, out_dir)
-            keep(job={**result.get("job", {}), case.title: one})
-            text = "{1:.3f} ({0:.3f} to {2:.3f})".format(*one["ratio"])
-            spent = f"{one['job_seconds']:.1f} s ÷ {one['engine_seconds']:.1f} s"
-            print(f"{case.title}: whole job ÷ engine alone {text}, {spent}", flush=True)
-    except BaseException:  # do not wait for what competitors are doing
-        for process in psutil.Process().children(recursive=True):
-            if "spawn_main" in " ".join(process.cmdline()):
-                process.kill()
-        raise
+    if "table" in parts:
+        data = measure(cases, ["engine", "roofline", *baselines], rounds, seconds, keep)
+        print(*aligned(table(data)), sep="\n", flush=True)
+        if baselines:
+            draw(data.isel(competitor=slice(2, None)), result, folder)
+    for case in read_cases(config, "linear", "8") if "start" in parts else ():
+        started = main_job.start(case, rounds, folder)
+        keep(start={**result.get("start", {}), case.title: started})
+        for state, times in started.items():
+            low, middle, high = np.percentile(times, [25, 50, 75])
+            text = f"{middle:.2f} s to its first step ({low:.2f} to {high:.2f})"
+            print(f"{case.title}, {state}: {text}", flush=True)
+    for case in read_cases(config, JOB_MODEL, "8") if "job" in parts else ():
+        out_dir = folder / f"job_{len(result.get('job', ()))}"
+        one = main_job.job(case, rounds, config.job_seconds or default[2], seconds, out_dir)
+        keep(job={**result.get("job", {}), case.title: one})
+        text = "{1:.3f} ({0:.3f} to {2:.3f})".format(*one["ratio"])
+        spent = f"{one['job_seconds']:.1f} s ÷ {one['engine_seconds']:.1f} s"
+        print(f"{case.title}: whole job ÷ engine alone {text}, {spent}", flush=True)
     print(f"results: {folder}")
     return result
 

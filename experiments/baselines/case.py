@@ -23,7 +23,6 @@ SHAPE = 32, 32, 3
 NUM_BATCHES = 8  # that the baselines have at hand, ready-made
 CHECK_STEPS = 3
 TOLERANCE = {"float32": 0.02, "tf32": 0.2, "bfloat16": 0.5}  # relative, after these steps
-CALLS_LONGER = 8  # a sample of this engine than one of the others, at most
 
 
 class Case(NamedTuple):
@@ -99,7 +98,6 @@ class Start(NamedTuple):
       labels: [S, B] int32.
       params: nested dicts of numpy arrays, a few members in front.
       end: likewise, after CHECK_STEPS steps of stock Flax.
-      losses: [members], the mean batch loss over these steps, nats.
     """
 
     backend: str
@@ -109,32 +107,26 @@ class Start(NamedTuple):
     labels: np.ndarray
     params: Any
     end: Any = None
-    losses: Any = None
 
     def copies(self, count: int) -> Any:
         """Give weights to so many members: those there are, over and over."""
         return jax.tree.map(lambda x: x[np.arange(count) % len(x)], self.params)
 
-    def distance(self, losses: Any, params: Any) -> float:
-        """Compare a competitor's first steps with those of stock Flax.
-
-        Args:
-          losses: [members], as in `losses`.
-          params: its weights after CHECK_STEPS steps.
+    def distance(self, params: Any) -> float:
+        """Compare weights after CHECK_STEPS steps with those of stock Flax.
 
         Returns:
-          The largest difference over members, relative: of the loss, or of what the steps added
-          to the weights (L2 over all of them). inf where anything is not finite.
+          The largest difference over members (L2 over all weights), relative to what the steps
+          added to them. inf where anything is not finite.
         """
-        count = min(len(losses), len(self.losses))
+        count = min(len(jax.tree.leaves(x)[0]) for x in (params, self.end))
 
         def apart(a: Any, b: Any) -> Any:
             squares = jax.tree.map(lambda x, y: (x[:count] - y[:count]) ** 2, a, b)
             return np.sqrt(sum(x.reshape(count, -1).sum(1) for x in jax.tree.leaves(squares)))
 
-        update = apart(params, self.end) / apart(self.end, self.params)
-        loss = np.abs(np.asarray(losses)[:count] / self.losses[:count] - 1)
-        return float(np.nan_to_num(np.maximum(update, loss), nan=np.inf).max())
+        ratios = apart(params, self.end) / apart(self.end, self.params)
+        return float(np.nan_to_num(ratios, nan=np.inf).max())
 
 
 class Trainer(NamedTuple):
@@ -142,25 +134,24 @@ class Trainer(NamedTuple):
 
     Attributes:
       members: how many it trains.
-      train: steps -> [members], the mean batch loss of the last few; trains all members for so
-        many steps and waits for the end.
+      train: trains all members for so many steps and waits for the end.
       params: () -> their weights now as in `Start`; None where they are not to be compared.
       info: more to record, a dict ready for JSON.
     """
 
     members: int
-    train: Callable[[int], Any]
+    train: Callable[[int], None]
     params: Callable[[], Any] = lambda: None
     info: Any = ()
 
 
-def loop(step: Callable[[Any, Any], Any], batches: Any, read: Any = np.asarray) -> Any:
-    """Make `Trainer.train` of a step: (images, labels) -> losses, [members], for `read`."""
+def loop(step: Callable[..., Any], batches: Any, wait: Any = jax.block_until_ready) -> Any:
+    """Make `Trainer.train` of a step (images, labels); `wait` gets what the last one returns."""
 
-    def train(num_steps: int) -> Any:
-        turns = itertools.islice(itertools.cycle(batches), num_steps)
-        losses = [step(*batch) for batch in turns]
-        return np.mean([np.asarray(read(loss)) for loss in losses[-NUM_BATCHES:]], 0)
+    def train(num_steps: int) -> None:
+        for batch in itertools.islice(itertools.cycle(batches), num_steps):
+            done = step(*batch)
+        wait(done)
 
     return train
 
@@ -171,7 +162,7 @@ def new_process() -> ProcessPoolExecutor:
 
 
 def _alone() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this one without a word
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several share a GPU
 
 
@@ -195,13 +186,14 @@ def prepare(name: str, case: Case, start: Start | None, seconds: float) -> dict[
       RuntimeError: its first steps are not those of stock Flax.
     """
     trainer: Trainer = importlib.import_module(f"experiments.baselines.{name}").prepare(case, start)
-    losses, params = trainer.train(CHECK_STEPS), trainer.params()
+    trainer.train(CHECK_STEPS)
+    params = trainer.params()
     if start is not None and params is not None:
-        apart = start.distance(losses, params)
+        apart = start.distance(params)
         if apart > TOLERANCE[case.precision]:
             raise RuntimeError(f"its first steps are {apart:.2g} away from stock Flax's, relative")
     if name == "engine":
-        seconds = max(seconds, min(SEGMENT_SECONDS, CALLS_LONGER * seconds))
+        seconds = max(seconds, min(SEGMENT_SECONDS, 8 * seconds))
     _own.update(trainer=trainer, steps=calibrated(trainer, seconds))
     return {"measured": trainer.members, **dict(trainer.info)}
 

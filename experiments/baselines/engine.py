@@ -7,7 +7,7 @@ members beyond one wave, the first wave trains: the others would be the same pro
 
 import math
 
-import numpy as np
+import jax
 
 from catdog_jax.population import Program, Seeds, member_keys, use_all_cores
 from catdog_jax.population.devices import member_mesh
@@ -27,10 +27,10 @@ def prepare(case: Case, start: Start) -> Trainer:
     program = Program(learner, keys, job.dataset.train.data, {}, plan, mesh)
     state = program.init(keys)
 
-    def train(num_steps: int) -> np.ndarray:
+    def train(num_steps: int) -> None:
         nonlocal state
         state, info = program.segment(state, keys, num_steps)
-        return np.asarray(info.loss)
+        jax.block_until_ready(info.loss)
 
     info = {"waves": math.ceil(case.members / plan.wave), "plan": plan._asdict()}
     return Trainer(min(case.members, plan.wave), train, lambda: as_flax(state.params), info)

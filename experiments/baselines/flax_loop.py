@@ -6,9 +6,7 @@ the first steps of this loop are what every competitor is held to.
 
 import functools
 import math
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,7 +17,6 @@ from flax import linen as nn
 
 from catdog_jax.models.build import build_model
 from catdog_jax.population import Seeds, member_keys
-from catdog_jax.population.devices import num_cores
 from catdog_jax.population.flops import step_flops
 from catdog_jax.registry import parse_entry, typed_settings, unknown
 from catdog_jax.train import epoch_order
@@ -27,7 +24,7 @@ from catdog_jax.types import Recipe
 from experiments.baselines.case import CHECK_STEPS, NUM_BATCHES, SHAPE, Case, Start, Trainer, loop
 from experiments.shared.jobs import preprocess
 
-NUM_CHECKED = 8  # members whose first steps are compared, at most
+NUM_CHECKED = 8  # members whose first steps are compared
 
 
 class MLP(nn.Module, kw_only=True):
@@ -150,10 +147,8 @@ def prepare(case: Case, start: Start) -> Trainer:
     states: list[Any] = [(params, tx.init(params)) for params in members]
 
     def step(images: Any, labels: Any) -> Any:
-        losses: list[Any] = [None] * case.members
-        for index, state in enumerate(states):
-            *states[index], losses[index] = update(*state, images, labels)
-        return losses
+        states[:] = [update(*state, images, labels)[:2] for state in states]
+        return states
 
     def params() -> Any:
         return jax.tree.map(lambda *leaves: np.stack(leaves), *(state[0] for state in states))
@@ -163,8 +158,8 @@ def prepare(case: Case, start: Start) -> Trainer:
 
 def first_steps(case: Case) -> Start:
     """Make where all competitors begin: the engine's weights and batches; and train from there."""
-    job, members = case.job(), min(case.members, NUM_CHECKED)
-    keys, data = member_keys(Seeds(), 0, members), job.dataset.train
+    job = case.job()
+    keys, data = member_keys(Seeds(), 0, NUM_CHECKED), job.dataset.train
     order = np.asarray(epoch_order(keys.order, jnp.int32(0), len(data.labels)))
     rows = order[: NUM_BATCHES * case.recipe.batch_size].reshape(NUM_BATCHES, -1)
     images, labels = preprocess(job.dataset)(jnp.asarray(data.inputs[rows])), data.labels[rows]
@@ -172,11 +167,10 @@ def first_steps(case: Case) -> Start:
     one = {"params": jax.tree.map(lambda x: x[0], params)}
     flops = step_flops(module.apply, one, images[0])
     kinds = [device.device_kind for device in jax.local_devices()]
-    if kinds[0] == "cpu" and (file := Path("/proc/cpuinfo")).exists():
-        kinds = re.findall(r"model name\s*: (.*)", file.read_text())[: num_cores()] or kinds
     start = Start(jax.default_backend(), kinds, flops, np.asarray(images), labels, params)
-    trainer = prepare(case._replace(members=members, precision="float32"), start)
-    return start._replace(losses=trainer.train(CHECK_STEPS), end=trainer.params())
+    trainer = prepare(case._replace(members=NUM_CHECKED, precision="float32"), start)
+    trainer.train(CHECK_STEPS)
+    return start._replace(end=trainer.params())
 
 
 def as_flax(params: Any) -> Any:

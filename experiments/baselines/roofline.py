@@ -16,8 +16,7 @@ def prepare(case: Case, start: Start) -> Trainer:
     use_all_cores()
     on_cpu = jax.default_backend() == "cpu"
     side = 2048 if on_cpu else 8192
-    low = case.precision == "bfloat16" and not on_cpu
-    dtype = jnp.bfloat16 if low else jnp.float32
+    dtype = jnp.bfloat16 if case.precision == "bfloat16" and not on_cpu else jnp.float32
     matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
     factors = [jax.device_put(matrix, device) for device in jax.local_devices()]
     multiply = jax.jit(lambda x: jnp.matmul(x, x, precision=PRECISION[case.precision]))

@@ -125,7 +125,7 @@ def prepare(case: Case, start: Start, **options: Any) -> Trainer:
         loss = loss_of(weights, images, labels)
         loss.backward()
         optimizer.step()
-        return loss.detach()[None]
+        return loss.detach()
 
     train = loop(step, batches, torch.Tensor.cpu)
     return Trainer(1, train, lambda: to_flax({name: x[None] for name, x in weights.items()}))

@@ -8,7 +8,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.baselines.case import NUM_BATCHES, Case, Start, Trainer
@@ -20,21 +19,17 @@ def prepare(case: Case, start: Start) -> Trainer:
     step = jax.vmap(make_step(case), (0, 0, None, None))
     batches = jax.device_put((start.images, start.labels))
     params = jax.device_put(start.copies(case.members))
-    state = [params, jax.vmap(make_optimizer(case.recipe).init)(params)]
+    state = params, jax.vmap(make_optimizer(case.recipe).init)(params)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def loop(state: Any, batches: Any, num_steps: Any) -> Any:
-        def body(index: Any, carry: Any) -> Any:
-            *state, total = carry
-            *state, loss = step(*state, *(x[index % NUM_BATCHES] for x in batches))
-            return *state, total + loss
+        def body(index: Any, state: Any) -> Any:
+            return step(*state, *(x[index % NUM_BATCHES] for x in batches))[:2]
 
-        *state, total = jax.lax.fori_loop(0, num_steps, body, (*state, jnp.zeros(case.members)))
-        return state, total / num_steps
+        return jax.lax.fori_loop(0, num_steps, body, state)
 
-    def train(num_steps: int) -> np.ndarray:
+    def train(num_steps: int) -> None:
         nonlocal state
-        state, losses = jax.block_until_ready(loop(state, batches, np.int32(num_steps)))
-        return np.asarray(losses)
+        state = jax.block_until_ready(loop(state, batches, np.int32(num_steps)))
 
     return Trainer(case.members, train, lambda: jax.tree.map(np.asarray, state[0]))
