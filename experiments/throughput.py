@@ -36,13 +36,10 @@ import json
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import psutil
 import xarray as xr
 
 from catdog_jax.population.devices import num_cores
@@ -53,35 +50,29 @@ from experiments.baselines import main_job
 from experiments.baselines.case import Case, new_process, prepare, sample
 from experiments.baselines.flax_loop import first_steps, network
 from experiments.shared import jobs, launcher
-from experiments.shared.announce import command_line
 from experiments.shared.config import check_ranges, setting
 from experiments.shared.progress import Progress
 from experiments.shared.report import aligned
+from experiments.shared.run_summary import command_line
 
 ENGINE, PRODUCT = "this engine", "matrix product"
 MODELS, JOB_MODEL = "linear,mlp,cnn:widths=32-64-128", "cnn:widths=32-64-128"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Settings of throughput."""
 
     AFTER: ClassVar[str] = "the same command measures anew, in a new folder"
 
-    parts: str = setting(
-        "table", "list of table (this engine and its competitors), start and job (of the main job)"
-    )
+    parts: str = setting("table", "list of table (of competitors), start and job (of the main job)")
     full: bool = setting(False, "measure all of it, longer and more often: for a quiet hour")
     models: str = setting("", "list of linear, mlp, cnn, resnet; empty: by --full, without resnet")
     members: str = setting("", "list of how many members; empty: 1,8, with --full 1,8,64,256")
     baselines: str = setting("", "list of competitors; empty: all that are installed; none: none")
     rounds: int | None = setting(None, "samples of each; unset: 3, with --full 7", low=1, high=99)
-    seconds: float | None = setting(
-        None, "of a sample, this engine's up to 8 times; unset: 0.5, with --full 3", above=0.0
-    )
-    job_seconds: float | None = setting(
-        None, "of training in the part job; unset: 60, with --full 660", above=0.0
-    )
+    seconds: float | None = setting(None, "of a sample; unset: 0.5, with --full 3", above=0.0)
+    job_seconds: float | None = setting(None, "of the job; unset: 60, with --full 660", above=0.0)
     precision: str = setting("float32", "float32, tf32 or bfloat16")
     strategy: str = setting("auto", "auto, map, chunk or vmap, of this engine")
     out_dir: str = setting("runs", "where folders of results are made", operational=True)
@@ -93,55 +84,32 @@ class Competitor(NamedTuple):
 
     Attributes:
       title: for table and figure.
-      needs: a package that it cannot do without, beyond the project's own.
-      families: the models that it has; () for all.
-      most: members that are measured at most; 0 for any number. One that trains them one after
-        another needs no more than 1.
-      most_conv: likewise, where a CPU convolves.
+      needs: a package that it cannot do without.
+      dense: members that are measured at most where the model does not convolve. One that trains
+        them one after another needs no more than 1; 0 where it has no such model.
+      conv: likewise, where the model convolves; 2 and more hold for a CPU alone.
       cpu_only: whether it cannot use an accelerator.
     """
 
     title: str
-    needs: str = ""
-    families: tuple[str, ...] = ()
-    most: int = 0
-    most_conv: int = 0
+    needs: str = "jax"
+    dense: int = 1
+    conv: int = 1
     cpu_only: bool = False
 
 
+ALL = 10**9
 BASELINES = {
-    "flax_loop": Competitor("Flax loop", most=1),
-    "vmap_scan": Competitor("vmap + scan", most_conv=2),
-    "torch_loop": Competitor("torch", "torch", most=1),
-    "torch_channels_last": Competitor("torch channels-last", "torch", ("cnn", "resnet"), 1),
-    "torch_processes": Competitor("torch, a process a core", "torch", most=1, cpu_only=True),
-    "torch_vmap": Competitor("torch.func vmap", "torch", most_conv=8),
-    "scikit_learn": Competitor("scikit-learn", "sklearn", ("linear", "mlp"), 1, cpu_only=True),
+    "flax_loop": Competitor("Flax loop"),
+    "vmap_scan": Competitor("vmap + scan", dense=ALL, conv=2),
+    "torch_loop": Competitor("torch", "torch"),
+    "torch_channels_last": Competitor("torch channels-last", "torch", dense=0),
+    "torch_processes": Competitor("torch, a process a core", "torch", cpu_only=True),
+    "torch_vmap": Competitor("torch.func vmap", "torch", dense=ALL, conv=8),
+    "scikit_learn": Competitor("scikit-learn", "sklearn", conv=0, cpu_only=True),
 }
-COMPETITORS = {"engine": Competitor(ENGINE), "roofline": Competitor(PRODUCT, most=1), **BASELINES}
-
-
-def chosen(text: str) -> tuple[list[str], list[str]]:
-    """Read --baselines; where it is empty, take all that are installed.
-
-    Returns:
-      Names of BASELINES, and of those that are not installed.
-
-    Raises:
-      InputError: an unknown one, or one that is asked for by name and not installed.
-    """
-    asked = jobs.split_list("baselines", text or ",".join(BASELINES)) if text != "none" else ()
-    for name in asked:
-        if name not in BASELINES:
-            raise unknown("competitor", name, BASELINES, "--baselines takes a list of them or none")
-    packages = {name: BASELINES[name].needs or "jax" for name in asked}
-    missing = [name for name in asked if importlib.util.find_spec(packages[name]) is None]
-    if text and missing:
-        raise InputError(
-            f"--baselines={text}: {missing[0]} needs {packages[missing[0]]}, which is not "
-            "installed; install the extra [bench]"
-        )
-    return [name for name in asked if name not in missing], missing
+ENGINES = {"engine": Competitor(ENGINE, dense=ALL, conv=ALL), "roofline": Competitor(PRODUCT)}
+COMPETITORS = ENGINES | BASELINES
 
 
 def read_cases(config: Config, models: str, members: str) -> list[Case]:
@@ -158,18 +126,18 @@ def read_cases(config: Config, models: str, members: str) -> list[Case]:
         network(model)
         for count in sorted(map(int, words)):
             cases.append(Case(model, count, config.precision, config.strategy))
-            jobs.check_config(cases[-1].config())
+    jobs.check_config(cases[0].config())
     return cases
 
 
 def own_case(name: str, case: Case, backend: str) -> Case | None:
     """Give what a competitor trains where a case is asked for; None where it takes no part."""
-    one, conv = COMPETITORS[name], case.has_conv and backend == "cpu"
-    if case.family not in (one.families or case.family) or (one.cpu_only and backend != "cpu"):
+    one, on_cpu = COMPETITORS[name], backend == "cpu"
+    most = one.conv if case.has_conv else one.dense
+    few = name == "torch_processes" and not 1 < num_cores() <= case.members
+    if few or most == 0 or (one.cpu_only and not on_cpu):
         return None
-    if name == "torch_processes" and not 1 < num_cores() <= case.members:
-        return None
-    return case._replace(members=min(case.members, one.most or conv * one.most_conv or 10**9))
+    return case._replace(members=min(case.members, most if most == 1 or on_cpu else ALL))
 
 
 def summarised(data: xr.Dataset) -> xr.Dataset:
@@ -186,34 +154,25 @@ def summarised(data: xr.Dataset) -> xr.Dataset:
     """
     middle = data["rate"].median("round", skipna=False)
     engine = middle.sel(competitor=ENGINE, drop=True)
-    ratio = engine / middle
     pairs = data["rate"].sel(competitor=ENGINE, drop=True) / data["rate"]
-    low, high = (
-        pairs.quantile(q, "round", skipna=False).drop_vars("quantile") for q in (0.25, 0.75)
-    )
-    return data.assign(
-        member_steps_per_second=middle,
-        ratio=ratio,
-        ratio_low=np.minimum(low, ratio),
-        ratio_high=np.maximum(high, ratio),
-        share=engine * data["flops"] / middle.sel(competitor=PRODUCT, drop=True),
-    )
+    low, high = pairs.quantile([0.25, 0.75], "round", skipna=False).drop_vars("quantile")
+    ratio, product = engine / middle, middle.sel(competitor=PRODUCT, drop=True)
+    low, high, share = np.minimum(low, ratio), np.maximum(high, ratio), engine / product
+    data = data.assign(member_steps_per_second=middle, share=share * data["flops"])
+    return data.assign(ratio=ratio, ratio_low=low, ratio_high=high)
 
 
 def table(data: xr.Dataset) -> list[list[str]]:
     """Write a row for each model and number of members; '–' is what was not measured."""
     others = data["competitor"].values[2:]
-    rows = [["model", "members", "member-steps/s", "of a matrix product's speed"]]
-    rows[0] += [f"÷ {title}" for title in others]
-    for model in data["model"].values:
-        for members in data["members"].values:
-            one = data.sel(model=model, members=members)
-            rate = float(one["member_steps_per_second"].sel(competitor=ENGINE))
-            words = [f"{rate:,.{int(rate < 100)}f}", f"{100 * one['share']:.0f} %"]
-            ratios = one["ratio"].sel(competitor=others).values
-            words += [f"{ratio:,.{2 * (ratio < 10)}f}" for ratio in ratios]
-            words = ["–" if "nan" in word else word for word in words]
-            rows.append([model, f"{members:,}", *words])
+    titles = [f"÷ {title}" for title in others]
+    rows = [["model", "members", "member-steps/s", "of a matrix product's speed", *titles]]
+    for model, members in itertools.product(data["model"].values, data["members"].values):
+        one = data.sel(model=model, members=members)
+        rate = float(one["member_steps_per_second"].sel(competitor=ENGINE))
+        words = [f"{rate:,.{int(rate < 100)}f}", f"{100 * one['share']:.0f} %"]
+        words += [f"{x:,.{2 * (x < 10)}f}" for x in one["ratio"].sel(competitor=others).values]
+        rows.append([model, f"{members:,}", *("–" if "nan" in word else word for word in words)])
     return rows
 
 
@@ -234,30 +193,27 @@ def measure(
       See `summarised`; and 'hopeless' [model, competitor], so slow that it is hardly measured.
     """
     models, members = (list(dict.fromkeys(x)) for x in list(zip(*cases, strict=True))[:2])
-    sizes = {"model": len(models), "members": len(members), "competitor": len(names)}
-    data = xr.Dataset(
-        {
-            "rate": ((*sizes, "round"), np.full((*sizes.values(), rounds), np.nan)),
-            "flops": ("model", np.full(len(models), np.nan)),
-            "hopeless": (("model", "competitor"), np.zeros((len(models), len(names)), bool)),
-        },
-        {"model": models, "members": members, "competitor": [COMPETITORS[n].title for n in names]},
-    )
-    processes: dict[tuple[str, Case], ProcessPoolExecutor] = {}
+    titles = [COMPETITORS[name].title for name in names]
+    coords = {"model": models, "members": members, "competitor": titles, "round": range(rounds)}
+    data = xr.DataArray(np.nan, coords, [*coords]).to_dataset(name="rate")
+    data["flops"] = "model", np.full(len(models), np.nan)
+    data["hopeless"] = ("model", "competitor"), np.zeros((len(models), len(names)), bool)
+    processes: dict[tuple[str, Case], Any] = {}
     info: dict[str, dict[str, Any]] = {}
     ticks, total = itertools.count(), len(cases) * len(names) * (1 + rounds)
     with Progress("throughput", total, "samples") as progress:
         for case in cases:
-            if case.members == cases[0].members:
-                largest = case._replace(members=cases[-1].members)
+            if case.members == members[0]:
                 with new_process() as process:
-                    start = process.submit(first_steps, largest).result()
-            own = {name: own_case(name, case, start.backend) for name in names}
-            keys = {name: (name, asked) for name, asked in own.items() if asked}
+                    start = process.submit(first_steps, case).result()
+                data["flops"].loc[case.model] = start.flops
+                slow = case.has_conv and start.backend == "cpu"
+                data["hopeless"].loc[case.model] = [slow and name == "vmap_scan" for name in names]
+            keys = {x: (x, own) for x in names if (own := own_case(x, case, start.backend))}
             for key in processes.keys() - set(keys.values()):
                 processes.pop(key).shutdown()
-            rates = data["rate"].loc[case.model, case.members]
-            told = info.setdefault(case.title, {})
+            rates, told = data["rate"].loc[case.model, case.members], dict[str, Any]()
+            info[case.title] = told
             for number in range(-1, rounds):
                 for name in random.sample(list(keys), len(keys)):
                     key, title = keys[name], COMPETITORS[name].title
@@ -266,9 +222,8 @@ def measure(
                         if number >= 0:
                             rates.loc[title][number] = processes[key].submit(sample).result()
                         elif key not in processes:
-                            processes[key] = new_process()
-                            ready = processes[key].submit(prepare, *key, start, seconds)
-                            told[name] = ready.result()
+                            process = processes[key] = new_process()
+                            told[name] = process.submit(prepare, *key, start, seconds).result()
                     except Exception as error:  # whatever a library raises
                         if name == "engine":
                             raise
@@ -277,9 +232,6 @@ def measure(
                         print(f"{title} failed on {case.title}: {why}", flush=True)
                         processes.pop(keys.pop(name)).shutdown()
                         rates.loc[title] = np.nan
-            data["flops"].loc[case.model] = start.flops
-            slow = case.has_conv and start.backend == "cpu"
-            data["hopeless"].loc[case.model] = [slow and name == "vmap_scan" for name in names]
             done = summarised(data)
             plain = done.astype(object).where(done.notnull(), None).to_dict()
             keep(table=plain, info=info, backend=start.backend, devices=start.devices)
@@ -308,11 +260,16 @@ def run(config: Config) -> dict[str, Any]:
     parts = jobs.split_list("parts", config.parts)
     if set(parts) - {"table", "start", "job"}:
         raise InputError(f"--parts={config.parts}; allowed: a list of table, start, job")
-    rounds = config.rounds or (7 if config.full else 3)
-    seconds = config.seconds or (3.0 if config.full else 0.5)
-    members = "1,8,64,256" if config.full else "1,8"
-    cases = read_cases(config, MODELS + ",resnet" * config.full, members)
-    baselines, missing = chosen(config.baselines)
+    default = (7, 3.0, 660.0, "1,8,64,256") if config.full else (3, 0.5, 60.0, "1,8")
+    rounds, seconds = config.rounds or default[0], config.seconds or default[1]
+    cases = read_cases(config, MODELS + ",resnet" * config.full, default[3])
+    asked = config.baselines or ",".join(BASELINES)
+    baselines = () if asked == "none" else jobs.split_list("baselines", asked)
+    for baseline in baselines:
+        if baseline not in BASELINES:
+            raise unknown("baseline", baseline, BASELINES, "give a list of them or none")
+    missing = [x for x in baselines if not importlib.util.find_spec(BASELINES[x].needs)]
+    baselines = tuple(x for x in baselines if x not in missing)
     name = config.name or time.strftime("%Y-%m-%d_%H-%M-%S")
     folder = Path(config.out_dir).expanduser().absolute() / "throughput" / name
     if folder.exists():
@@ -331,32 +288,25 @@ def run(config: Config) -> dict[str, Any]:
     if missing:
         print(f"left out: {', '.join(missing)}; for them install the extra [bench]", flush=True)
     keep()
-    try:
-        if "table" in parts:
-            data = measure(cases, ["engine", "roofline", *baselines], rounds, seconds, keep)
-            print(*aligned(table(data)), sep="\n", flush=True)
-            if baselines:
-                draw(data.isel(competitor=slice(2, None)), result, folder)
-        for case in read_cases(config, "linear", "8") if "start" in parts else ():
-            started = main_job.start(case, rounds, folder)
-            keep(start={**result.get("start", {}), case.title: started})
-            for state, times in started.items():
-                low, middle, high = np.percentile(times, [25, 50, 75])
-                text = f"{middle:.2f} s to its first step ({low:.2f} to {high:.2f})"
-                print(f"{case.title}, {state}: {text}", flush=True)
-        for case in read_cases(config, JOB_MODEL, "8") if "job" in parts else ():
-            long = config.job_seconds or (660.0 if config.full else 60.0)
-            out_dir = folder / f"job_{len(result.get('job', ()))}"
-            one = main_job.job(case, rounds, long, seconds, out_dir)
-            keep(job={**result.get("job", {}), case.title: one})
-            text = "{1:.3f} ({0:.3f} to {2:.3f})".format(*one["ratio"])
-            spent = f"{one['job_seconds']:.1f} s ÷ {one['engine_seconds']:.1f} s"
-            print(f"{case.title}: whole job ÷ engine alone {text}, {spent}", flush=True)
-    except BaseException:  # do not wait for what competitors are doing
-        for process in psutil.Process().children(recursive=True):
-            if "spawn_main" in " ".join(process.cmdline()):
-                process.kill()
-        raise
+    if "table" in parts:
+        data = measure(cases, ["engine", "roofline", *baselines], rounds, seconds, keep)
+        print(*aligned(table(data)), sep="\n", flush=True)
+        if baselines:
+            draw(data.isel(competitor=slice(2, None)), result, folder)
+    for case in read_cases(config, "linear", "8") if "start" in parts else ():
+        started = main_job.start(case, rounds, folder)
+        keep(start={**result.get("start", {}), case.title: started})
+        for state, times in started.items():
+            low, middle, high = np.percentile(times, [25, 50, 75])
+            text = f"{middle:.2f} s to its first step ({low:.2f} to {high:.2f})"
+            print(f"{case.title}, {state}: {text}", flush=True)
+    for case in read_cases(config, JOB_MODEL, "8") if "job" in parts else ():
+        out_dir = folder / f"job_{len(result.get('job', ()))}"
+        one = main_job.job(case, rounds, config.job_seconds or default[2], seconds, out_dir)
+        keep(job={**result.get("job", {}), case.title: one})
+        text = "{1:.3f} ({0:.3f} to {2:.3f})".format(*one["ratio"])
+        spent = f"{one['job_seconds']:.1f} s ÷ {one['engine_seconds']:.1f} s"
+        print(f"{case.title}: whole job ÷ engine alone {text}, {spent}", flush=True)
     print(f"results: {folder}")
     return result
 

@@ -1,6 +1,7 @@
 """What competitors are asked to train and hand back, and the process that each has of its own."""
 
 import importlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -14,14 +15,14 @@ import numpy as np
 
 from catdog_jax.models.build import recipe_for
 from catdog_jax.population.waves import SEGMENT_SECONDS
-from catdog_jax.registry import parse_entry
 from catdog_jax.types import Dataset, Recipe, Split
 from experiments.shared import jobs
 from experiments.shared.config import TrainConfig
 
+SHAPE = 32, 32, 3
+NUM_BATCHES = 8  # that the baselines have at hand, ready-made
 CHECK_STEPS = 3
 TOLERANCE = {"float32": 0.02, "tf32": 0.2, "bfloat16": 0.5}  # relative, after these steps
-CALLS_LONGER = 8  # a sample of this engine than one of the others, at most
 
 
 class Case(NamedTuple):
@@ -31,15 +32,12 @@ class Case(NamedTuple):
       model: as typed in --models.
       members: how many train.
       precision, strategy: of this engine, as in an experiment.
-      examples, side: of the pictures: how many, and pixels a side.
     """
 
     model: str
     members: int
     precision: str = "float32"
     strategy: str = "auto"
-    examples: int = 10_000
-    side: int = 32
 
     @property
     def title(self) -> str:
@@ -47,21 +45,15 @@ class Case(NamedTuple):
         return f"{self.model} × {self.members:,}"
 
     @property
-    def family(self) -> str:
-        """The model's name without its settings."""
-        return parse_entry(self.model)[0]
-
-    @property
     def has_conv(self) -> bool:
         """Whether the model convolves."""
-        return self.family in ("cnn", "resnet")
+        return self.model.startswith(("cnn", "resnet"))
 
     @property
     def recipe(self) -> Recipe:
         """What the model proposes for CIFAR-10, without augmentation: the others have none."""
-        batch_size = min(64 if self.has_conv else 128, self.examples)
-        recipe = recipe_for(self.model, "cifar10")
-        return recipe._replace(batch_size=batch_size, augment="none")
+        batch_size = 64 if self.has_conv else 128
+        return recipe_for(self.model, "cifar10")._replace(batch_size=batch_size, augment="none")
 
     def config(self) -> TrainConfig:
         """Write the settings with which the main job trains this case.
@@ -69,7 +61,7 @@ class Case(NamedTuple):
         The rate is constant, as it is for the others.
         """
         return TrainConfig(
-            dataset=f"experiments.baselines.case.noise:examples={self.examples}:side={self.side}",
+            dataset="experiments.baselines.case.noise",
             models=self.model,
             num_members=self.members,
             schedule="constant",
@@ -80,21 +72,20 @@ class Case(NamedTuple):
 
     def job(self) -> jobs.Job:
         """Make the main job's task of this case."""
-        dataset = noise(examples=self.examples, side=self.side)
-        return jobs.make_jobs(self.config(), dataset, [self.model])[0]
+        return jobs.make_jobs(self.config(), noise(), [self.model])[0]
 
 
-def noise(*, examples: int, side: int) -> Dataset:
-    """Draw a data set of noise, its labels too, with a test picture to five training pictures."""
+def noise() -> Dataset:
+    """Draw a data set of noise, its labels too: 10,000 training and 2,000 test pictures."""
     rng = np.random.default_rng(0)
 
     def split(count: int) -> Split:
-        inputs = rng.integers(0, 256, (count, side, side, 3), np.uint8)
+        inputs = rng.integers(0, 256, (count, *SHAPE), np.uint8)
         labels = rng.integers(0, 2, count).astype(np.int32)
         return Split(inputs, labels, tuple(map(str, range(count))))
 
-    train, test = split(examples), split(examples // 5)
-    return Dataset("noise", train, split(0), test, ("cat", "dog"), {"source": "noise"})
+    parts = split(10_000), split(0), split(2_000)
+    return Dataset("noise", *parts, ("cat", "dog"), {"source": "noise"})
 
 
 class Start(NamedTuple):
@@ -107,7 +98,6 @@ class Start(NamedTuple):
       labels: [S, B] int32.
       params: nested dicts of numpy arrays, a few members in front.
       end: likewise, after CHECK_STEPS steps of stock Flax.
-      losses: [members], the mean batch loss over these steps, nats.
     """
 
     backend: str
@@ -117,32 +107,26 @@ class Start(NamedTuple):
     labels: np.ndarray
     params: Any
     end: Any = None
-    losses: Any = None
 
     def copies(self, count: int) -> Any:
         """Give weights to so many members: those there are, over and over."""
         return jax.tree.map(lambda x: x[np.arange(count) % len(x)], self.params)
 
-    def distance(self, losses: Any, params: Any) -> float:
-        """Compare a competitor's first steps with those of stock Flax.
-
-        Args:
-          losses: [members], as in `losses`.
-          params: its weights after CHECK_STEPS steps.
+    def distance(self, params: Any) -> float:
+        """Compare weights after CHECK_STEPS steps with those of stock Flax.
 
         Returns:
-          The largest difference over members, relative: of the loss, or of what the steps added
-          to the weights (L2 over all of them). inf where anything is not finite.
+          The largest difference over members (L2 over all weights), relative to what the steps
+          added to them. inf where anything is not finite.
         """
-        count = min(len(losses), len(self.losses))
+        count = min(len(jax.tree.leaves(x)[0]) for x in (params, self.end))
 
         def apart(a: Any, b: Any) -> Any:
             squares = jax.tree.map(lambda x, y: (x[:count] - y[:count]) ** 2, a, b)
             return np.sqrt(sum(x.reshape(count, -1).sum(1) for x in jax.tree.leaves(squares)))
 
-        update = apart(params, self.end) / apart(self.end, self.params)
-        loss = np.abs(np.asarray(losses)[:count] / self.losses[:count] - 1)
-        return float(np.nan_to_num(np.maximum(update, loss), nan=np.inf).max())
+        ratios = apart(params, self.end) / apart(self.end, self.params)
+        return float(np.nan_to_num(ratios, nan=np.inf).max())
 
 
 class Trainer(NamedTuple):
@@ -150,18 +134,26 @@ class Trainer(NamedTuple):
 
     Attributes:
       members: how many it trains.
-      train: steps -> [members], the mean batch loss of the last few; trains all members for so
-        many steps and waits for the end.
+      train: trains all members for so many steps and waits for the end.
       params: () -> their weights now as in `Start`; None where they are not to be compared.
-      before: comes before each sample and is no part of it.
       info: more to record, a dict ready for JSON.
     """
 
     members: int
-    train: Callable[[int], Any]
+    train: Callable[[int], None]
     params: Callable[[], Any] = lambda: None
-    before: Callable[[], None] = lambda: None
     info: Any = ()
+
+
+def loop(step: Callable[..., Any], batches: Any, wait: Any = jax.block_until_ready) -> Any:
+    """Make `Trainer.train` of a step (images, labels); `wait` gets what the last one returns."""
+
+    def train(num_steps: int) -> None:
+        for batch in itertools.islice(itertools.cycle(batches), num_steps):
+            done = step(*batch)
+        wait(done)
+
+    return train
 
 
 def new_process() -> ProcessPoolExecutor:
@@ -170,7 +162,7 @@ def new_process() -> ProcessPoolExecutor:
 
 
 def _alone() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this one without a word
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several share a GPU
 
 
@@ -194,33 +186,35 @@ def prepare(name: str, case: Case, start: Start | None, seconds: float) -> dict[
       RuntimeError: its first steps are not those of stock Flax.
     """
     trainer: Trainer = importlib.import_module(f"experiments.baselines.{name}").prepare(case, start)
-    losses, params = trainer.train(CHECK_STEPS), trainer.params()
+    trainer.train(CHECK_STEPS)
+    params = trainer.params()
     if start is not None and params is not None:
-        apart = start.distance(losses, params)
+        apart = start.distance(params)
         if apart > TOLERANCE[case.precision]:
             raise RuntimeError(f"its first steps are {apart:.2g} away from stock Flax's, relative")
     if name == "engine":
-        seconds = max(seconds, min(SEGMENT_SECONDS, CALLS_LONGER * seconds))
+        seconds = max(seconds, min(SEGMENT_SECONDS, 8 * seconds))
     _own.update(trainer=trainer, steps=calibrated(trainer, seconds))
     return {"measured": trainer.members, **dict(trainer.info)}
 
 
 def calibrated(trainer: Trainer, seconds: float) -> int:
     """Find how many steps last about so long; the search is the warm-up."""
-    steps = 1
-    while True:
-        begin = time.perf_counter()
-        trainer.train(steps)
-        took = max(time.perf_counter() - begin, 1e-6)
-        if took >= seconds / 4:
-            return max(1, round(steps * seconds / took))
+    steps, took = 0, 1e-6
+    while took < seconds / 4:
         steps = 1 + int(steps * min(seconds / took, 10))
+        took = timed(trainer, steps)
+    return max(1, round(steps * seconds / took))
+
+
+def timed(trainer: Trainer, steps: int) -> float:
+    """Train for some steps; return the seconds they took."""
+    begin = time.perf_counter()
+    trainer.train(steps)
+    return time.perf_counter() - begin
 
 
 def sample() -> float:
     """Train the competitor of this process once more; return member-steps a second."""
     trainer, steps = _own["trainer"], _own["steps"]
-    trainer.before()
-    begin = time.perf_counter()
-    trainer.train(steps)
-    return float(steps * trainer.members / (time.perf_counter() - begin))
+    return float(steps * trainer.members / timed(trainer, steps))

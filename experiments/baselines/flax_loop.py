@@ -5,11 +5,8 @@ the first steps of this loop are what every competitor is held to.
 """
 
 import functools
-import itertools
 import math
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,16 +15,16 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from catdog_jax.models.build import build_model
 from catdog_jax.population import Seeds, member_keys
-from catdog_jax.population.devices import num_cores
 from catdog_jax.population.flops import step_flops
 from catdog_jax.registry import parse_entry, typed_settings, unknown
-from catdog_jax.train import batch_at, epoch_order
-from experiments.baselines.case import CHECK_STEPS, Case, Start, Trainer
+from catdog_jax.train import epoch_order
+from catdog_jax.types import Recipe
+from experiments.baselines.case import CHECK_STEPS, NUM_BATCHES, SHAPE, Case, Start, Trainer, loop
 from experiments.shared.jobs import preprocess
 
-NUM_BATCHES = 8  # that the baselines have at hand, ready-made
-NUM_CHECKED = 8  # members whose first steps are compared, at most
+NUM_CHECKED = 8  # members whose first steps are compared
 
 
 class MLP(nn.Module, kw_only=True):
@@ -49,6 +46,7 @@ class CNN(nn.Module, kw_only=True):
     """Convolution, relu, max-pool, stage after stage."""
 
     widths: tuple[int, ...] = (32, 64, 128, 128)
+    head: str = "average"
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
@@ -56,22 +54,24 @@ class CNN(nn.Module, kw_only=True):
         for stage, width in enumerate(self.widths, 1):
             x = nn.relu(nn.Conv(width, (3, 3), name=f"conv{stage}_1")(x))
             x = nn.max_pool(x, (2, 2), (2, 2))
-        return nn.Dense(2, name="head")(x.mean((1, 2)))
+        return nn.Dense(2, name="head")(pooled(x, self.head))
 
 
 class ResNet(nn.Module, kw_only=True):
     """A stem, a pre-activation block a stage, one dense layer."""
 
     widths: tuple[int, ...] = (16, 32, 64)
+    stem_stride: int = 1
+    head: str = "average"
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
         """Return the logits."""
-        x = nn.Conv(self.widths[0], (3, 3), name="stem")(x)
+        x = nn.Conv(self.widths[0], (3, 3), self.stem_stride, name="stem")(x)
         for stage, width in enumerate(self.widths, 1):
             block = Block(width, min(stage, 2), name=f"block{stage}_1")
             x = block(x, 1 / math.sqrt(len(self.widths)))
-        return nn.Dense(2, name="head")(nn.relu(x).mean((1, 2)))
+        return nn.Dense(2, name="head")(pooled(nn.relu(x), self.head))
 
 
 class Block(nn.Module):
@@ -83,19 +83,20 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: Any, scale: float) -> Any:
         """Return the sum of shortcut and branch."""
-        h, strides = nn.relu(x), (self.stride, self.stride)
+        h = nn.relu(x)
         if self.stride > 1:
-            x = nn.Conv(self.width, (1, 1), strides, use_bias=False, name="shortcut")(h)
-        h = nn.relu(nn.Conv(self.width, (3, 3), strides, name="conv1")(h))
+            x = nn.Conv(self.width, (1, 1), self.stride, use_bias=False, name="shortcut")(h)
+        h = nn.relu(nn.Conv(self.width, (3, 3), self.stride, name="conv1")(h))
         return x + scale * nn.Conv(self.width, (3, 3), name="conv2")(h)
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "linear": functools.partial(MLP, depth=0),
-    "mlp": MLP,
-    "cnn": CNN,
-    "resnet": ResNet,
-}
+def pooled(x: Any, head: str) -> Any:
+    """Average the last image, or flatten it."""
+    return x.mean((1, 2)) if head == "average" else x.reshape(len(x), -1)
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "cnn": CNN, "resnet": ResNet}
+NETWORKS["linear"] = functools.partial(MLP, depth=0)
 
 
 def network(model: str) -> Any:
@@ -107,21 +108,20 @@ def network(model: str) -> Any:
     name, settings = parse_entry(model)
     if name not in NETWORKS:
         raise unknown("model", name, NETWORKS, "the benchmark compares no other")
+    build_model(model, SHAPE, 2)  # raises where a value is not allowed
     return NETWORKS[name](**typed_settings(model, NETWORKS[name], settings))
 
 
-def make_optimizer(case: Case) -> optax.GradientTransformation:
-    """Make a recipe's optimiser, Adam or momentum with weight decay, from optax alone."""
-    recipe = case.recipe
-    if recipe.optimizer == "adam":
-        return optax.adam(recipe.learning_rate)
-    sgd = optax.sgd(recipe.learning_rate, momentum=0.9)
-    return optax.chain(optax.add_decayed_weights(recipe.weight_decay), sgd)
+def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+    """Make a recipe's optimiser, Adam or momentum after weight decay, from optax alone."""
+    rate, adam = recipe.learning_rate, recipe.optimizer == "adam"
+    tx = optax.adam(rate) if adam else optax.sgd(rate, momentum=0.9)
+    return optax.chain(optax.add_decayed_weights(recipe.weight_decay), tx)
 
 
 def make_step(case: Case) -> Callable[..., Any]:
     """Make (params, opt_state, images, labels) -> (params, opt_state, loss), one member's step."""
-    module, tx = network(case.model), make_optimizer(case)
+    module, tx = network(case.model), make_optimizer(case.recipe)
     # On a GPU stock JAX would round products to TF32 where float32 is asked of the others.
     precision = "highest" if case.precision == "float32" else "tensorfloat32"
 
@@ -140,49 +140,37 @@ def make_step(case: Case) -> Callable[..., Any]:
 
 def prepare(case: Case, start: Start) -> Trainer:
     """Put the members and ready-made batches on the device."""
-    step = jax.jit(make_step(case), donate_argnums=(0, 1))
+    update, tx = jax.jit(make_step(case), donate_argnums=(0, 1)), make_optimizer(case.recipe)
     batches = jax.device_put(list(zip(start.images, start.labels, strict=True)))
     weights = jax.device_put(start.copies(case.members))
     members = [jax.tree.map(lambda x, m=m: x[m], weights) for m in range(case.members)]
-    states: list[Any] = [(params, make_optimizer(case).init(params)) for params in members]
+    states: list[Any] = [(params, tx.init(params)) for params in members]
 
-    def train_one(index: int, num_steps: int) -> Any:
-        state, losses = states[index], []
-        for batch in itertools.islice(itertools.cycle(batches), num_steps):
-            *state, loss = step(*state, *batch)
-            losses.append(loss)
-        states[index] = jax.block_until_ready(state)
-        return np.mean(losses[-NUM_BATCHES:])
-
-    def train(num_steps: int) -> Any:
-        return np.array([train_one(index, num_steps) for index in range(case.members)])
+    def step(images: Any, labels: Any) -> Any:
+        states[:] = [update(*state, images, labels)[:2] for state in states]
+        return states
 
     def params() -> Any:
         return jax.tree.map(lambda *leaves: np.stack(leaves), *(state[0] for state in states))
 
-    return Trainer(case.members, train, params)
+    return Trainer(case.members, loop(step, batches), params)
 
 
 def first_steps(case: Case) -> Start:
     """Make where all competitors begin: the engine's weights and batches; and train from there."""
-    job, members = case.job(), min(case.members, NUM_CHECKED)
-    keys = member_keys(Seeds(), 0, members)
-    order = epoch_order(keys.order, jnp.int32(0), case.examples)
-    data, normalise = job.dataset.train.data, preprocess(job.dataset)
-    steps = map(jnp.int32, range(NUM_BATCHES))
-    batches = [batch_at(order, step, data, case.recipe.batch_size) for step in steps]
-    images = np.stack([normalise(batch.inputs) for batch in batches])
+    job = case.job()
+    keys, data = member_keys(Seeds(), 0, NUM_CHECKED), job.dataset.train
+    order = np.asarray(epoch_order(keys.order, jnp.int32(0), len(data.labels)))
+    rows = order[: NUM_BATCHES * case.recipe.batch_size].reshape(NUM_BATCHES, -1)
+    images, labels = preprocess(job.dataset)(jnp.asarray(data.inputs[rows])), data.labels[rows]
     params, module = as_flax(jax.vmap(job.model.init)(keys.init)), network(case.model)
-    one = jax.tree.map(lambda x: x[0], params)
-    flops = step_flops(lambda p, x: module.apply({"params": p}, x), one, images[0])
+    one = {"params": jax.tree.map(lambda x: x[0], params)}
+    flops = step_flops(module.apply, one, images[0])
     kinds = [device.device_kind for device in jax.local_devices()]
-    if kinds[0] == "cpu" and Path("/proc/cpuinfo").exists():
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        kinds = re.findall(r"model name\s*: (.*)", text)[: num_cores()] or kinds
-    labels = np.stack([batch.labels for batch in batches])
-    start = Start(jax.default_backend(), kinds, flops, images, labels, params)
-    trainer = prepare(case._replace(members=members, precision="float32"), start)
-    return start._replace(losses=trainer.train(CHECK_STEPS), end=trainer.params())
+    start = Start(jax.default_backend(), kinds, flops, np.asarray(images), labels, params)
+    trainer = prepare(case._replace(members=NUM_CHECKED, precision="float32"), start)
+    trainer.train(CHECK_STEPS)
+    return start._replace(end=trainer.params())
 
 
 def as_flax(params: Any) -> Any:

@@ -10,7 +10,7 @@ Python's bytecode and what the system keeps of files in memory are there in all 
 
 `job` is from then to when the last wave is on the disk: training, evaluations, checkpoints,
 whatever waits in between, on a case of the benchmark. It is held against as many steps at the rate
-of this engine alone, sampled in a process before the job and in another one after it.
+of this engine alone, sampled in a process before the job.
 """
 
 import dataclasses
@@ -26,53 +26,38 @@ from typing import Any
 
 import numpy as np
 
-from experiments.baselines.case import Case, new_process, prepare
-from experiments.baselines.case import sample as take_sample
-from experiments.shared.announce import command_line
+from experiments.baselines.case import Case, new_process, prepare, sample
+from experiments.shared.run_summary import command_line
 
-ROOT = Path(__file__).parents[2]
 CACHES = ("XDG_CACHE_HOME", "CATDOG_CACHE_DIR", "MPLCONFIGDIR")
 STATES = {"first": "kept", "cold": "none", "warm": "kept"}  # folder of compiled programs
-FEWEST_STEPS = 20
 
 
-def times_to(moment: str, flags: list[str], out_dir: Path, caches: Path) -> dict[str, float]:
-    """Run the main job in a process of its own until its manifest tells a moment of its only model.
+def run(flags: list[str], out_dir: Path, caches: Path) -> dict[str, float]:
+    """Run the main job of one model in a process of its own.
 
     Args:
-      moment: 'first_step' or 'kept', see `Keeper`.
       flags: of the job.
       out_dir: where its run folder is made.
       caches: where it finds and keeps what a user's cache folders hold.
 
     Returns:
-      Its times so far, see `Keeper`; and Unix time in seconds of when it 'began'.
+      Its latest times, see `Checkpointer`; and Unix time in seconds of when it 'began'.
 
     Raises:
-      RuntimeError: it ended before.
+      RuntimeError: it failed.
     """
-    manifest = out_dir / "init_convergence" / "run" / "manifest.json"
     command = [sys.executable, "-m", "experiments.init_convergence", *flags]
     command += [f"--out_dir={out_dir}", "--name=run", "--coordinator=none"]
     environment = {**os.environ, **{name: str(caches / name) for name in CACHES}}
-    out_dir.mkdir()
     began = time.time()
-    with open(out_dir / "log", "wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    try:
-        while True:
-            status = process.poll()  # before the manifest is read for the last time
-            found = json.loads(manifest.read_bytes()) if manifest.exists() else {}
-            for model in found.get("timings", {}).values():
-                if moment in model["latest"]:
-                    return {"began": began, **model["latest"]}
-            if status is not None:
-                last = (out_dir / "log").read_text(errors="replace").strip().rpartition("\n")[2]
-                raise RuntimeError(f"the main job ended with status {status}: {last}")
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.wait()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(f"the main job ended with status {done.returncode}: {last}")
+    manifest = json.loads((out_dir / "init_convergence" / "run" / "manifest.json").read_bytes())
+    (timings,) = manifest["timings"].values()
+    return {"began": began, **timings["latest"]}
 
 
 def start(case: Case, rounds: int, folder: Path) -> dict[str, list[float]]:
@@ -88,25 +73,26 @@ def start(case: Case, rounds: int, folder: Path) -> dict[str, list[float]]:
     """
     flags = [f"--models={case.model}", f"--num_members={case.members}"]
     flags += [f"--precision={case.precision}", f"--strategy={case.strategy}"]
+    flags += ["--num_steps=2", "--eval_every=2"]  # the first call makes one, as in a long job
     found: dict[str, list[float]] = {state: [] for state in STATES}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             place = Path(scratch)
             for state, programs in STATES.items():
                 cache = f"--compile_cache={place / programs}"
-                times = times_to("first_step", [*flags, cache], place / state, place / "user")
+                times = run([*flags, cache], place / state, place / "user")
                 found[state].append(times["first_step"] - times["began"])
     return found
 
 
-def job(case: Case, rounds: int, seconds: float, sample: float, out_dir: Path) -> dict[str, Any]:
-    """Run a whole job between samples of the engine.
+def job(case: Case, rounds: int, seconds: float, each: float, out_dir: Path) -> dict[str, Any]:
+    """Run a whole job after samples of the engine.
 
     Args:
       case: what it trains.
-      rounds: samples of the engine before it, and as many after it.
+      rounds: samples of the engine.
       seconds: that its training should last, about.
-      sample: seconds of a sample of the engine.
+      each: seconds of a sample of the engine.
       out_dir: where its run folder is made, and stays.
 
     Returns:
@@ -114,13 +100,14 @@ def job(case: Case, rounds: int, seconds: float, sample: float, out_dir: Path) -
       'engine_seconds' that the engine takes for them; and their 'ratio': by the quartiles of the
       engine's rates lower, median, upper.
     """
-    before, waves = _engine_rates(case, rounds, sample)
-    steps = max(FEWEST_STEPS, round(seconds * float(np.median(before)) / waves))
+    with new_process() as process:
+        info = process.submit(prepare, "engine", case, None, each).result()
+        measured = [process.submit(sample).result() for _ in range(rounds)]
+    rates = np.percentile(measured, [25, 50, 75]) / info["measured"]  # steps of a whole wave
+    steps = max(20, round(seconds * rates[1] / info["waves"]))
     config = dataclasses.replace(case.config(), num_steps=steps)
     flags = [*shlex.split(command_line(config, "init_convergence"))[3:], "--compile_cache=none"]
-    times = times_to("kept", flags, out_dir, out_dir / "caches")
-    after, _ = _engine_rates(case, rounds, sample)
-    rates = np.percentile([*before, *after], [25, 50, 75])
+    times = run(flags, out_dir, out_dir / "caches")
     took, done = times["kept"] - times["first_step"], times["steps"]
     return {
         "steps": done,
@@ -128,11 +115,3 @@ def job(case: Case, rounds: int, seconds: float, sample: float, out_dir: Path) -
         "engine_seconds": float(done / rates[1]),
         "ratio": [float(took * rate / done) for rate in rates],
     }
-
-
-def _engine_rates(case: Case, rounds: int, seconds: float) -> tuple[list[float], int]:
-    """Measure steps of a whole wave a second in a process of its own; count the waves."""
-    with new_process() as process:
-        info = process.submit(prepare, "engine", case, None, seconds).result()
-        rates = [process.submit(take_sample).result() for _ in range(rounds)]
-    return [rate / info["measured"] for rate in rates], info["waves"]

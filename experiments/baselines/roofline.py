@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from catdog_jax.population import use_all_cores
 from experiments.baselines.case import Case, Start, Trainer
@@ -17,9 +16,8 @@ def prepare(case: Case, start: Start) -> Trainer:
     use_all_cores()
     on_cpu = jax.default_backend() == "cpu"
     side = 2048 if on_cpu else 8192
-    low = case.precision == "bfloat16" and not on_cpu
-    values = np.random.default_rng(0).normal(size=(side, side)) / np.sqrt(side)
-    matrix = jnp.asarray(values, jnp.bfloat16 if low else jnp.float32)
+    dtype = jnp.bfloat16 if case.precision == "bfloat16" and not on_cpu else jnp.float32
+    matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
     factors = [jax.device_put(matrix, device) for device in jax.local_devices()]
     multiply = jax.jit(lambda x: jnp.matmul(x, x, precision=PRECISION[case.precision]))
 

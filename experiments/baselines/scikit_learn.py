@@ -5,13 +5,13 @@ and its first steps are not checked. Its linear model takes the examples of a ba
 without momentum: more updates than the others make, of less arithmetic.
 """
 
-import itertools
+import functools
 import warnings
 
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
 
-from experiments.baselines.case import Case, Start, Trainer
+from experiments.baselines.case import Case, Start, Trainer, loop
 from experiments.baselines.flax_loop import network
 
 
@@ -21,13 +21,8 @@ def prepare(case: Case, start: Start) -> Trainer:
     rate, decay, shape = case.recipe.learning_rate, case.recipe.weight_decay, network(case.model)
     # A batch of an MLP is all that it is given, up to 200 examples.
     model = MLPClassifier((shape.width,) * shape.depth, alpha=0.0, learning_rate_init=rate)
-    if case.family == "linear":
+    if shape.depth == 0:
         model = SGDClassifier("log_loss", alpha=decay, learning_rate="constant", eta0=rate)
     rows = start.images.reshape(*start.images.shape[:2], -1)
-    batches = list(zip(rows, start.labels, strict=True))
-
-    def train(num_steps: int) -> None:
-        for images, labels in itertools.islice(itertools.cycle(batches), num_steps):
-            model.partial_fit(images, labels, classes=(0, 1))
-
-    return Trainer(1, train)
+    step = functools.partial(model.partial_fit, classes=(0, 1))
+    return Trainer(1, loop(step, list(zip(rows, start.labels, strict=True))))

@@ -1,6 +1,5 @@
 """Torch as it is usually written: one model after another, a Python loop over steps."""
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +10,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from torch.nn import functional as F
 
 from catdog_jax.population.devices import num_cores
-from experiments.baselines.case import Case, Start, Trainer
-from experiments.baselines.flax_loop import NUM_BATCHES, network
+from experiments.baselines.case import Case, Start, Trainer, loop
+from experiments.baselines.flax_loop import CNN, MLP, ResNet, network
 
 # Axes in torch's order and back, members in front: [M, R, S, C, K] and [M, K, C, R, S].
 TO_TORCH = {2: (0, 1), 3: (0, 2, 1), 5: (0, 4, 3, 1, 2)}
@@ -33,6 +32,9 @@ def make_loss(case: Case) -> Callable[[Any, Any, Any], Any]:
             x, border = F.pad(x, (0, border, 0, border)) if border else x, 0
         return F.conv2d(x, weight, bias, stride, border)
 
+    def pooled(x: Any) -> Any:
+        return x.mean((2, 3)) if shape.head == "average" else x.permute(0, 2, 3, 1).flatten(1)
+
     def mlp(p: Any, x: Any) -> Any:
         for index in range(1, shape.depth + 1):
             x = F.relu(dense(p, f"hidden{index}", x))
@@ -41,18 +43,18 @@ def make_loss(case: Case) -> Callable[[Any, Any, Any], Any]:
     def cnn(p: Any, x: Any) -> Any:
         for stage in range(1, len(shape.widths) + 1):
             x = F.max_pool2d(F.relu(conv(p, f"conv{stage}_1", x)), 2)
-        return x.mean((2, 3))
+        return pooled(x)
 
     def resnet(p: Any, x: Any) -> Any:
-        x = conv(p, "stem", x)
+        x = conv(p, "stem", x, shape.stem_stride)
         for stage in range(1, len(shape.widths) + 1):
             block, stride, h = f"block{stage}_1", min(stage, 2), F.relu(x)
             x = x if stride == 1 else conv(p, f"{block}.shortcut", h, stride)
             h = F.relu(conv(p, f"{block}.conv1", h, stride))
             x = x + conv(p, f"{block}.conv2", h) / math.sqrt(len(shape.widths))
-        return F.relu(x).mean((2, 3))
+        return pooled(F.relu(x))
 
-    body = {"cnn": cnn, "resnet": resnet}.get(case.family, mlp)
+    body = {CNN: cnn, ResNet: resnet, MLP: mlp}[type(shape)]
     return lambda p, images, labels: F.cross_entropy(dense(p, "head", body(p, images)), labels)
 
 
@@ -64,19 +66,21 @@ def make_optimizer(case: Case, weights: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(weights.values(), rate, 0.9, weight_decay=decay, fused=True)
 
 
-def set_up(case: Case, start: Start, threads: int, layout: Any) -> tuple[Any, Any]:
+def set_up(
+    case: Case, start: Start, layout: Any = torch.contiguous_format, threads: int = 0
+) -> tuple[Any, Any]:
     """Put members' weights and ready-made batches on the kind of device that the engine has.
 
     Args:
       case: what is trained.
       start: the weights and batches.
-      threads: that torch may use.
       layout: of pictures in memory.
+      threads: that torch may use; 0 for one a core.
 
     Returns:
       The weights by name, members in front, and [(images, labels)].
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or num_cores())
     torch.set_float32_matmul_precision("highest" if case.precision == "float32" else "high")
     torch.backends.cudnn.allow_tf32 = case.precision != "float32"
     torch.backends.cudnn.benchmark = True
@@ -85,17 +89,11 @@ def set_up(case: Case, start: Start, threads: int, layout: Any) -> tuple[Any, An
     for name, x in flatten_dict(start.copies(case.members), sep=".").items():
         x = np.ascontiguousarray(x.transpose(TO_TORCH[x.ndim]))  # else torch keeps Flax's order
         weights[name.replace("kernel", "weight")] = torch.tensor(x, device=device)
-    batches = [torch.tensor(x, device=device).flatten(1) for x in start.images]
-    if case.has_conv:
-        pictures = [torch.tensor(x, device=device).permute(0, 3, 1, 2) for x in start.images]
-        batches = [x.contiguous(memory_format=layout) for x in pictures]
+    images = torch.tensor(start.images, device=device)
+    pictures = [x.permute(0, 3, 1, 2).contiguous(memory_format=layout) for x in images]
     labels = torch.tensor(start.labels, device=device).long()
-    return weights, list(zip(batches, labels, strict=True))
-
-
-def mean_loss(losses: list[Any]) -> np.ndarray:
-    """Wait until the device is done; return the mean of the last batches' losses, [M]."""
-    return torch.stack(losses[-NUM_BATCHES:]).mean(0).cpu().numpy()
+    inputs = pictures if case.has_conv else images.flatten(2)
+    return weights, list(zip(inputs, labels, strict=True))
 
 
 def to_flax(weights: Any) -> Any:
@@ -107,32 +105,27 @@ def to_flax(weights: Any) -> Any:
     return unflatten_dict(flat, sep=".")
 
 
-def prepare(
-    case: Case, start: Start, layout: Any = torch.contiguous_format, threads: int = 0
-) -> Trainer:
-    """Put one model and ready-made batches on the device.
+def prepare(case: Case, start: Start, **options: Any) -> Trainer:
+    """Put one model, which stands for any number, and ready-made batches on the device.
 
     Args:
-      case: the model; a single member stands for any number.
+      case: the model.
       start: its weights and batches.
-      layout: of pictures in memory.
-      threads: that torch may use; 0 for one a core.
+      **options: of `set_up`.
     """
-    stacked, batches = set_up(case, start, threads or num_cores(), layout)
-    weights = {name: x[0] for name, x in stacked.items()}
+    weights, batches = set_up(case, start, **options)
+    layout = options.get("layout", torch.contiguous_format)
     for name, x in weights.items():
-        x = x.contiguous(memory_format=layout) if x.ndim == 4 else x
+        x = x[0].contiguous(memory_format=layout) if x.ndim == 5 else x[0]
         weights[name] = x.requires_grad_()
     loss_of, optimizer = make_loss(case), make_optimizer(case, weights)
 
-    def train(num_steps: int) -> np.ndarray:
-        losses = []
-        for images, labels in itertools.islice(itertools.cycle(batches), num_steps):
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(weights, images, labels)
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach()[None])
-        return mean_loss(losses)
+    def step(images: Any, labels: Any) -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(weights, images, labels)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
 
+    train = loop(step, batches, torch.Tensor.cpu)
     return Trainer(1, train, lambda: to_flax({name: x[None] for name, x in weights.items()}))

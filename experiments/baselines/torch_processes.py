@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import torch
-
 from catdog_jax.population.devices import num_cores
-from experiments.baselines import torch_loop
+from experiments.baselines import torch_channels_last
 from experiments.baselines.case import Case, Start, Trainer, new_process
 
 _own: dict[str, Trainer] = {}  # in each of the processes
@@ -17,20 +15,16 @@ def prepare(case: Case, start: Start) -> Trainer:
     for process in processes:
         process.submit(_prepare, case, start).result()
 
-    def train(num_steps: int) -> Any:
-        calls = [process.submit(_train, num_steps) for process in processes]
-        return [call.result() for call in calls][-1]
+    def train(num_steps: int) -> None:
+        for call in [process.submit(_call, "train", num_steps) for process in processes]:
+            call.result()
 
-    return Trainer(len(processes), train, lambda: processes[-1].submit(_params).result())
+    return Trainer(len(processes), train, lambda: processes[-1].submit(_call, "params").result())
 
 
 def _prepare(case: Case, start: Start) -> None:
-    _own["trainer"] = torch_loop.prepare(case, start, torch.channels_last, threads=1)
+    _own["trainer"] = torch_channels_last.prepare(case, start, threads=1)
 
 
-def _train(num_steps: int) -> Any:
-    return _own["trainer"].train(num_steps)
-
-
-def _params() -> Any:
-    return _own["trainer"].params()
+def _call(name: str, *arguments: Any) -> Any:
+    return getattr(_own["trainer"], name)(*arguments)

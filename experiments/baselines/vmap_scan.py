@@ -4,14 +4,14 @@ The loop is `lax.fori_loop` over the batches at hand and not `lax.scan`, though 
 loop: so one call makes all steps of a sample, however many, and its state is given back to XLA.
 """
 
+import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.baselines.case import Case, Start, Trainer
-from experiments.baselines.flax_loop import NUM_BATCHES, make_optimizer, make_step
+from experiments.baselines.case import NUM_BATCHES, Case, Start, Trainer
+from experiments.baselines.flax_loop import make_optimizer, make_step
 
 
 def prepare(case: Case, start: Start) -> Trainer:
@@ -19,24 +19,17 @@ def prepare(case: Case, start: Start) -> Trainer:
     step = jax.vmap(make_step(case), (0, 0, None, None))
     batches = jax.device_put((start.images, start.labels))
     params = jax.device_put(start.copies(case.members))
-    state = params, jax.vmap(make_optimizer(case).init)(params)
+    state = params, jax.vmap(make_optimizer(case.recipe).init)(params)
 
+    @functools.partial(jax.jit, donate_argnums=0)
     def loop(state: Any, batches: Any, num_steps: Any) -> Any:
-        def body(index: Any, carry: Any) -> Any:
-            params, opt_state, total = carry
-            batch = jax.tree.map(lambda x: x[index % NUM_BATCHES], batches)
-            params, opt_state, loss = step(params, opt_state, *batch)
-            return params, opt_state, total + loss
+        def body(index: Any, state: Any) -> Any:
+            return step(*state, *(x[index % NUM_BATCHES] for x in batches))[:2]
 
-        zero = jnp.zeros(case.members, jnp.float32)
-        params, opt_state, total = jax.lax.fori_loop(0, num_steps, body, (*state, zero))
-        return (params, opt_state), total / num_steps
+        return jax.lax.fori_loop(0, num_steps, body, state)
 
-    compiled = jax.jit(loop, donate_argnums=0)
-
-    def train(num_steps: int) -> np.ndarray:
+    def train(num_steps: int) -> None:
         nonlocal state
-        state, losses = jax.block_until_ready(compiled(state, batches, np.int32(num_steps)))
-        return np.asarray(losses)
+        state = jax.block_until_ready(loop(state, batches, np.int32(num_steps)))
 
     return Trainer(case.members, train, lambda: jax.tree.map(np.asarray, state[0]))

@@ -14,15 +14,15 @@ import pytest
 import xarray as xr
 
 from catdog_jax.population.flops import step_flops
-from catdog_jax.types import InputError
 from experiments import init_convergence, throughput
 from experiments.baselines import case as case_module
-from experiments.baselines import engine, flax_loop, main_job
+from experiments.baselines import flax_loop, main_job
 from experiments.baselines.case import CHECK_STEPS, Case, Start, Trainer, calibrated, new_process
 from experiments.shared import launcher
 
 ROOT = Path(__file__).parents[2]
-TINY = Case("cnn:widths=4-8", 3, examples=256, side=8)
+TINY = Case("cnn:widths=4-8", 3)
+FLAT = "resnet:widths=2-4:stem_stride=2:head=flatten"
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +54,26 @@ def test_the_work_of_a_step_is_what_a_person_counts(model, flops):
 def test_first_steps_are_those_of_stock_flax(name, start):
     trainer = importlib.import_module(f"experiments.baselines.{name}").prepare(TINY, start)
     assert trainer.members == 3
-    assert start.distance(trainer.train(CHECK_STEPS), trainer.params()) < 1e-3
-    assert np.isfinite(trainer.train(20)).all()  # more than there are batches
+    trainer.train(CHECK_STEPS)
+    assert start.distance(trainer.params()) < 1e-3
+    trainer.train(20)  # more than there are batches
 
 
 def test_what_computes_something_else_is_seen(start, monkeypatch):
-    assert start.distance(start.losses, start.end) == 0.0
-    assert start.distance(start.losses, start.params) == pytest.approx(1.0)
-    assert start.distance(1.5 * start.losses, start.end) == pytest.approx(0.5)
-    assert start.distance(np.nan * start.losses, start.end) == np.inf
-    idle = Trainer(3, lambda steps: start.losses, lambda: start.params)
+    assert start.distance(start.end) == 0.0
+    assert start.distance(start.params) == pytest.approx(1.0)
+    assert start.distance(jax.tree.map(lambda x: np.nan * x, start.end)) == np.inf
+    idle = Trainer(3, lambda steps: None, lambda: start.params)
     monkeypatch.setattr(flax_loop, "prepare", lambda *_: idle)
     with pytest.raises(RuntimeError, match="first steps are 1 away from stock Flax's"):
         case_module.prepare("flax_loop", TINY, start, 0.01)
 
 
 @pytest.mark.slow  # imports torch, which takes long
-@pytest.mark.parametrize("model", [TINY.model, "resnet:widths=2-4", "mlp:width=8", "linear"])
+@pytest.mark.parametrize("model", [TINY.model, FLAT, "resnet:widths=2-4", "mlp:width=8", "linear"])
 def test_torch_computes_what_flax_does(model):
     pytest.importorskip("torch")
-    case = Case(model, 2, examples=1024, side=8)
+    case = Case(model, 2)
     start = flax_loop.first_steps(case)
     for name in ("torch_loop", "torch_channels_last", "torch_processes", "torch_vmap"):
         with new_process() as process:
@@ -85,25 +85,10 @@ def test_torch_computes_what_flax_does(model):
 @pytest.mark.parametrize("model", ["linear", "mlp:width=4"])
 def test_scikit_learn_trains_on_the_batches(model):
     pytest.importorskip("sklearn")
-    case = Case(model, 1, examples=1024, side=8)
+    case = Case(model, 1)
     info = case_module.prepare("scikit_learn", case, flax_loop.first_steps(case), 0.01)
     assert info == {"measured": 1}
     assert case_module.sample() > 0
-
-
-def test_members_beyond_a_wave_are_timed_wave_after_wave(monkeypatch, start):
-    plan_of, keys_of, drawn = engine.jobs.job_plan, engine.member_keys, []
-    small = {"wave": 2, "num_devices": 1, "share": 1}
-    monkeypatch.setattr(engine.jobs, "job_plan", lambda *args: plan_of(*args)._replace(**small))
-    monkeypatch.setattr(
-        engine, "member_keys", lambda seeds, *ends: drawn.append(ends) or keys_of(seeds, *ends)
-    )
-    trainer = engine.prepare(TINY, start)
-    assert trainer.members == trainer.info["waves"] == 2
-    for _ in range(2):
-        trainer.before()
-        trainer.train(1)
-    assert drawn[1:] == [(0, 2), (2, 4), (0, 2)]
 
 
 def test_steps_are_counted_until_a_sample_lasts():
@@ -229,6 +214,7 @@ def run_bench(*flags):
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
+        ("--models=cnn:head=flat", "unknown head 'flat'"),
         ("--parts=start,jobs", "allowed: a list of table, start, job"),
         ("--job_seconds=0", "0.0 is out of range; give a finite number above 0"),
         ("--members=8,0", "--members=8,0: write whole numbers above 0"),
@@ -248,15 +234,17 @@ def test_wrong_input_is_refused_in_a_line(flag, words, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_not_installed_is_left_out_or_told(monkeypatch):
-    gone = throughput.BASELINES["torch_loop"]._replace(needs="no_such_package")
-    monkeypatch.setitem(throughput.BASELINES, "torch_loop", gone)
-    names, missing = throughput.chosen("")
-    assert "torch_loop" in missing
-    assert "flax_loop" in names
-    with pytest.raises(InputError, match=r"torch_loop needs no_such_package.*\[bench\]"):
-        throughput.chosen("torch_loop")
-    assert throughput.chosen("none") == ([], [])
+def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path, capsys):
+    find = throughput.importlib.util.find_spec
+    gone = lambda name: None if name == "torch" else find(name)  # noqa: E731
+    monkeypatch.setattr(throughput.importlib.util, "find_spec", gone)
+    measured = []
+    monkeypatch.setattr(throughput, "measure", lambda cases, names, *_: measured.extend(names))
+    monkeypatch.setattr(throughput, "table", lambda data: [["table"]])
+    monkeypatch.setattr(throughput, "draw", lambda *_: None)
+    assert run_bench(f"--out_dir={tmp_path}", "--baselines=torch_loop,flax_loop") == 0
+    assert measured == ["engine", "roofline", "flax_loop"]
+    assert "left out: torch_loop; for them install the extra [bench]" in capsys.readouterr().out
 
 
 def test_torch_is_imported_by_nobody_but_its_competitors():
@@ -267,7 +255,7 @@ def test_torch_is_imported_by_nobody_but_its_competitors():
 
 def test_a_job_that_fails_is_told_in_its_last_words(tmp_path):
     with pytest.raises(RuntimeError, match="ended with status 2: error: .*mpl"):
-        main_job.times_to("first_step", ["--models=mpl"], tmp_path / "job", tmp_path)
+        main_job.run(["--models=mpl"], tmp_path / "job", tmp_path)
 
 
 @pytest.mark.slow  # the whole command, every part of it: five runs of an experiment

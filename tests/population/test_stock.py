@@ -15,7 +15,9 @@ from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.train import epoch_order
+from catdog_jax.types import Recipe
 from experiments.baselines.flax_loop import as_flax, network
+from experiments.baselines.flax_loop import make_optimizer as stock_optimizer
 
 STEPS, BATCH, EXAMPLES, MEMBERS = 5, 8, 24, 4  # three steps an epoch: the second one is entered
 LEARNING_RATE, DECAY = 3e-3, 0.1
@@ -34,10 +36,7 @@ def keys(vary):
 
 
 def transformation(entry):
-    decay = optax.add_decayed_weights(DECAY)
-    if OPTIMIZER[entry] == "sgd":
-        return optax.chain(decay, optax.sgd(LEARNING_RATE, momentum=0.9))
-    return optax.chain(decay, optax.adam(LEARNING_RATE))
+    return stock_optimizer(Recipe(STEPS, BATCH, OPTIMIZER[entry], LEARNING_RATE, DECAY))
 
 
 @functools.cache
