@@ -1,6 +1,7 @@
 """Words as points: the plane of each member's vectors, and the nearest words in a table."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -61,7 +62,7 @@ def embeddings(
             for row in rows:
                 where = _room(words[row], points[row], points, boxes, reach)
                 if where is not None:
-                    look = {"size": LETTER, "color": colour, "ha": "center", "va": "center"}
+                    look: Any = {"size": LETTER, "color": colour, "ha": "center", "va": "center"}
                     ax.text(where[0], where[1], words[row], **look)
         shares = " and ".join(f"{100 * share:.0f} %" for share in explained[m])
         ax.set_title(f"member {member}: {shares} of the variance", loc="left", size=style.SIZE)
