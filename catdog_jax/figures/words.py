@@ -62,12 +62,7 @@ def embeddings(
             for row in rows:
                 where = _room(words[row], points[row], points, boxes, reach)
                 if where is not None:
-                    look: dict[str, Any] = {
-                        "size": LETTER,
-                        "color": colour,
-                        "ha": "center",
-                        "va": "center",
-                    }
+                    look: Any = {"size": LETTER, "color": colour, "ha": "center", "va": "center"}
                     ax.text(where[0], where[1], words[row], **look)
         shares = " and ".join(f"{100 * share:.0f} %" for share in explained[m])
         ax.set_title(f"member {member}: {shares} of the variance", loc="left", size=style.SIZE)

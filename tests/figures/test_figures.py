@@ -32,7 +32,7 @@ def test_every_figure_of_every_size_can_be_read(name, size, made, draw, command)
     assert ("A note." in words) == ("note" in data)
     for model in data.get("models", ()):
         assert model.split(":")[0][:6] in words
-    assert any(axes.get_xlabel() or axes.get_title() or axes.texts for axes in figure.axes)
+    assert any(axes.get_xlabel() or axes.get_ylabel() or axes.texts for axes in figure.axes)
     boxes = boxes_of(figure, (*figure.texts, *figure.legends))
     for i, box in enumerate(boxes):
         assert min(box.x0, box.y0) >= 0
