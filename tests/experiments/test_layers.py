@@ -155,7 +155,8 @@ def test_alignment_is_that_of_the_whole_layers(whole):
     (job,) = job_module.make_jobs(config, dataset, ("cnn:widths=4-8",))
     read = layer_results.layer_reader(job)
     networks = list(layer_results.networks(config, job.model, run.params[job.label]))
-    start, trained = (read(x, dataset.test.inputs) for _, _, x in networks[2:])
+    # Member 0 as it started, member 1 as it ended.
+    start, trained = (read(networks[n][2], dataset.test.inputs) for n in (0, 3))
     found = run.data["cka"].values[1, 1, 1, 2, 0, 0, 1]
     assert found == pytest.approx(linear_cka(trained[2], start[1], debiased=True), abs=1e-5)
     maps = layers.alignment_maps(run.data["cka"].values)
