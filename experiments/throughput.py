@@ -9,10 +9,10 @@ They take turns in an order drawn anew each round; what counts is the ratio of m
 run, and the share of the machine's own matrix product ("roofline") in the same rounds. This engine
 works as in an experiment: its real optimiser, losses, metrics, its gathering and normalising of
 batches (10,000 noise pictures of 32 × 32, no augmentation, since the others have none); the others
-get their batches ready-made. Members beyond one wave are timed wave by wave, another in each
-sample, without the wave's start. One member stands for any number where a competitor trains one
-after another; on a CPU, convolutions are measured with 2 members of vmap + scan at most, which is
-hopelessly slow there, and 8 of torch.func vmap.
+get their batches ready-made. Its samples are up to 8 times longer, because its calls are in a run
+too; of members beyond one wave, a sample trains one wave, without its start. One member stands for
+any number where a competitor trains one after another; on a CPU, convolutions are measured with 2
+members of vmap + scan at most, which is hopelessly slow there, and 8 of torch.func vmap.
 
   python -m experiments.throughput                       a few minutes on two cores
   python -m experiments.throughput --full                the whole table: over an hour on two cores

@@ -66,7 +66,6 @@ class Segment(NamedTuple):
       loss: mean batch loss of the segment over running members, nats.
       seconds: what the segment took.
       snapshot: makes a copy of the wave as it stands.
-      evaluation_seconds: what evaluations took since the segment before, or the wave's start.
     """
 
     wave: int
@@ -75,7 +74,6 @@ class Segment(NamedTuple):
     loss: float
     seconds: float
     snapshot: Callable[[], Snapshot]
-    evaluation_seconds: float = 0.0
 
 
 class Wave(NamedTuple):
@@ -147,9 +145,8 @@ def train_population(
         runner = _WaveRunner(program, schedule, seeds, vary, plan.wave, index)
         runner.start(restore)
         for step, count, loss, seconds in runner.segments():
-            judging = runner.evaluation_seconds()
             if on_segment is not None:
-                on_segment(Segment(index, step, count, loss, seconds, runner.snapshot, judging))
+                on_segment(Segment(index, step, count, loss, seconds, runner.snapshot))
         yield runner.finish()
 
 
@@ -173,7 +170,6 @@ class _WaveRunner:
         self._history: dict[str, np.ndarray] = {}
         self._metrics: Any = None
         self._step = 0
-        self._judging = 0.0
 
     def start(self, restore: Callable[[int, Snapshot], Snapshot | None] | None) -> None:
         self._state = self._program.init(self._keys)
@@ -204,11 +200,6 @@ class _WaveRunner:
             loss = float(running.mean()) if running.size else math.nan
             yield self._step, count, loss, seconds
 
-    def evaluation_seconds(self) -> float:
-        """Tell what evaluations took since this was last asked."""
-        spent, self._judging = self._judging, 0.0
-        return spent
-
     def snapshot(self) -> Snapshot:
         # The next segment gives these buffers to XLA, so nothing here may share memory with them.
         state = jax.tree.map(lambda x: np.array(x, copy=True), self._state)
@@ -234,7 +225,6 @@ class _WaveRunner:
         return diverged
 
     def _evaluate(self) -> None:
-        begin = time.perf_counter()
         self._metrics, observed = self._program.evaluate(self._state.params)
         column = self._schedule.evaluations.index(self._step)
         for name, metrics in self._metrics.items():
@@ -242,7 +232,6 @@ class _WaveRunner:
             self._record(f"{name}_accuracy", column, metrics.accuracy)
         if jax.tree.leaves(observed):
             self._record("observed", column, observed)
-        self._judging += time.perf_counter() - begin
 
     def _record(self, name: str, column: int, values: Any) -> None:
         values = np.asarray(values)

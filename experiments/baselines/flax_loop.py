@@ -164,8 +164,7 @@ def first_steps(case: Case) -> Start:
     rows = order[: NUM_BATCHES * case.recipe.batch_size].reshape(NUM_BATCHES, -1)
     images, labels = preprocess(job.dataset)(jnp.asarray(data.inputs[rows])), data.labels[rows]
     params, module = as_flax(jax.vmap(job.model.init)(keys.init)), network(case.model)
-    one = {"params": jax.tree.map(lambda x: x[0], params)}
-    flops = step_flops(module.apply, one, images[0])
+    flops = step_flops(module.apply, {"params": jax.tree.map(lambda x: x[0], params)}, images[0])
     kinds = [device.device_kind for device in jax.local_devices()]
     start = Start(jax.default_backend(), kinds, flops, np.asarray(images), labels, params)
     trainer = prepare(case._replace(members=NUM_CHECKED, precision="float32"), start)

@@ -77,10 +77,10 @@ def start(case: Case, rounds: int, folder: Path) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {state: [] for state in STATES}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            place = Path(scratch)
+            base = Path(scratch)
             for state, programs in STATES.items():
-                cache = f"--compile_cache={place / programs}"
-                times = run([*flags, cache], place / state, place / "user")
+                cache = f"--compile_cache={base / programs}"
+                times = run([*flags, cache], base / state, base / "user")
                 found[state].append(times["first_step"] - times["began"])
     return found
 

@@ -33,11 +33,10 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
     The manifest's timings of the model then hold:
       seconds: that all sessions spent on it.
       rate: member-steps a second of the training calls alone, without the first, which compiles.
-      latest: of the latest session, where one process trains: Unix times in seconds of when it
-        had 'begun', when its first training call, of one step, was back ('first_step'; on the
-        disk at once), and when all was kept ('kept'); between these two it did 'steps' (summed
-        over waves) and spent 'evaluation_seconds'. The first evaluation, which compiles, comes
-        before.
+      latest: of the latest session, where one process trains: Unix times in seconds of when its
+        first training call, of one step, was back ('first_step'; on the disk at once), and when
+        all was kept ('kept'); between these two it did 'steps' (summed over waves). The first
+        evaluation, which compiles, comes before.
     """
 
     def __init__(self, folder: RunFolder, job: Job):
@@ -50,7 +49,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
         self._timed_steps = 0
         self._timed_seconds = 0.0
         self._clock = time.time() - self._begin  # so that no one who sets it changes a duration
-        self._latest = {"begun": self._clock + self._begin}
+        self._latest: dict[str, float] = {}
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._thread.shutdown(cancel_futures=kind is not None and not issubclass(kind, Exception))
@@ -75,13 +74,11 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
         # The first call compiles: it says nothing of the rate.
         first = "first_step" not in self._latest
         if first:
-            reached = self._clock + time.monotonic()
-            self._latest |= {"first_step": reached, "steps": 0, "evaluation_seconds": 0.0}
+            self._latest |= {"first_step": self._clock + time.monotonic(), "steps": 0}
         else:
             self._timed_steps += segment.steps * wave_size
             self._timed_seconds += segment.seconds
             self._latest["steps"] += segment.steps
-            self._latest["evaluation_seconds"] += segment.evaluation_seconds
         self._is_written(0.0)
         stop = pending()
         late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
