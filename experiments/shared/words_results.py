@@ -147,8 +147,8 @@ def _probed(
         if member < most and alive[member]:
             seen, unseen = (jax.device_get(vectors(params, x)) for x in (fit, judge))
             if all(np.isfinite(x).all() for x in (*seen, *unseen)):
-                pairs = zip(seen, unseen, strict=True)
-                scores[:, member, when] = [probe_layer(x, y, fit, judge) for x, y in pairs]
+                for n, (x, y) in enumerate(zip(seen, unseen, strict=True)):
+                    scores[n, member, when] = probe_layer(x, y, fit, judge)
     return [layers[k][0] for k in kept], scores
 
 
