@@ -180,4 +180,4 @@ def _alive(data: xr.Dataset, kind: str) -> xr.DataArray:
 
 def _values(data: xr.Dataset, *names: str) -> list[Any]:
     arrays = (data[name].values for name in names)
-    return [array if array.dtype != object else array.tolist() for array in arrays]
+    return [array.tolist() if array.dtype.kind in "OU" else array for array in arrays]

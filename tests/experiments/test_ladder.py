@@ -155,7 +155,7 @@ def test_rules_of_cats_and_dogs_are_left_out_for_others(capsys):
     first, second = (rungs.programmed("template", d) for d in (turned, straight))
     images = jnp.asarray(np.random.default_rng(0).random((5, 8, 8, 3)), jnp.float32)
     np.testing.assert_array_equal(
-        first.apply(first.params, images), second.apply(second.params, images)[:, ::-1]
+        first.apply(first.member(0), images), second.apply(second.member(0), images)[:, ::-1]
     )
 
 
