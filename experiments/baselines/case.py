@@ -200,7 +200,7 @@ def prepare(name: str, case: Case, start: Start | None, seconds: float) -> dict[
 
 def calibrated(trainer: Trainer, seconds: float) -> int:
     """Find how many steps last about so long; the search is the warm-up."""
-    steps, took = 0, 1e-6
+    steps, took = 0, seconds / 10
     while took < seconds / 4:
         steps = 1 + int(steps * min(seconds / took, 10))
         took = timed(trainer, steps)
