@@ -52,36 +52,60 @@ class Recorder:
 
     Args:
       x: the inputs, recorded first.
+      param: the network's own `nn.Module.param`, for weights of no layer.
     """
 
-    def __init__(self, x: Array):
+    def __init__(self, x: Array, param: Callable[..., Array]):
         self.outputs: list[tuple[str, Array]] = [("input", x)]
+        self.param = param
 
     def __call__(self, name: str, x: Array) -> Array:
         """Record one layer's output and hand it on."""
         self.outputs.append((name, x))
         return x
 
-    def logits(self, x: Array) -> Features:
-        """Record the logits as float32 and return everything."""
-        self("logits", x.astype(jnp.float32))
-        return tuple(self.outputs)
+
+class Network(nn.Module):
+    """The Linen module of the layers that a function calls, and of a linear layer on top.
+
+    Attributes:
+      layers: (recorder, inputs [B, ...]) -> [B, D], what the last layer, 'head', reads.
+      num_classes: K.
+      head_init: draws the kernel of the last layer.
+    """
+
+    layers: Callable[[Recorder, Array], Array]
+    num_classes: int
+    head_init: Initializer
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Features:
+        """Return the named layer outputs, input first, logits last."""
+        record = Recorder(inputs, self.param)
+        x = self.layers(record, inputs)
+        x = nn.Dense(self.num_classes, kernel_init=self.head_init, name="head")(x)
+        record("logits", x.astype(jnp.float32))
+        return tuple(record.outputs)
 
 
 def linen_model(
-    module: nn.Module, input_shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+    layers: Callable[[Recorder, Array], Array],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    head_init: Initializer,
+    dtype: DTypeLike = jnp.float32,
 ) -> Model:
-    """Turn a Linen module into init, apply and features.
+    """Turn a network into init, apply and features.
 
     Args:
-      module: its `__call__` takes inputs [B, ...] and returns (name, array) pairs, input first,
-        logits [B, K] float32 last.
+      layers, num_classes, head_init: see `Network`.
       input_shape: shape of one example, without the batch.
       dtype: of the inputs; int32 for token ids.
 
     Returns:
       The model; its params are nested plain dicts of float32 arrays.
     """
+    module = Network(layers, num_classes, head_init)
 
     def init(key: Key) -> Params:
         # Under jit the forward pass that finds the shapes is never run.

@@ -23,23 +23,25 @@ HEAD_GAIN = 0.1  # so that the first answers are nearly even, whatever the depth
 INITIALIZERS = (*sorted(_VARIANCE), "orthogonal", "zeros")
 
 
-def initializer(name: str, gain: float = 1.0) -> Initializer:
+def initializer(name: str, gain: float = 1.0, model: str = "initializer") -> Initializer:
     """Look an initialiser up.
 
     Args:
       name: 'he' (normal, variance 2 / fan-in), 'lecun' (1 / fan-in), 'glorot' (2 / (fan-in +
         fan-out)), 'orthogonal' (rows or columns orthonormal) or 'zeros'.
       gain: multiplies the standard deviation, > 0.
+      model: name of the model, for messages.
 
     Returns:
       (key, shape, dtype) -> array.
 
     Raises:
-      InputError: an unknown name.
+      InputError: an unknown name, or a gain out of range.
 
     Source: He et al. 2015, eq. 10; Glorot & Bengio 2010, eq. 12; LeCun et al. 1998, sec. 4.6; Saxe
       et al. 2014.
     """
+    registry.check_positive(model, "gain", gain)
     if name in _VARIANCE:
         variance, mode = _VARIANCE[name]
         return jax.nn.initializers.variance_scaling(variance * gain**2, mode, "normal")

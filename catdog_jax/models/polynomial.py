@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Num
 
 from catdog_jax.models import _checks, linear
 from catdog_jax.models.initializers import initializer
-from catdog_jax.models.linear import LinearParams
-from catdog_jax.types import InputError, Key, Model, ModelSpec, Recipe
+from catdog_jax.registry import check_whole
+from catdog_jax.types import InputError, Model, ModelSpec, Recipe
 
 MOST_MONOMIALS = 200_000
 _HIGHEST_DEGREE = 12
@@ -88,9 +88,8 @@ def polynomial(
       InputError: a setting out of range, or more than MOST_MONOMIALS monomials.
     """
     _checks.task("polynomial", input_shape, num_classes, fewest=1)
-    _checks.whole("polynomial", "degree", degree, 1, _HIGHEST_DEGREE)
-    _checks.positive("polynomial", "gain", gain)
-    draw = initializer(init, gain)
+    check_whole("polynomial", "degree", degree, 1, _HIGHEST_DEGREE)
+    draw = initializer(init, gain, "polynomial")
     num_inputs = math.prod(input_shape)
     count = count_monomials(num_inputs, degree)
     if count > MOST_MONOMIALS:
@@ -107,20 +106,7 @@ def polynomial(
             parts.append(x[first] * parts[-1][rest] * factor[:, None])
         return jnp.concatenate(parts).T
 
-    def start(key: Key) -> LinearParams:
-        weights = draw(key, (count, num_classes), jnp.float32)
-        return LinearParams(weights, jnp.zeros((num_classes,), jnp.float32))
-
-    def apply(params: LinearParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B K"]:
-        return linear.apply(params, monomials(inputs))
-
-    def features(
-        params: LinearParams, inputs: Num[Array, "B ..."]
-    ) -> tuple[tuple[str, Num[Array, "B ..."]], ...]:
-        found = monomials(inputs)
-        return ("input", inputs), ("monomials", found), ("logits", linear.apply(params, found))
-
-    return Model(init=start, apply=apply, features=features)
+    return linear.affine_in("monomials", monomials, draw, count, num_classes)
 
 
 MODELS = {
@@ -128,13 +114,7 @@ MODELS = {
         build=polynomial,
         summary="one weight per monomial of the inputs and class; of small inputs only",
         recipes={
-            "default": Recipe(
-                num_steps=1500,
-                batch_size=128,
-                optimizer="sgd",
-                learning_rate=0.01,
-                weight_decay=0.2,
-            ),
+            "default": Recipe(1500, 128, "sgd", 0.01, weight_decay=0.2),
         },
         reads=("vectors", "images"),
     )
