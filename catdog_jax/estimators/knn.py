@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, UInt8
 
 from catdog_jax.estimators import _checks
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.models import linear
 from catdog_jax.types import Classifier, EstimatorSpec, InputError
 
@@ -143,13 +144,7 @@ def _product(queries: Array, points: Array) -> Array:
     return jnp.matmul(queries, points.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def knn(
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
-    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
-    num_classes: int,
-    *,
-    k: int = 15,
-) -> Classifier:
+def knn(images: Examples, labels: Labels, num_classes: int, *, k: int = 15) -> Classifier:
     """Keep the examples; the k nearest by Euclidean distance vote.
 
     On the training set every example finds itself, so k=1 is always right there.

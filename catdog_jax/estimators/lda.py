@@ -7,11 +7,11 @@ shrinkage 1 is the nearest centroid.
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from catdog_jax.estimators import _checks
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.estimators._spectrum import Spectrum, fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
 from catdog_jax.types import Classifier, EstimatorSpec
@@ -20,13 +20,7 @@ SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 
 FOLDS = 5
 
 
-def lda(
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
-    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
-    num_classes: int,
-    *,
-    shrinkage: str = "cv",
-) -> Classifier:
+def lda(images: Examples, labels: Labels, num_classes: int, *, shrinkage: str = "cv") -> Classifier:
     """Fit Gaussians of one shared covariance; the most probable class decides.
 
     The covariance is (1 − shrinkage) · S + shrinkage · (trace S / D) · 1, S the covariance within
@@ -60,9 +54,7 @@ def lda(
     groups = _groups(data, classes, num_classes, held_out=np.array([], int))
     weights, biases = _discriminants(data, groups, np.array([chosen]))
     lifted = data.lift(weights[0])
-    bias = biases[0] - data.mean @ lifted
-    params = linear.LinearParams(jnp.asarray(lifted, jnp.float32), jnp.asarray(bias, jnp.float32))
-    return Classifier(params, linear.apply)
+    return linear.classifier(lifted, biases[0] - data.mean @ lifted)
 
 
 def cross_validate(
