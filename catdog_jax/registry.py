@@ -98,7 +98,7 @@ def find_spec(kind: str, name: str, known: Mapping[str, Any], make: type, wanted
     if name in known:
         return known[name]
     if "." not in name:
-        raise unknown(kind, name, known, f"or give the dotted path of one of your own")
+        raise unknown(kind, name, known, "or give the dotted path of one of your own")
     found = dotted(name, kind)
     if isinstance(found, make):
         return found

@@ -70,7 +70,7 @@ def ridge_regression(
     data = spectrum(inputs)
     output_mean = outputs.mean(axis=0)
     centred = outputs - output_mean
-    unit = data.mean_variance
+    unit = float(data.values.sum() / inputs.size)  # average variance of one feature
     errors = np.full(grid.size, np.nan)
     if grid.size > 1:
         errors = _cross_validate(data.scores, data.values, centred, grid * unit, folds)

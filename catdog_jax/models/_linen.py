@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from catdog_jax.models.initializers import Initializer
+from catdog_jax.models.initializers import HEAD_GAIN, Initializer, initializer
 from catdog_jax.ops.conv import conv
 from catdog_jax.types import Inputs, Key, Logits, Model, Params
 
@@ -92,22 +92,25 @@ def linen_model(
     layers: Callable[[Recorder, Array], Array],
     input_shape: tuple[int, ...],
     num_classes: int,
-    head_init: Initializer,
+    init: str,
+    gain: float,
     dtype: DTypeLike = jnp.float32,
 ) -> Model:
     """Turn a network into init, apply and features.
 
     Args:
-      layers, num_classes, head_init: see `Network`.
+      layers, num_classes: see `Network`.
       input_shape: shape of one example, without the batch.
+      init, gain: initialiser of the kernels, and its factor; the last layer's is HEAD_GAIN times
+        smaller.
       dtype: of the inputs; int32 for token ids.
 
     Returns:
       The model; its params are nested plain dicts of float32 arrays.
     """
-    module = Network(layers, num_classes, head_init)
+    module = Network(layers, num_classes, initializer(init, gain * HEAD_GAIN))
 
-    def init(key: Key) -> Params:
+    def start(key: Key) -> Params:
         # Under jit the forward pass that finds the shapes is never run.
         return module.init(key, jnp.zeros((1, *input_shape), dtype))["params"]
 
@@ -118,5 +121,5 @@ def linen_model(
     def apply(params: Params, inputs: Inputs) -> Logits:
         return features(params, inputs)[-1][1]
 
-    jitted: Callable[[Key], Params] = jax.jit(init)
+    jitted: Callable[[Key], Params] = jax.jit(start)
     return Model(init=jitted, apply=apply, features=features)

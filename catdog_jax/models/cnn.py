@@ -6,7 +6,7 @@ from catdog_jax.models import _checks
 from catdog_jax.models._linen import Conv, Recorder, linen_model
 from catdog_jax.models.activations import MONOTONE
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import HEAD_GAIN, initializer
+from catdog_jax.models.initializers import initializer
 from catdog_jax.models.normalization import Norm, check_norm
 from catdog_jax.ops.conv import FORMS
 from catdog_jax.ops.pool import global_average, max_pool
@@ -73,7 +73,7 @@ def cnn(
             x = record(f"stage{stage}", x)
         return record(head, HEADS[head](x))
 
-    return linen_model(layers, input_shape, num_classes, initializer(init, gain * HEAD_GAIN))
+    return linen_model(layers, input_shape, num_classes, init, gain)
 
 
 MODELS = {

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Num
 from catdog_jax.models import _checks
 from catdog_jax.models._linen import Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import HEAD_GAIN, initializer
+from catdog_jax.models.initializers import initializer
 from catdog_jax.models.normalization import Norm, check_norm
 from catdog_jax.registry import check_whole
 from catdog_jax.types import Model, ModelSpec, Recipe
@@ -56,7 +56,7 @@ def mlp(
             x = record(f"hidden{index}", x)
         return x
 
-    return linen_model(layers, input_shape, num_classes, initializer(init, gain * HEAD_GAIN))
+    return linen_model(layers, input_shape, num_classes, init, gain)
 
 
 MODELS = {

@@ -5,7 +5,6 @@ point and all starts meet there. Its params are `LinearParams`, applied to monom
 """
 
 import math
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,27 +19,20 @@ MOST_MONOMIALS = 200_000
 _HIGHEST_DEGREE = 12
 
 
-class _Block(NamedTuple):
-    """The monomials of one degree k ≥ 2, each an input times a monomial of degree k - 1.
-
-    Attributes:
-      first: [P] int32, index of the input, not above any index of the rest.
-      rest: [P] int32, place of the rest among the monomials of degree k - 1.
-      factor: [P] float32, multiplies the product.
-    """
-
-    first: np.ndarray
-    rest: np.ndarray
-    factor: np.ndarray
-
-
 def count_monomials(num_inputs: int, degree: int) -> int:
     """Count the monomials of degree 1 to `degree` in so many inputs; the constant is the bias."""
     return math.comb(num_inputs + degree, degree) - 1
 
 
-def _blocks(num_inputs: int, degree: int) -> tuple[_Block, ...]:
-    """Tabulate the monomials of degree 2 and above, in lexicographic order within a degree."""
+def _blocks(num_inputs: int, degree: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Tabulate the monomials of degree 2 and above, in lexicographic order within a degree.
+
+    Each of degree k is an input times a monomial of degree k - 1.
+
+    Returns:
+      For each degree: [P] int32, index of the input, not above any index of the rest; [P] int32,
+      place of the rest among the monomials of degree k - 1; [P] float32, multiplies the product.
+    """
     lead = np.arange(num_inputs)  # first index of each monomial of the degree below
     run = np.ones(num_inputs, np.int64)  # how often it comes at the head
     blocks = []
@@ -52,10 +44,8 @@ def _blocks(num_inputs: int, degree: int) -> tuple[_Block, ...]:
         lead = first
         # The r-th power of a standard normal number has the mean square 1 · 3 · … · (2r - 1).
         factor = 1.0 / np.sqrt(2.0 * run - 1.0) if num_inputs > 1 else np.ones(len(run))
-        blocks.append(
-            _Block(first.astype(np.int32), rest.astype(np.int32), factor.astype(np.float32))
-        )
-    return tuple(blocks)
+        blocks.append((first.astype(np.int32), rest.astype(np.int32), factor.astype(np.float32)))
+    return blocks
 
 
 def polynomial(

@@ -17,7 +17,7 @@ from catdog_jax.models import _checks
 from catdog_jax.models._linen import Conv, Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
 from catdog_jax.models.cnn import HEADS
-from catdog_jax.models.initializers import HEAD_GAIN, Initializer, initializer
+from catdog_jax.models.initializers import Initializer, initializer
 from catdog_jax.models.normalization import Norm, check_norm
 from catdog_jax.ops.conv import FORMS
 from catdog_jax.registry import check_known, check_whole
@@ -113,7 +113,7 @@ def resnet(
         x = act(Norm(norm, name="norm")(x))
         return record(head, HEADS[head](x))
 
-    return linen_model(layers, input_shape, num_classes, initializer(init, gain * HEAD_GAIN))
+    return linen_model(layers, input_shape, num_classes, init, gain)
 
 
 MODELS = {

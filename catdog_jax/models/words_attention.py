@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 from catdog_jax.models import _words
 from catdog_jax.models._linen import Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import HEAD_GAIN, Initializer, initializer
+from catdog_jax.models.initializers import Initializer, initializer
 from catdog_jax.models.normalization import Norm
 from catdog_jax.registry import check_whole
 from catdog_jax.types import InputError, Model, ModelSpec, Recipe
@@ -113,8 +113,7 @@ def word_attention(
         x = _words.mean_over_words(Norm("layer", name="norm")(x), inputs)
         return record("average", x)
 
-    head_init = initializer(init, gain * HEAD_GAIN)
-    return linen_model(layers, input_shape, num_classes, head_init, jnp.int32)
+    return linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
 
 
 MODELS = {

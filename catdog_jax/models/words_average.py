@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from catdog_jax.models import _words
 from catdog_jax.models._linen import Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import HEAD_GAIN, initializer
+from catdog_jax.models.initializers import initializer
 from catdog_jax.registry import check_whole
 from catdog_jax.types import Model, ModelSpec, Recipe
 
@@ -59,8 +59,7 @@ def word_average(
             x = record(f"hidden{index}", x)
         return x
 
-    head_init = initializer(init, gain * HEAD_GAIN)
-    return linen_model(layers, input_shape, num_classes, head_init, jnp.int32)
+    return linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
 
 
 MODELS = {

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from catdog_jax.models import _words
 from catdog_jax.models._linen import Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import HEAD_GAIN, initializer
+from catdog_jax.models.initializers import initializer
 from catdog_jax.registry import check_known, check_whole
 from catdog_jax.types import Model, ModelSpec, Recipe
 
@@ -81,8 +81,7 @@ def word_conv(
         x = jnp.where(mask > 0, x, jnp.finfo(x.dtype).min).max(axis=1)
         return record("pooled", jnp.where(mask.max(axis=1) > 0, x, 0.0))
 
-    head_init = initializer(init, gain * HEAD_GAIN)
-    return linen_model(layers, input_shape, num_classes, head_init, jnp.int32)
+    return linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
 
 
 MODELS = {
