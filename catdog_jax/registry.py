@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 import types
 import typing
@@ -45,6 +46,65 @@ def unknown(kind: str, value: str, known: Iterable[str], advice: str = "") -> In
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     text = f"unknown {kind} {value!r}; known: {', '.join(names)}{hint}"
     return InputError(f"{text}; {advice}" if advice else text)
+
+
+def check_known(kind: str, value: str, known: Collection[str]) -> None:
+    """Check that a name is in a table.
+
+    Raises:
+      InputError: it is not; see `unknown`.
+    """
+    if value not in known:
+        raise unknown(kind, value, known)
+
+
+def check_whole(owner: str, name: str, value: int, low: int, high: int | None = None) -> None:
+    """Check that a whole number is in low..high.
+
+    Args:
+      owner: name of the model or estimator, for the message.
+      name: name of the setting.
+      value: what was given.
+      low: smallest allowed.
+      high: largest allowed; None: no limit.
+
+    Raises:
+      InputError: the value is not in the range.
+    """
+    if value < low or (high is not None and value > high):
+        span = f"≥ {low}" if high is None else f"in {low}..{high}"
+        raise InputError(f"{owner}: {name}={value} is not allowed; give a whole number {span}")
+
+
+def check_positive(owner: str, name: str, value: float) -> None:
+    """Check that a number is finite and > 0; see `check_whole`."""
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{owner}: {name}={value} is not allowed; give a finite number > 0")
+
+
+def find_spec(kind: str, name: str, known: Mapping[str, Any], make: type, wanted: str) -> Any:
+    """Look up what a registered name or the dotted path of something of a person's own stands for.
+
+    Args:
+      kind: what is looked for, for messages: 'model'.
+      name: a key of `known`, or a dotted path to a function or to a value of the class `make`.
+      known: name -> spec.
+      make: class of the specs, (function, summary) -> spec.
+      wanted: what a function must be, for messages.
+
+    Raises:
+      InputError: an unknown name, or a path that leads to nothing callable.
+    """
+    if name in known:
+        return known[name]
+    if "." not in name:
+        raise unknown(kind, name, known, "or give the dotted path of one of your own")
+    found = dotted(name, kind)
+    if isinstance(found, make):
+        return found
+    if not callable(found):
+        raise InputError(f"{kind} {name!r} is a {type(found).__name__}; give a function {wanted}")
+    return make(found, (inspect.getdoc(found) or name).splitlines()[0])
 
 
 def dotted(path: str, kind: str) -> Any:

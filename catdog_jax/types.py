@@ -4,6 +4,7 @@ Axis letters: M members, T steps, E evaluations, B batch, H W C image, K classes
 L layers, D weights.
 """
 
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -152,7 +153,7 @@ class ModelSpec(NamedTuple):
 
     build: Callable[..., Model]
     summary: str
-    recipes: Mapping[str, Recipe]
+    recipes: Mapping[str, Recipe] = types.MappingProxyType({})
     reads: tuple[str, ...] = ("images",)
 
 

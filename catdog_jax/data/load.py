@@ -12,7 +12,7 @@ from catdog_jax.data.assemble import fingerprint
 from catdog_jax.data.pictures import Progress
 from catdog_jax.data.tfds_images import spec_for
 from catdog_jax.data.tfds_prepare import data_root, find_prepared, import_tfds
-from catdog_jax.registry import dotted, parse_entry, table, typed_settings, unknown
+from catdog_jax.registry import find_spec, parse_entry, table, typed_settings, unknown
 from catdog_jax.types import Dataset, DatasetSpec, InputError
 
 _KINDS = ((np.uint8, 4), (np.int32, 2), (np.float32, 2))
@@ -80,15 +80,8 @@ def dataset_spec(entry: str, data_dir: str | None = None) -> DatasetSpec:
 
 def _find(name: str, data_dir: str | None) -> DatasetSpec:
     known = table("catdog_jax.data", "DATASETS")
-    if name in known:
-        return known[name]
-    if "." in name and "/" not in name:
-        found = dotted(name, "data set")
-        if isinstance(found, DatasetSpec):
-            return found
-        if callable(found):
-            return DatasetSpec(load=found, summary="")
-        raise InputError(f"data set {name!r} is a {type(found).__name__}, not a loader")
+    if name in known or ("." in name and "/" not in name):
+        return find_spec("data set", name, known, DatasetSpec, "(**settings) -> Dataset")
     if re.fullmatch(r"\w+(/[\w.+-]+)?", name):
         builders = import_tfds().list_builders(with_community_datasets=False)
         if name.partition("/")[0] in builders or find_prepared(data_root(data_dir), name):

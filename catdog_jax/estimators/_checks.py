@@ -1,17 +1,20 @@
-"""Refuses data and settings that an estimator cannot use, each in one line."""
+"""Checks the data and settings of an estimator; each error is one line."""
 
 import math
-from typing import Any
 
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from catdog_jax.types import InputError
 
+Examples = Float[np.ndarray, "N ..."] | Float[Array, "N ..."]
+Labels = Int[np.ndarray, " N"] | Int[Array, " N"]
+
 
 def examples(
-    name: str, images: Any, labels: Any, num_classes: int, fewest: int = 1
+    name: str, images: Examples, labels: Labels, num_classes: int, fewest: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lay the examples out as rows, and refuse what no estimator can learn from.
+    """Lay the examples out as rows; raise for what no estimator can learn from.
 
     Args:
       name: of the estimator, for messages.
@@ -43,21 +46,6 @@ def examples(
     if not np.isfinite(rows).all():
         raise InputError(f"{name}: the training examples hold numbers that are not finite")
     return rows, targets
-
-
-def whole(name: str, setting: str, value: int, low: int, high: int | None = None) -> int:
-    """Refuse a whole number outside low..high (None: no limit); return it."""
-    if value < low or (high is not None and value > high):
-        span = f"≥ {low}" if high is None else f"in {low}..{high}"
-        raise InputError(f"{name}: {setting}={value} is not allowed; give a whole number {span}")
-    return value
-
-
-def above_zero(name: str, setting: str, value: float) -> float:
-    """Refuse a number that is not finite and > 0; return it."""
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{name}: {setting}={value} is not allowed; give a finite number > 0")
-    return value
 
 
 def number_or_cv(

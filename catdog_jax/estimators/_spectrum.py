@@ -42,12 +42,6 @@ class Spectrum(NamedTuple):
         blocks = [block.T @ rows for block in centred_blocks(self.features, self.mean)]
         return np.concatenate(blocks)
 
-    @property
-    def mean_variance(self) -> float:
-        """Average variance of one feature."""
-        num_examples, size = self.features.shape
-        return float(self.values.sum() / (num_examples * size))
-
 
 def centred_blocks(
     features: Num[np.ndarray, "N D"], mean: Float[np.ndarray, " D"]

@@ -1,14 +1,12 @@
 """From what a person typed, `knn:k=5`, and a training set to a classifier."""
 
-import inspect
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
 
 from catdog_jax import registry
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.types import Classifier, EstimatorSpec, InputError
 
 
@@ -28,30 +26,11 @@ def estimator_spec(entry: str) -> EstimatorSpec:
       InputError: an unknown name, or a path that leads to nothing callable.
     """
     name, _ = registry.parse_entry(entry)
-    known = estimator_table()
-    if name in known:
-        return known[name]
-    if "." not in name:
-        advice = "or give the dotted path of an estimator of your own"
-        raise registry.unknown("estimator", name, known, advice)
-    found = registry.dotted(name, "estimator")
-    if isinstance(found, EstimatorSpec):
-        return found
-    if not callable(found):
-        raise InputError(
-            f"estimator {name!r} is a {type(found).__name__}; "
-            "give a function (images, labels, num_classes, **settings) -> Classifier"
-        )
-    summary = (inspect.getdoc(found) or name).splitlines()[0]
-    return EstimatorSpec(fit=found, summary=summary)
+    wanted = "(images, labels, num_classes, **settings) -> Classifier"
+    return registry.find_spec("estimator", name, estimator_table(), EstimatorSpec, wanted)
 
 
-def fit_estimator(
-    entry: str,
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
-    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
-    num_classes: int,
-) -> Classifier:
+def fit_estimator(entry: str, images: Examples, labels: Labels, num_classes: int) -> Classifier:
     """Compute the weights of the classifier that an entry describes.
 
     Args:

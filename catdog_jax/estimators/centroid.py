@@ -8,14 +8,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Num
 
 from catdog_jax.estimators import _checks
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.models import linear
+from catdog_jax.registry import check_positive
 from catdog_jax.types import Classifier, EstimatorSpec
-
-Examples = Float[np.ndarray, "N ..."] | Float[Array, "N ..."]
-Labels = Int[np.ndarray, " N"] | Int[Array, " N"]
 
 
 def class_means(images: Examples, labels: Labels, num_classes: int) -> Float[np.ndarray, "K ..."]:
@@ -49,8 +48,7 @@ def centroid_distances(
     """
     points = linear.flatten(jnp.asarray(images))
     rows = linear.flatten(jnp.asarray(means))
-    distances = [jnp.sum((points - row[None]) ** 2, axis=1) for row in rows]
-    return jnp.stack(distances, axis=1)
+    return jnp.stack([jnp.sum((points - row[None]) ** 2, axis=1) for row in rows], axis=1)
 
 
 def linear_from_means(means: Float[np.ndarray, "K D"], scale: Any = 1.0) -> linear.LinearParams:
@@ -70,9 +68,7 @@ def linear_from_means(means: Float[np.ndarray, "K D"], scale: Any = 1.0) -> line
     weights = (means - centre) / scale
     offsets = -0.5 * np.sum((means - centre) * weights, axis=1) - weights @ centre
     offsets -= offsets.mean()
-    return linear.LinearParams(
-        jnp.asarray(weights.T, jnp.float32), jnp.asarray(offsets, jnp.float32)
-    )
+    return linear.classifier(weights.T, offsets).params
 
 
 def centroid(images: Examples, labels: Labels, num_classes: int) -> Classifier:
@@ -115,13 +111,11 @@ def diagonal_centroid(
     Source:
       Dudoit, Fridlyand, Speed 2002, "Comparison of discrimination methods", sec. 2.2 (DLDA).
     """
-    _checks.above_zero("diagonal_centroid", "smoothing", smoothing)
+    check_positive("diagonal_centroid", "smoothing", smoothing)
     rows, classes = _checks.examples("diagonal_centroid", images, labels, num_classes)
     means = class_means(rows, classes, num_classes)
-    variance = np.zeros(rows.shape[1])
-    for k in range(num_classes):
-        variance += np.sum((rows[classes == k] - means[k]) ** 2, axis=0)
-    variance /= len(rows)
+    squares = [np.sum((rows[classes == k] - means[k]) ** 2, axis=0) for k in range(num_classes)]
+    variance = sum(squares, np.zeros(rows.shape[1])) / len(rows)
     largest = variance.max()
     scale = variance + smoothing * largest if largest > 0 else np.ones_like(variance)
     return Classifier(linear_from_means(means, scale), linear.apply)

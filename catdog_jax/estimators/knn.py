@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, UInt8
 
 from catdog_jax.estimators import _checks
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.models import linear
 from catdog_jax.types import Classifier, EstimatorSpec, InputError
 
@@ -59,14 +60,7 @@ def apply(
       [B, K] float32, votes for each class, whole numbers that sum to k. Of equal counts the lowest
       class is the prediction, as an argmax finds it and as scikit-learn does.
     """
-    rows = linear.flatten(jnp.asarray(inputs))
-    measured = functools.partial(_nearest, params, k, _float_distances)
-    if params.points.dtype == jnp.uint8:
-        exactly = functools.partial(_nearest, params, k, _pixel_distances)
-        found = jax.lax.cond(_are_pixels(rows), exactly, measured, rows)
-    else:
-        found = measured(rows)
-    chosen = params.labels[found]
+    chosen = params.labels[nearest(params, inputs, k)]
     return jnp.sum(jax.nn.one_hot(chosen, num_classes, dtype=jnp.float32), axis=1)
 
 
@@ -77,16 +71,19 @@ def nearest(
     """Find the k nearest examples of the training set, nearest first.
 
     Args:
-      params: the training set; for uint8 points the inputs must be multiples of 1/255 in 0..1.
-      inputs: [B, ...], D numbers each.
+      params: the training set.
+      inputs: [B, ...], see `apply`.
       k: in 1..N.
 
     Returns:
       [B, k] int32, their places in the training set.
     """
-    pictures = params.points.dtype == jnp.uint8
     rows = linear.flatten(jnp.asarray(inputs))
-    return _nearest(params, k, _pixel_distances if pictures else _float_distances, rows)
+    measured = functools.partial(_nearest, params, k, _float_distances)
+    if params.points.dtype != jnp.uint8:
+        return measured(rows)
+    exactly = functools.partial(_nearest, params, k, _pixel_distances)
+    return jax.lax.cond(_are_pixels(rows), exactly, measured, rows)
 
 
 def _are_pixels(rows: Array) -> Array:
@@ -143,13 +140,7 @@ def _product(queries: Array, points: Array) -> Array:
     return jnp.matmul(queries, points.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def knn(
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
-    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
-    num_classes: int,
-    *,
-    k: int = 15,
-) -> Classifier:
+def knn(images: Examples, labels: Labels, num_classes: int, *, k: int = 15) -> Classifier:
     """Keep the examples; the k nearest by Euclidean distance vote.
 
     On the training set every example finds itself, so k=1 is always right there.

@@ -5,13 +5,11 @@ pictures that spread is badly known, so it is mixed with a round one: shrinkage 
 shrinkage 1 is the nearest centroid.
 """
 
-from typing import NamedTuple
-
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from catdog_jax.estimators import _checks
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.estimators._spectrum import Spectrum, fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
 from catdog_jax.types import Classifier, EstimatorSpec
@@ -20,13 +18,7 @@ SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 
 FOLDS = 5
 
 
-def lda(
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
-    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
-    num_classes: int,
-    *,
-    shrinkage: str = "cv",
-) -> Classifier:
+def lda(images: Examples, labels: Labels, num_classes: int, *, shrinkage: str = "cv") -> Classifier:
     """Fit Gaussians of one shared covariance; the most probable class decides.
 
     The covariance is (1 − shrinkage) · S + shrinkage · (trace S / D) · 1, S the covariance within
@@ -57,12 +49,10 @@ def lda(
     if chosen is None:
         accuracies = cross_validate(data, classes, num_classes)
         chosen = max(zip(accuracies, SHRINKAGES, strict=True))[1]
-    groups = _groups(data, classes, num_classes, held_out=np.array([], int))
-    weights, biases = _discriminants(data, groups, np.array([chosen]))
+    none = np.array([], int)
+    weights, biases = _discriminants(data, classes, num_classes, none, np.array([chosen]))
     lifted = data.lift(weights[0])
-    bias = biases[0] - data.mean @ lifted
-    params = linear.LinearParams(jnp.asarray(lifted, jnp.float32), jnp.asarray(bias, jnp.float32))
-    return Classifier(params, linear.apply)
+    return linear.classifier(lifted, biases[0] - data.mean @ lifted)
 
 
 def cross_validate(
@@ -78,50 +68,41 @@ def cross_validate(
     Returns:
       [S] float64, accuracy over all held-out examples.
     """
-    right = np.zeros(len(SHRINKAGES))
+    right, shrinkages = np.zeros(len(SHRINKAGES)), np.array(SHRINKAGES)
     for held_out in fold_indices(len(labels), FOLDS, labels):
-        groups = _groups(data, labels, num_classes, held_out)
-        weights, bias = _discriminants(data, groups, np.array(SHRINKAGES))
+        weights, bias = _discriminants(data, labels, num_classes, held_out, shrinkages)
         logits = data.scores[held_out] @ weights + bias[:, None]
         right += np.sum(logits.argmax(axis=2) == labels[held_out], axis=1)
     return right / len(labels)
 
 
-class _Groups(NamedTuple):
-    """Counts [K] and means [K, R] of the classes, and the rows [U, R] outside their scatter."""
-
-    counts: np.ndarray
-    means: np.ndarray
-    removed: np.ndarray
-
-
-def _groups(data: Spectrum, labels: np.ndarray, num_classes: int, held_out: np.ndarray) -> _Groups:
+def _discriminants(
+    data: Spectrum,
+    labels: np.ndarray,
+    num_classes: int,
+    held_out: np.ndarray,
+    shrinkages: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [S, R, K] and bias [S, K] on the scores, for shrinkages [S] below 1, or one of 1."""
     kept = np.eye(num_classes)[labels]
     kept[held_out] = 0.0
     counts = kept.sum(axis=0)
     means = (kept.T @ data.scores) / counts[:, None]
     # The scatter within classes is the scatter of all, less the held-out rows and the means.
     removed = np.concatenate([data.scores[held_out], np.sqrt(counts)[:, None] * means])
-    return _Groups(counts, means, removed)
-
-
-def _discriminants(
-    data: Spectrum, groups: _Groups, shrinkages: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [S, R, K] and bias [S, K] on the scores, for shrinkages [S] below 1, or one of 1."""
-    total, size = groups.counts.sum(), data.features.shape[1]
-    spread = max(data.values.sum() - np.sum(groups.removed**2), 0.0) / (total * size)
+    total, size = counts.sum(), data.features.shape[1]
+    spread = max(data.values.sum() - np.sum(removed**2), 0.0) / (total * size)
     spread = spread or 1.0  # no class varies at all: any unit will do
-    middle = groups.means.mean(axis=0)
-    centred = groups.means - middle  # the same for all classes: keeps the logits small
+    middle = means.mean(axis=0)
+    centred = means - middle  # the same for all classes: keeps the logits small
     if shrinkages[0] == 1:
         weights = centred.T[None] / spread
     else:
         penalties = total * spread * shrinkages / (1 - shrinkages)
-        solved = solve_without(data.values, groups.removed, penalties, centred.T)
+        solved = solve_without(data.values, removed, penalties, centred.T)
         weights = solved * (total / (1 - shrinkages))[:, None, None]
     halfway = (middle + 0.5 * centred).T
-    bias = -np.sum(halfway * weights, axis=1) + np.log(groups.counts / total)
+    bias = -np.sum(halfway * weights, axis=1) + np.log(counts / total)
     return weights, bias - bias.mean(axis=1, keepdims=True)
 
 

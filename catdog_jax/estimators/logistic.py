@@ -5,27 +5,21 @@ principal axes of the data, each divided by the root of its curvature, the valle
 and a quasi-Newton method is at the bottom after some dozens of steps.
 """
 
-import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 import scipy.special
-from jaxtyping import Array, Float, Int
 
 from catdog_jax.estimators import _checks
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.estimators._spectrum import spectrum
 from catdog_jax.models import linear
+from catdog_jax.registry import check_positive
 from catdog_jax.types import Classifier, EstimatorSpec
 
 GRADIENT = 1e-8  # largest slope at the end, of the mean loss and in round coordinates
 
 
-def logistic(
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
-    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
-    num_classes: int,
-    *,
-    C: float = 0.01,
-) -> Classifier:
+def logistic(images: Examples, labels: Labels, num_classes: int, *, C: float = 0.01) -> Classifier:
     """Minimise C · Σ cross-entropy + |w|² / 2 to the bottom, in float64; the bias is free.
 
     For two classes w is one vector, the difference of the two columns of weights; for more, |w|² is
@@ -47,7 +41,7 @@ def logistic(
     Source:
       Cox 1958; Liu, Nocedal 1989, "On the limited memory BFGS method" (scipy's L-BFGS-B).
     """
-    _checks.above_zero("logistic", "C", C)
+    check_positive("logistic", "C", C)
     rows, classes = _checks.examples("logistic", images, labels, num_classes)
     data = spectrum(rows)
     num_examples = len(rows)
@@ -84,10 +78,7 @@ def logistic(
     columns = data.lift(scale[:, None] * weights) @ split
     offsets = bias @ split - data.mean @ columns
     columns -= columns.mean(axis=1, keepdims=True)
-    params = linear.LinearParams(
-        jnp.asarray(columns, jnp.float32), jnp.asarray(offsets - offsets.mean(), jnp.float32)
-    )
-    return Classifier(params, linear.apply)
+    return linear.classifier(columns, offsets - offsets.mean())
 
 
 ESTIMATORS = {

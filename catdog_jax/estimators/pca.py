@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from catdog_jax.estimators._checks import Examples
 from catdog_jax.estimators._spectrum import Spectrum, spectrum
 from catdog_jax.models import linear
 from catdog_jax.types import InputError
@@ -26,9 +27,7 @@ class PCA(NamedTuple):
     scale: Float[Array, " P"]
 
 
-def principal_components(
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."], count: int
-) -> PCA:
+def principal_components(images: Examples, count: int) -> PCA:
     """Find the directions in which the examples differ most. Deterministic; float64 inside.
 
     Args:
@@ -44,8 +43,7 @@ def principal_components(
     Source:
       Pearson 1901; Hotelling 1933.
     """
-    rows = np.asarray(images).reshape(len(images), -1)
-    return leading(spectrum(rows), count)
+    return leading(spectrum(np.asarray(images).reshape(len(images), -1)), count)
 
 
 def leading(data: Spectrum, count: int) -> PCA:

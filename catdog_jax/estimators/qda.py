@@ -13,8 +13,10 @@ import scipy.linalg
 from jaxtyping import Array, Float, Int, Num
 
 from catdog_jax.estimators import _checks
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.estimators._spectrum import fold_indices, spectrum
 from catdog_jax.estimators.pca import PCA, leading, project
+from catdog_jax.registry import check_whole
 from catdog_jax.types import Classifier, EstimatorSpec, InputError
 
 COMPONENTS = (4, 8, 16, 32, 64, 128)
@@ -55,12 +57,7 @@ def apply(params: QuadraticParams, inputs: Num[Array, "B ..."]) -> Float[Array, 
 
 
 def qda(
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
-    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
-    num_classes: int,
-    *,
-    components: int = 0,
-    pooling: str = "cv",
+    images: Examples, labels: Labels, num_classes: int, *, components: int = 0, pooling: str = "cv"
 ) -> Classifier:
     """Fit a Gaussian to the principal components of each class; the most probable class decides.
 
@@ -86,7 +83,7 @@ def qda(
     Source:
       Friedman 1989, "Regularized discriminant analysis", eq. 16.
     """
-    _checks.whole("qda", "components", components, 0)
+    check_whole("qda", "components", components, 0)
     chosen = _checks.number_or_cv("qda", "pooling", pooling, 0.0, 1.0, "a number in 0..1")
     fewest = 2 if chosen is None or components == 0 else 1
     rows, classes = _checks.examples("qda", images, labels, num_classes, fewest)

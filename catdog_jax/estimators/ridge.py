@@ -7,11 +7,11 @@ the weights minimise  mean |y − x·w − b|² + penalty · (mean variance of a
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Num
 
 from catdog_jax.estimators import _checks
+from catdog_jax.estimators._checks import Examples, Labels
 from catdog_jax.estimators._spectrum import fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
 from catdog_jax.types import Classifier, EstimatorSpec
@@ -70,11 +70,11 @@ def ridge_regression(
     data = spectrum(inputs)
     output_mean = outputs.mean(axis=0)
     centred = outputs - output_mean
-    unit = data.mean_variance
+    unit = float(data.values.sum() / inputs.size)  # average variance of one feature
     errors = np.full(grid.size, np.nan)
     if grid.size > 1:
         errors = _cross_validate(data.scores, data.values, centred, grid * unit, folds)
-    penalty = float(grid[np.argmin(errors)]) if grid.size > 1 else float(grid[0])
+    penalty = float(grid[np.argmin(errors)])
     shrunk = data.values + len(inputs) * unit * penalty
     weights = data.lift((data.scores.T @ centred) / shrunk[:, None])
     intercept = output_mean - data.mean @ weights
@@ -110,13 +110,7 @@ def _cross_validate(
     return squared / centred.size
 
 
-def ridge(
-    images: Float[np.ndarray, "N ..."] | Float[Array, "N ..."],
-    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
-    num_classes: int,
-    *,
-    penalty: str = "cv",
-) -> Classifier:
+def ridge(images: Examples, labels: Labels, num_classes: int, *, penalty: str = "cv") -> Classifier:
     """Regress the class, one column of 0 and 1 each, on the pixels; the largest prediction decides.
 
     Args:
@@ -136,8 +130,7 @@ def ridge(
     chosen = _checks.number_or_cv("ridge", "penalty", penalty, 1e-12, 1e12, "a number > 0")
     targets = np.eye(num_classes)[classes]
     fit = ridge_regression(rows, targets, penalties=PENALTIES if chosen is None else (chosen,))
-    params = linear.LinearParams(jnp.asarray(fit.weights), jnp.asarray(fit.intercept))
-    return Classifier(params, linear.apply)
+    return linear.classifier(fit.weights, fit.intercept)
 
 
 ESTIMATORS = {"ridge": EstimatorSpec(ridge, "linear least squares with a price on large weights")}

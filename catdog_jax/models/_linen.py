@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from catdog_jax.models.initializers import Initializer
+from catdog_jax.models.initializers import HEAD_GAIN, Initializer, initializer
 from catdog_jax.ops.conv import conv
 from catdog_jax.types import Inputs, Key, Logits, Model, Params
 
@@ -52,38 +52,65 @@ class Recorder:
 
     Args:
       x: the inputs, recorded first.
+      param: the network's own `nn.Module.param`, for weights of no layer.
     """
 
-    def __init__(self, x: Array):
+    def __init__(self, x: Array, param: Callable[..., Array]):
         self.outputs: list[tuple[str, Array]] = [("input", x)]
+        self.param = param
 
     def __call__(self, name: str, x: Array) -> Array:
         """Record one layer's output and hand it on."""
         self.outputs.append((name, x))
         return x
 
-    def logits(self, x: Array) -> Features:
-        """Record the logits as float32 and return everything."""
-        self("logits", x.astype(jnp.float32))
-        return tuple(self.outputs)
+
+class Network(nn.Module):
+    """The Linen module of the layers that a function calls, and of a linear layer on top.
+
+    Attributes:
+      layers: (recorder, inputs [B, ...]) -> [B, D], what the last layer, 'head', reads.
+      num_classes: K.
+      head_init: draws the kernel of the last layer.
+    """
+
+    layers: Callable[[Recorder, Array], Array]
+    num_classes: int
+    head_init: Initializer
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Features:
+        """Return the named layer outputs, input first, logits last."""
+        record = Recorder(inputs, self.param)
+        x = self.layers(record, inputs)
+        x = nn.Dense(self.num_classes, kernel_init=self.head_init, name="head")(x)
+        record("logits", x.astype(jnp.float32))
+        return tuple(record.outputs)
 
 
 def linen_model(
-    module: nn.Module, input_shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+    layers: Callable[[Recorder, Array], Array],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    init: str,
+    gain: float,
+    dtype: DTypeLike = jnp.float32,
 ) -> Model:
-    """Turn a Linen module into init, apply and features.
+    """Turn a network into init, apply and features.
 
     Args:
-      module: its `__call__` takes inputs [B, ...] and returns (name, array) pairs, input first,
-        logits [B, K] float32 last.
+      layers, num_classes: see `Network`.
       input_shape: shape of one example, without the batch.
+      init, gain: initialiser of the kernels, and its factor; the last layer's is HEAD_GAIN times
+        smaller.
       dtype: of the inputs; int32 for token ids.
 
     Returns:
       The model; its params are nested plain dicts of float32 arrays.
     """
+    module = Network(layers, num_classes, initializer(init, gain * HEAD_GAIN))
 
-    def init(key: Key) -> Params:
+    def start(key: Key) -> Params:
         # Under jit the forward pass that finds the shapes is never run.
         return module.init(key, jnp.zeros((1, *input_shape), dtype))["params"]
 
@@ -94,5 +121,5 @@ def linen_model(
     def apply(params: Params, inputs: Inputs) -> Logits:
         return features(params, inputs)[-1][1]
 
-    jitted: Callable[[Key], Params] = jax.jit(init)
+    jitted: Callable[[Key], Params] = jax.jit(start)
     return Model(init=jitted, apply=apply, features=features)

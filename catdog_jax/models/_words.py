@@ -10,7 +10,7 @@ from catdog_jax.types import InputError
 
 
 def sentences(model: str, input_shape: tuple[int, ...], num_classes: int, vocabulary: int) -> None:
-    """Refuse inputs that are not sentences, or a vocabulary without a word.
+    """Raise for inputs that are not sentences, or a vocabulary without a word.
 
     Raises:
       InputError: as above.

@@ -36,6 +36,5 @@ def activation(name: str) -> Callable[[Array], Array]:
     Raises:
       InputError: an unknown name.
     """
-    if name not in ACTIVATIONS:
-        raise registry.unknown("activation", name, ACTIVATIONS)
+    registry.check_known("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]

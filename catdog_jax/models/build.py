@@ -27,22 +27,8 @@ def model_spec(entry: str) -> ModelSpec:
       InputError: an unknown name, or a path that leads to nothing callable.
     """
     name, _ = registry.parse_entry(entry)
-    known = model_table()
-    if name in known:
-        return known[name]
-    if "." not in name:
-        advice = "or give the dotted path of a builder of your own"
-        raise registry.unknown("model", name, known, advice)
-    found = registry.dotted(name, "model")
-    if isinstance(found, ModelSpec):
-        return found
-    if not callable(found):
-        raise InputError(
-            f"model {name!r} is a {type(found).__name__}; "
-            "give a function (input_shape, num_classes, **settings) -> Model"
-        )
-    summary = (inspect.getdoc(found) or name).splitlines()[0]
-    return ModelSpec(build=found, summary=summary, recipes={"default": DEFAULT_RECIPE})
+    wanted = "(input_shape, num_classes, **settings) -> Model"
+    return registry.find_spec("model", name, model_table(), ModelSpec, wanted)
 
 
 def build_model(

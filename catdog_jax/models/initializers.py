@@ -6,7 +6,6 @@ starts HEAD_GAIN times smaller.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 
@@ -14,37 +13,35 @@ from catdog_jax import registry
 
 Initializer = Callable[..., jax.Array]  # (key, shape, dtype) -> array
 
-_VARIANCE: dict[str, tuple[float, Literal["fan_avg", "fan_in"]]] = {
-    "glorot": (1.0, "fan_avg"),
-    "he": (2.0, "fan_in"),
-    "lecun": (1.0, "fan_in"),
-}
 HEAD_GAIN = 0.1  # so that the first answers are nearly even, whatever the depth
-INITIALIZERS = (*sorted(_VARIANCE), "orthogonal", "zeros")
+_scaled = jax.nn.initializers.variance_scaling
+INITIALIZERS: dict[str, Callable[[float], Initializer]] = {
+    "glorot": lambda gain: _scaled(gain**2, "fan_avg", "normal"),
+    "he": lambda gain: _scaled(2.0 * gain**2, "fan_in", "normal"),
+    "lecun": lambda gain: _scaled(gain**2, "fan_in", "normal"),
+    "orthogonal": jax.nn.initializers.orthogonal,
+    "zeros": lambda gain: jax.nn.initializers.zeros,
+}
 
 
-def initializer(name: str, gain: float = 1.0) -> Initializer:
+def initializer(name: str, gain: float = 1.0, model: str = "initializer") -> Initializer:
     """Look an initialiser up.
 
     Args:
       name: 'he' (normal, variance 2 / fan-in), 'lecun' (1 / fan-in), 'glorot' (2 / (fan-in +
         fan-out)), 'orthogonal' (rows or columns orthonormal) or 'zeros'.
       gain: multiplies the standard deviation, > 0.
+      model: name of the model, for messages.
 
     Returns:
       (key, shape, dtype) -> array.
 
     Raises:
-      InputError: an unknown name.
+      InputError: an unknown name, or a gain out of range.
 
     Source: He et al. 2015, eq. 10; Glorot & Bengio 2010, eq. 12; LeCun et al. 1998, sec. 4.6; Saxe
       et al. 2014.
     """
-    if name in _VARIANCE:
-        variance, mode = _VARIANCE[name]
-        return jax.nn.initializers.variance_scaling(variance * gain**2, mode, "normal")
-    if name == "orthogonal":
-        return jax.nn.initializers.orthogonal(gain)
-    if name == "zeros":
-        return jax.nn.initializers.zeros
-    raise registry.unknown("init", name, INITIALIZERS)
+    registry.check_positive(model, "gain", gain)
+    registry.check_known("init", name, INITIALIZERS)
+    return INITIALIZERS[name](gain)

@@ -5,14 +5,15 @@ its weights: typed in, estimated (nearest centroid, LDA, ridge regression) or le
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from catdog_jax.models import _checks
-from catdog_jax.models.initializers import initializer
-from catdog_jax.types import Key, Model, ModelSpec, Recipe
+from catdog_jax.models.initializers import Initializer, initializer
+from catdog_jax.types import Classifier, Key, Model, ModelSpec, Recipe
 
 
 class LinearParams(NamedTuple):
@@ -45,11 +46,45 @@ def apply(params: LinearParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B 
     return (flatten(inputs) @ params.weights + params.bias[None]).astype(jnp.float32)
 
 
-def features(
-    params: LinearParams, inputs: Num[Array, "B ..."]
-) -> tuple[tuple[str, Num[Array, "B ..."]], ...]:
-    """Return the inputs and the logits, named."""
-    return ("input", inputs), ("logits", apply(params, inputs))
+def classifier(weights: Any, bias: Any) -> Classifier:
+    """Make a classifier of weights [D, K] and bias [K] from elsewhere, as float32."""
+    params = LinearParams(jnp.asarray(weights, jnp.float32), jnp.asarray(bias, jnp.float32))
+    return Classifier(params, apply)
+
+
+def affine(draw: Initializer, num_inputs: int, num_classes: int) -> Model:
+    """Build the classifier of so many numbers; `draw` makes the weights, the bias starts at 0."""
+
+    def start(key: Key) -> LinearParams:
+        weights = draw(key, (num_inputs, num_classes), jnp.float32)
+        return LinearParams(weights, jnp.zeros((num_classes,), jnp.float32))
+
+    def features(params: LinearParams, inputs: Num[Array, "B ..."]) -> Any:
+        return ("input", inputs), ("logits", apply(params, inputs))
+
+    return Model(start, apply, features)
+
+
+def affine_in(
+    name: str, describe: Callable[[Array], Array], draw: Initializer, size: int, num_classes: int
+) -> Model:
+    """Build the linear classifier of what a function makes of the inputs.
+
+    Args:
+      name: of what the function makes.
+      describe: inputs [B, ...] -> [B, size].
+      draw, num_classes: see `affine`.
+      size: D.
+    """
+
+    def features(params: LinearParams, inputs: Num[Array, "B ..."]) -> Any:
+        found = describe(inputs)
+        return ("input", inputs), (name, found), ("logits", apply(params, found))
+
+    def of_inputs(params: LinearParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B K"]:
+        return apply(params, describe(inputs))
+
+    return Model(affine(draw, size, num_classes).init, of_inputs, features)
 
 
 def linear(
@@ -74,15 +109,7 @@ def linear(
       InputError: a setting out of range.
     """
     _checks.task("linear", input_shape, num_classes)
-    _checks.positive("linear", "gain", gain)
-    draw = initializer(init, gain)
-    size = math.prod(input_shape)
-
-    def start(key: Key) -> LinearParams:
-        weights = draw(key, (size, num_classes), jnp.float32)
-        return LinearParams(weights, jnp.zeros((num_classes,), jnp.float32))
-
-    return Model(init=start, apply=apply, features=features)
+    return affine(initializer(init, gain, "linear"), math.prod(input_shape), num_classes)
 
 
 MODELS = {
@@ -90,20 +117,8 @@ MODELS = {
         build=linear,
         summary="one weight per pixel, channel and class",
         recipes={
-            "default": Recipe(
-                num_steps=1500,
-                batch_size=128,
-                optimizer="sgd",
-                learning_rate=0.003,
-                weight_decay=0.3,
-            ),
-            "procedural": Recipe(
-                num_steps=1000,
-                batch_size=128,
-                optimizer="sgd",
-                learning_rate=0.005,
-                weight_decay=0.3,
-            ),
+            "default": Recipe(1500, 128, "sgd", 0.003, weight_decay=0.3),
+            "procedural": Recipe(1000, 128, "sgd", 0.005, weight_decay=0.3),
         },
         reads=("images", "vectors"),
     )

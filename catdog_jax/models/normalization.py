@@ -20,7 +20,7 @@ def num_groups(features: int) -> int:
 
 
 def check_norm(model: str, norm: str, features: int) -> None:
-    """Refuse an unknown norm, or one that would turn the narrowest layer into constants.
+    """Raise for an unknown norm, or one that would turn the narrowest layer into constants.
 
     Args:
       model: name of the model, for the message.
@@ -30,8 +30,7 @@ def check_norm(model: str, norm: str, features: int) -> None:
     Raises:
       InputError: as above.
     """
-    if norm not in NORMS:
-        raise registry.unknown("norm", norm, NORMS)
+    registry.check_known("norm", norm, NORMS)
     if norm in ("group", "layer") and features < 2:
         raise InputError(f"{model}: norm={norm} needs a width ≥ 2, not {features}; give norm=none")
 

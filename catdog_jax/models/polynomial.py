@@ -5,7 +5,6 @@ point and all starts meet there. Its params are `LinearParams`, applied to monom
 """
 
 import math
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,25 +12,11 @@ from jaxtyping import Array, Float, Num
 
 from catdog_jax.models import _checks, linear
 from catdog_jax.models.initializers import initializer
-from catdog_jax.models.linear import LinearParams
-from catdog_jax.types import InputError, Key, Model, ModelSpec, Recipe
+from catdog_jax.registry import check_whole
+from catdog_jax.types import InputError, Model, ModelSpec, Recipe
 
 MOST_MONOMIALS = 200_000
 _HIGHEST_DEGREE = 12
-
-
-class _Block(NamedTuple):
-    """The monomials of one degree k ≥ 2, each an input times a monomial of degree k - 1.
-
-    Attributes:
-      first: [P] int32, index of the input, not above any index of the rest.
-      rest: [P] int32, place of the rest among the monomials of degree k - 1.
-      factor: [P] float32, multiplies the product.
-    """
-
-    first: np.ndarray
-    rest: np.ndarray
-    factor: np.ndarray
 
 
 def count_monomials(num_inputs: int, degree: int) -> int:
@@ -39,8 +24,15 @@ def count_monomials(num_inputs: int, degree: int) -> int:
     return math.comb(num_inputs + degree, degree) - 1
 
 
-def _blocks(num_inputs: int, degree: int) -> tuple[_Block, ...]:
-    """Tabulate the monomials of degree 2 and above, in lexicographic order within a degree."""
+def _blocks(num_inputs: int, degree: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Tabulate the monomials of degree 2 and above, in lexicographic order within a degree.
+
+    Each of degree k is an input times a monomial of degree k - 1.
+
+    Returns:
+      For each degree: [P] int32, index of the input, not above any index of the rest; [P] int32,
+      place of the rest among the monomials of degree k - 1; [P] float32, multiplies the product.
+    """
     lead = np.arange(num_inputs)  # first index of each monomial of the degree below
     run = np.ones(num_inputs, np.int64)  # how often it comes at the head
     blocks = []
@@ -52,10 +44,8 @@ def _blocks(num_inputs: int, degree: int) -> tuple[_Block, ...]:
         lead = first
         # The r-th power of a standard normal number has the mean square 1 · 3 · … · (2r - 1).
         factor = 1.0 / np.sqrt(2.0 * run - 1.0) if num_inputs > 1 else np.ones(len(run))
-        blocks.append(
-            _Block(first.astype(np.int32), rest.astype(np.int32), factor.astype(np.float32))
-        )
-    return tuple(blocks)
+        blocks.append((first.astype(np.int32), rest.astype(np.int32), factor.astype(np.float32)))
+    return blocks
 
 
 def polynomial(
@@ -88,9 +78,8 @@ def polynomial(
       InputError: a setting out of range, or more than MOST_MONOMIALS monomials.
     """
     _checks.task("polynomial", input_shape, num_classes, fewest=1)
-    _checks.whole("polynomial", "degree", degree, 1, _HIGHEST_DEGREE)
-    _checks.positive("polynomial", "gain", gain)
-    draw = initializer(init, gain)
+    check_whole("polynomial", "degree", degree, 1, _HIGHEST_DEGREE)
+    draw = initializer(init, gain, "polynomial")
     num_inputs = math.prod(input_shape)
     count = count_monomials(num_inputs, degree)
     if count > MOST_MONOMIALS:
@@ -107,20 +96,7 @@ def polynomial(
             parts.append(x[first] * parts[-1][rest] * factor[:, None])
         return jnp.concatenate(parts).T
 
-    def start(key: Key) -> LinearParams:
-        weights = draw(key, (count, num_classes), jnp.float32)
-        return LinearParams(weights, jnp.zeros((num_classes,), jnp.float32))
-
-    def apply(params: LinearParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B K"]:
-        return linear.apply(params, monomials(inputs))
-
-    def features(
-        params: LinearParams, inputs: Num[Array, "B ..."]
-    ) -> tuple[tuple[str, Num[Array, "B ..."]], ...]:
-        found = monomials(inputs)
-        return ("input", inputs), ("monomials", found), ("logits", linear.apply(params, found))
-
-    return Model(init=start, apply=apply, features=features)
+    return linear.affine_in("monomials", monomials, draw, count, num_classes)
 
 
 MODELS = {
@@ -128,13 +104,7 @@ MODELS = {
         build=polynomial,
         summary="one weight per monomial of the inputs and class; of small inputs only",
         recipes={
-            "default": Recipe(
-                num_steps=1500,
-                batch_size=128,
-                optimizer="sgd",
-                learning_rate=0.01,
-                weight_decay=0.2,
-            ),
+            "default": Recipe(1500, 128, "sgd", 0.01, weight_decay=0.2),
         },
         reads=("vectors", "images"),
     )

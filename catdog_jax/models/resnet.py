@@ -6,19 +6,21 @@ of them then stays of the size of one.
 Source: He et al. 2016, Identity mappings in deep residual networks, fig. 1(b).
 """
 
+import functools
 import math
+from collections.abc import Callable
 
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from catdog_jax import registry
 from catdog_jax.models import _checks
-from catdog_jax.models._linen import Conv, Features, Recorder, linen_model
+from catdog_jax.models._linen import Conv, Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
 from catdog_jax.models.cnn import HEADS
-from catdog_jax.models.initializers import HEAD_GAIN, initializer
+from catdog_jax.models.initializers import Initializer, initializer
 from catdog_jax.models.normalization import Norm, check_norm
 from catdog_jax.ops.conv import FORMS
+from catdog_jax.registry import check_known, check_whole
 from catdog_jax.types import Model, ModelSpec, Recipe
 
 
@@ -29,78 +31,30 @@ class Block(nn.Module):
       width: channels of the output.
       stride: 1, or 2 where the image is halved; the shortcut is then a 1×1 convolution.
       scale: factor of the branch.
-      activation, norm, init_name, gain, form: see `resnet`.
+      act: the activation.
+      norm, form: see `resnet`.
+      draw: initialiser of the kernels.
     """
 
     width: int
     stride: int
     scale: float
-    activation: str
+    act: Callable[[Array], Array]
     norm: str
-    init_name: str
-    gain: float
+    draw: Initializer
     form: str
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q D"]:
         """Return the sum of shortcut and branch."""
-        act = find_activation(self.activation)
-        draw = initializer(self.init_name, self.gain)
-        h = act(Norm(self.norm, name="norm1")(x))
+        conv = functools.partial(Conv, self.width, kernel_init=self.draw, form=self.form)
+        h = self.act(Norm(self.norm, name="norm1")(x))
         shortcut = x
         if self.stride > 1 or x.shape[-1] != self.width:
-            shortcut = Conv(
-                self.width, 1, draw, self.stride, use_bias=False, form=self.form, name="shortcut"
-            )(h)
-        h = Conv(self.width, 3, draw, self.stride, form=self.form, name="conv1")(h)
-        h = act(Norm(self.norm, name="norm2")(h))
-        h = Conv(self.width, 3, draw, form=self.form, name="conv2")(h)
-        return shortcut + self.scale * h
-
-
-class ResNet(nn.Module):
-    """Linen module of the residual network; see `resnet` for the attributes."""
-
-    num_classes: int
-    widths: tuple[int, ...]
-    blocks: int
-    stem_stride: int
-    head: str
-    activation: str
-    norm: str
-    init_name: str
-    gain: float
-    form: str
-
-    @nn.compact
-    def __call__(self, inputs: Float[Array, "B H W C"]) -> Features:
-        """Return the named layer outputs, input first, logits last."""
-        record = Recorder(inputs)
-        act = find_activation(self.activation)
-        draw = initializer(self.init_name, self.gain)
-        last = initializer(self.init_name, self.gain * HEAD_GAIN)
-        scale = 1 / math.sqrt(self.blocks * len(self.widths))
-        stem = Conv(self.widths[0], 3, draw, self.stem_stride, form=self.form, name="stem")
-        x = record("stem", stem(inputs))
-        for stage, width in enumerate(self.widths, 1):
-            for index in range(1, self.blocks + 1):
-                name = f"block{stage}_{index}"
-                stride = 2 if stage > 1 and index == 1 else 1
-                block = Block(
-                    width,
-                    stride,
-                    scale,
-                    self.activation,
-                    self.norm,
-                    self.init_name,
-                    self.gain,
-                    self.form,
-                    name=name,
-                )
-                x = record(name, block(x))
-        x = act(Norm(self.norm, name="norm")(x))
-        x = record(self.head, HEADS[self.head](x))
-        return record.logits(nn.Dense(self.num_classes, kernel_init=last, name="head")(x))
+            shortcut = conv(1, stride=self.stride, use_bias=False, name="shortcut")(h)
+        h = conv(3, stride=self.stride, name="conv1")(h)
+        h = self.act(Norm(self.norm, name="norm2")(h))
+        return shortcut + self.scale * conv(3, name="conv2")(h)
 
 
 def resnet(
@@ -137,24 +91,29 @@ def resnet(
     Raises:
       InputError: a setting out of range, or an image too small.
     """
-    _checks.task("resnet", input_shape, num_classes)
-    _checks.widths("resnet", widths)
-    _checks.whole("resnet", "blocks", blocks, 1)
-    _checks.whole("resnet", "stem_stride", stem_stride, 1, 2)
-    halvings = len(widths) - 2 + stem_stride
-    _checks.image("resnet", input_shape, 2**halvings, len(widths))
-    _checks.positive("resnet", "gain", gain)
+    check_whole("resnet", "stem_stride", stem_stride, 1, 2)
+    _checks.image("resnet", input_shape, num_classes, widths, len(widths) - 2 + stem_stride)
+    check_whole("resnet", "blocks", blocks, 1)
     check_norm("resnet", norm, min(widths))
-    find_activation(activation)
-    initializer(init)
-    if head not in HEADS:
-        raise registry.unknown("head", head, HEADS)
-    if conv not in FORMS:
-        raise registry.unknown("convolution form", conv, FORMS)
-    module = ResNet(
-        num_classes, widths, blocks, stem_stride, head, activation, norm, init, gain, conv
-    )
-    return linen_model(module, input_shape)
+    check_known("head", head, HEADS)
+    check_known("convolution form", conv, FORMS)
+    act = find_activation(activation)
+    draw = initializer(init, gain, "resnet")
+    scale = 1 / math.sqrt(blocks * len(widths))
+
+    def layers(record: Recorder, inputs: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
+        stem = Conv(widths[0], 3, draw, stem_stride, form=conv, name="stem")
+        x = record("stem", stem(inputs))
+        for stage, width in enumerate(widths, 1):
+            for index in range(1, blocks + 1):
+                name = f"block{stage}_{index}"
+                stride = 2 if stage > 1 and index == 1 else 1
+                block = Block(width, stride, scale, act, norm, draw, conv, name=name)
+                x = record(name, block(x))
+        x = act(Norm(norm, name="norm")(x))
+        return record(head, HEADS[head](x))
+
+    return linen_model(layers, input_shape, num_classes, init, gain)
 
 
 MODELS = {
@@ -162,26 +121,9 @@ MODELS = {
         build=resnet,
         summary="residual blocks in stages, without batch statistics",
         recipes={
-            "default": Recipe(
-                num_steps=1500,
-                batch_size=64,
-                optimizer="adam",
-                learning_rate=0.002,
-                augment="flip,shift",
-            ),
-            "cifar10": Recipe(
-                num_steps=3000,
-                batch_size=64,
-                optimizer="adam",
-                learning_rate=0.002,
-                augment="flip,shift",
-            ),
-            "procedural": Recipe(
-                num_steps=130,
-                batch_size=32,
-                optimizer="adam",
-                learning_rate=0.006,
-            ),
+            "default": Recipe(1500, 64, "adam", 0.002, augment="flip,shift"),
+            "cifar10": Recipe(3000, 64, "adam", 0.002, augment="flip,shift"),
+            "procedural": Recipe(130, 32, "adam", 0.006),
         },
     )
 }

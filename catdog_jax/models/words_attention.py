@@ -5,11 +5,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from catdog_jax.models import _checks, _words
-from catdog_jax.models._linen import Features, Recorder, linen_model
+from catdog_jax.models import _words
+from catdog_jax.models._linen import Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import HEAD_GAIN, Initializer, initializer
+from catdog_jax.models.initializers import Initializer, initializer
 from catdog_jax.models.normalization import Norm
+from catdog_jax.registry import check_whole
 from catdog_jax.types import InputError, Model, ModelSpec, Recipe
 
 _MOST_BLOCKS = 16
@@ -50,47 +51,6 @@ class Attention(nn.Module):
         return nn.Dense(width, kernel_init=self.kernel_init, name="out")(gathered)
 
 
-class WordAttention(nn.Module):
-    """Linen module of the attention model; see `word_attention` for the attributes."""
-
-    num_classes: int
-    vocabulary: int
-    width: int
-    depth: int
-    heads: int
-    activation: str
-    init_name: str
-    gain: float
-
-    @nn.compact
-    def __call__(self, inputs: Int[Array, "B T"]) -> Features:
-        """Return the named layer outputs, input first, logits last."""
-        record = Recorder(inputs)
-        act = find_activation(self.activation)
-        draw = initializer(self.init_name, self.gain)
-        last = initializer(self.init_name, self.gain * HEAD_GAIN)
-        mask = _words.present(inputs)
-        scale = self.gain * self.width**-0.5
-        embed = _words.Embedding(self.vocabulary, self.width, scale, name="embedding")
-        x = record("embedding", embed(inputs))
-        places = self.param(
-            "places", nn.initializers.normal(scale), (inputs.shape[1], self.width), jnp.float32
-        )
-        x = x + places[None].astype(x.dtype)
-        for index in range(1, self.depth + 1):
-            attend = Attention(self.heads, draw, name=f"attention{index}")
-            x = x + attend(Norm("layer", name=f"norm{index}a")(x), mask)
-            x = record(f"attention{index}", x)
-            y = nn.Dense(2 * self.width, kernel_init=draw, name=f"wide{index}")(
-                Norm("layer", name=f"norm{index}b")(x)
-            )
-            x = x + nn.Dense(self.width, kernel_init=draw, name=f"narrow{index}")(act(y))
-            x = record(f"block{index}", x)
-        x = _words.mean_over_words(Norm("layer", name="norm")(x), inputs)
-        x = record("average", x)
-        return record.logits(nn.Dense(self.num_classes, kernel_init=last, name="head")(x))
-
-
 def word_attention(
     input_shape: tuple[int, ...],
     num_classes: int,
@@ -123,19 +83,37 @@ def word_attention(
     Source: Vaswani et al. 2017, "Attention is all you need"; Xiong et al. 2020 (normalised before).
     """
     _words.sentences("word_attention", input_shape, num_classes, vocabulary)
-    _checks.whole("word_attention", "width", width, 2)
-    _checks.whole("word_attention", "depth", depth, 1, _MOST_BLOCKS)
-    _checks.whole("word_attention", "heads", heads, 1)
-    _checks.positive("word_attention", "gain", gain)
+    check_whole("word_attention", "width", width, 2)
+    check_whole("word_attention", "depth", depth, 1, _MOST_BLOCKS)
+    check_whole("word_attention", "heads", heads, 1)
     if width % heads:
         raise InputError(
             f"word_attention: heads={heads} do not share width={width} evenly; give a width that "
             "is a multiple of the heads"
         )
-    find_activation(activation)
-    initializer(init)
-    module = WordAttention(num_classes, vocabulary, width, depth, heads, activation, init, gain)
-    return linen_model(module, input_shape, jnp.int32)
+    act = find_activation(activation)
+    draw = initializer(init, gain, "word_attention")
+    scale = gain * width**-0.5
+
+    def layers(record: Recorder, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
+        mask = _words.present(inputs)
+        embed = _words.Embedding(vocabulary, width, scale, name="embedding")
+        x = record("embedding", embed(inputs))
+        shape = (inputs.shape[1], width)
+        places = record.param("places", nn.initializers.normal(scale), shape, jnp.float32)
+        x = x + places[None].astype(x.dtype)
+        for index in range(1, depth + 1):
+            attend = Attention(heads, draw, name=f"attention{index}")
+            x = x + attend(Norm("layer", name=f"norm{index}a")(x), mask)
+            x = record(f"attention{index}", x)
+            wide = nn.Dense(2 * width, kernel_init=draw, name=f"wide{index}")
+            y = wide(Norm("layer", name=f"norm{index}b")(x))
+            x = x + nn.Dense(width, kernel_init=draw, name=f"narrow{index}")(act(y))
+            x = record(f"block{index}", x)
+        x = _words.mean_over_words(Norm("layer", name="norm")(x), inputs)
+        return record("average", x)
+
+    return linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
 
 
 MODELS = {
@@ -143,13 +121,7 @@ MODELS = {
         build=word_attention,
         summary="a vector per word and place; every word looks at every other",
         recipes={
-            "default": Recipe(
-                num_steps=1000,
-                batch_size=32,
-                optimizer="adamw",
-                learning_rate=0.003,
-                weight_decay=0.1,
-            ),
+            "default": Recipe(1000, 32, "adamw", 0.003, weight_decay=0.1),
         },
         reads=("tokens",),
     )

@@ -1,13 +1,10 @@
 """Bag of words: one weight per word and class on how often each word occurs; order is not seen."""
 
-from typing import Any
-
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from catdog_jax.models import _checks, _words, linear
+from catdog_jax.models import _words, linear
 from catdog_jax.models.initializers import initializer
-from catdog_jax.types import Key, Model, ModelSpec, Recipe
+from catdog_jax.types import Model, ModelSpec, Recipe
 
 
 def bag_of_words(
@@ -34,21 +31,12 @@ def bag_of_words(
       InputError: a setting out of range, or inputs that are no sentences.
     """
     _words.sentences("bag_of_words", input_shape, num_classes, vocabulary)
-    _checks.positive("bag_of_words", "gain", gain)
-    draw = initializer(init, gain)
+    draw = initializer(init, gain, "bag_of_words")
 
-    def start(key: Key) -> linear.LinearParams:
-        weights = draw(key, (vocabulary - 1, num_classes), jnp.float32)
-        return linear.LinearParams(weights, jnp.zeros((num_classes,), jnp.float32))
+    def counts(tokens: Int[Array, "B T"]) -> Float[Array, "B V"]:
+        return _words.counts(tokens, vocabulary)
 
-    def apply(params: linear.LinearParams, tokens: Int[Array, "B T"]) -> Float[Array, "B K"]:
-        return linear.apply(params, _words.counts(tokens, vocabulary))
-
-    def features(params: linear.LinearParams, tokens: Int[Array, "B T"]) -> Any:
-        words = _words.counts(tokens, vocabulary)
-        return ("input", tokens), ("counts", words), ("logits", linear.apply(params, words))
-
-    return Model(init=start, apply=apply, features=features)
+    return linear.affine_in("counts", counts, draw, vocabulary - 1, num_classes)
 
 
 MODELS = {
@@ -56,12 +44,7 @@ MODELS = {
         build=bag_of_words,
         summary="one weight per word and class on how often each word occurs",
         recipes={
-            "default": Recipe(
-                num_steps=500,
-                batch_size=64,
-                optimizer="adam",
-                learning_rate=0.01,
-            ),
+            "default": Recipe(500, 64, "adam", 0.01),
         },
         reads=("tokens",),
     )

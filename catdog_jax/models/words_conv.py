@@ -4,11 +4,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from catdog_jax import registry
-from catdog_jax.models import _checks, _words
-from catdog_jax.models._linen import Features, Recorder, linen_model
+from catdog_jax.models import _words
+from catdog_jax.models._linen import Recorder, linen_model
 from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import HEAD_GAIN, initializer
+from catdog_jax.models.initializers import initializer
+from catdog_jax.registry import check_known, check_whole
 from catdog_jax.types import Model, ModelSpec, Recipe
 
 POOLS = ("mean", "max")
@@ -23,46 +23,6 @@ def neighbours(x: Float[Array, "B T D"], window: int) -> Float[Array, "B T E"]:
     before = (window - 1) // 2
     padded = jnp.pad(x, ((0, 0), (before, window - 1 - before), (0, 0)))
     return jnp.concatenate([padded[:, i : i + x.shape[1]] for i in range(window)], axis=-1)
-
-
-class WordConv(nn.Module):
-    """Linen module of the convolution over embeddings; see `word_conv` for the attributes."""
-
-    num_classes: int
-    vocabulary: int
-    width: int
-    window: int
-    depth: int
-    pool: str
-    activation: str
-    init_name: str
-    gain: float
-
-    @nn.compact
-    def __call__(self, inputs: Int[Array, "B T"]) -> Features:
-        """Return the named layer outputs, input first, logits last."""
-        record = Recorder(inputs)
-        act = find_activation(self.activation)
-        draw = initializer(self.init_name, self.gain)
-        last = initializer(self.init_name, self.gain * HEAD_GAIN)
-        mask = _words.present(inputs)
-        embed = _words.Embedding(
-            self.vocabulary, self.width, self.gain * self.width**-0.5, name="embedding"
-        )
-        x = record("embedding", embed(inputs))
-        for index in range(1, self.depth + 1):
-            # One matrix product: a convolution would be a grouped one under vmap over members.
-            dense = nn.Dense(self.width, kernel_init=draw, name=f"conv{index}")
-            x = act(dense(neighbours(x, self.window)))
-            x = record(f"conv{index}", x * mask.astype(x.dtype))
-        if self.pool == "max":
-            lowest = jnp.finfo(x.dtype).min
-            x = jnp.where(mask > 0, x, lowest).max(axis=1)
-            x = jnp.where(mask.max(axis=1) > 0, x, 0.0)
-        else:
-            x = _words.mean_over_words(x, inputs)
-        x = record("pooled", x)
-        return record.logits(nn.Dense(self.num_classes, kernel_init=last, name="head")(x))
 
 
 def word_conv(
@@ -100,16 +60,28 @@ def word_conv(
     Source: Kim 2014, "Convolutional neural networks for sentence classification" (one layer, max).
     """
     _words.sentences("word_conv", input_shape, num_classes, vocabulary)
-    _checks.whole("word_conv", "width", width, 1)
-    _checks.whole("word_conv", "window", window, 1)
-    _checks.whole("word_conv", "depth", depth, 1, _MOST_LAYERS)
-    _checks.positive("word_conv", "gain", gain)
-    find_activation(activation)
-    initializer(init)
-    if pool not in POOLS:
-        raise registry.unknown("pool", pool, POOLS)
-    module = WordConv(num_classes, vocabulary, width, window, depth, pool, activation, init, gain)
-    return linen_model(module, input_shape, jnp.int32)
+    check_whole("word_conv", "width", width, 1)
+    check_whole("word_conv", "window", window, 1)
+    check_whole("word_conv", "depth", depth, 1, _MOST_LAYERS)
+    check_known("pool", pool, POOLS)
+    act = find_activation(activation)
+    draw = initializer(init, gain, "word_conv")
+
+    def layers(record: Recorder, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
+        mask = _words.present(inputs)
+        embed = _words.Embedding(vocabulary, width, gain * width**-0.5, name="embedding")
+        x = record("embedding", embed(inputs))
+        for index in range(1, depth + 1):
+            # One matrix product: a convolution would be a grouped one under vmap over members.
+            dense = nn.Dense(width, kernel_init=draw, name=f"conv{index}")
+            x = act(dense(neighbours(x, window)))
+            x = record(f"conv{index}", x * mask.astype(x.dtype))
+        if pool == "mean":
+            return record("pooled", _words.mean_over_words(x, inputs))
+        x = jnp.where(mask > 0, x, jnp.finfo(x.dtype).min).max(axis=1)
+        return record("pooled", jnp.where(mask.max(axis=1) > 0, x, 0.0))
+
+    return linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
 
 
 MODELS = {
@@ -117,13 +89,7 @@ MODELS = {
         build=word_conv,
         summary="a vector per word, and patterns of neighbouring words, wherever they stand",
         recipes={
-            "default": Recipe(
-                num_steps=800,
-                batch_size=32,
-                optimizer="adamw",
-                learning_rate=0.003,
-                weight_decay=0.1,
-            ),
+            "default": Recipe(800, 32, "adamw", 0.003, weight_decay=0.1),
         },
         reads=("tokens",),
     )

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 
 from catdog_jax.models import linear
-from catdog_jax.registry import unknown
+from catdog_jax.registry import check_known
 from catdog_jax.types import Classifier, RuleSpec
 
 ANSWERS = {"cat": (1.0, 0.0), "dog": (0.0, 1.0)}
@@ -24,11 +24,8 @@ def constant(input_shape: tuple[int, ...], *, answer: str = "dog") -> Classifier
     Raises:
       InputError: another answer.
     """
-    if answer not in ANSWERS:
-        raise unknown("answer", answer, ANSWERS)
-    weights = jnp.zeros((math.prod(input_shape), 2), jnp.float32)
-    bias = jnp.asarray(ANSWERS[answer], jnp.float32)
-    return Classifier(linear.LinearParams(weights, bias), linear.apply)
+    check_known("answer", answer, ANSWERS)
+    return linear.classifier(jnp.zeros((math.prod(input_shape), 2)), jnp.asarray(ANSWERS[answer]))
 
 
 RULES = {"constant": RuleSpec(constant, "always the same answer: zero weights and a typed bias")}

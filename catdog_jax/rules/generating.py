@@ -137,21 +137,17 @@ def generating(
             f"{num_factors} factors of drawn pictures"
         )
     _, dog, cat, spread = (np.array(column) for column in zip(*CUED.values(), strict=True))
-    params = GeneratingParams(
-        *(
-            jnp.asarray(numbers, jnp.float32)
-            for numbers in (
-                (dog + cat) / 2.0,
-                (cat - dog) / 2.0,
-                NUM_OWN * spread,
-                1.0 - SHRINKING * difficulty,
-                FURS,
-                FUR_REACH,
-                FUR_ODDS,
-                PATTERN_ODDS,
-            )
-        )
+    numbers = (
+        (dog + cat) / 2.0,
+        (cat - dog) / 2.0,
+        NUM_OWN * spread,
+        1.0 - SHRINKING * difficulty,
+        FURS,
+        FUR_REACH,
+        FUR_ODDS,
+        PATTERN_ODDS,
     )
+    params = GeneratingParams(*(jnp.asarray(number, jnp.float32) for number in numbers))
     return Classifier(params, apply)
 
 

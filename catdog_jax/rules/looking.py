@@ -34,9 +34,7 @@ class Beliefs(NamedTuple):
 
 def typed_beliefs(rows: dict[str, tuple[float, float, float]]) -> Beliefs:
     """Collect typed rows, name -> (weight, threshold, width), as arrays in the rows' order."""
-    return Beliefs(
-        *(jnp.asarray(column, jnp.float32) for column in zip(*rows.values(), strict=True))
-    )
+    return Beliefs(*jnp.asarray(list(rows.values()), jnp.float32).T)
 
 
 def vote(beliefs: Beliefs, measures: Float[Array, "B T"]) -> Float[Array, "B T"]:
@@ -52,7 +50,7 @@ def logits(votes: Float[Array, "B T"]) -> Float[Array, "B 2"]:
 
 
 def check_pictures(rule: str, input_shape: tuple[int, ...]) -> None:
-    """Refuse inputs that are no pictures in three colours.
+    """Raise for inputs that are no pictures in three colours.
 
     Raises:
       InputError: another shape than (H, W, 3) with H, W ≥ 8.
@@ -72,9 +70,8 @@ def on_grid(images: Float[Array, "B H W 3"]) -> Float[Array, "B G G 3"]:
 def coordinates() -> tuple[Float[Array, "G G"], Float[Array, "G G"]]:
     """Return where the grid's pixels lie: x to the right and y up, -1..1."""
     ticks = (jnp.arange(GRID, dtype=jnp.float32) + 0.5) * (2.0 / GRID) - 1.0
-    return jnp.broadcast_to(ticks[None], (GRID, GRID)), jnp.broadcast_to(
-        -ticks[:, None], (GRID, GRID)
-    )
+    x, y = jnp.meshgrid(ticks, -ticks)
+    return x, y
 
 
 def luminance(images: Float[Array, "*shape 3"]) -> Float[Array, "*shape"]:
@@ -103,7 +100,7 @@ def blur(light: Grey) -> Grey:
 def rises(
     value: Float[Array, "..."], limit: Float[Array, ""] | float, softness: float
 ) -> Float[Array, "..."]:
-    """Tell how surely a value is above a limit, 0..1."""
+    """Return how surely a value is above a limit, 0..1."""
     return jax.nn.sigmoid((value - limit) / softness)
 
 

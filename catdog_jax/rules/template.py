@@ -89,8 +89,7 @@ def template(input_shape: tuple[int, ...]) -> Classifier:
     """
     check_pictures("template", input_shape)
     dog = STRENGTH * picture(*input_shape[:2]).reshape(-1)
-    params = linear.LinearParams(jnp.stack([-dog, dog], axis=1), jnp.zeros(2, jnp.float32))
-    return Classifier(params, linear.apply)
+    return linear.classifier(jnp.stack([-dog, dog], axis=1), jnp.zeros(2))
 
 
 RULES = {"template": RuleSpec(template, "hand-set weights: a small drawing, scaled up")}

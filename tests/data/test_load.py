@@ -57,7 +57,7 @@ def test_a_loader_of_ones_own_gets_flags_and_typed_settings():
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("my_loaders.number", "is a int, not a loader"),
+        ("my_loaders.number", "is a int; give a function"),
         ("my_loaders.wrong", r"returns no catdog_jax\.types\.Dataset"),
         ("my_loaders.outside", "labels are not integers that each have a class name"),
         ("my_loaders.own:shade=dark", "shade=dark is not a whole number"),

@@ -56,7 +56,7 @@ def test_an_override_yields_to_the_entry_and_to_builders_without_it():
         ("math.nope", r"module 'math' has no 'nope'"),
         ("no_such_package.build", r"cannot import 'no_such_package'"),
         ("math.sin", r"'math.sin' cannot be called"),
-        (f"{HERE}._checks.whole", r"cannot be called \(missing a required argument"),
+        (f"{HERE}._checks.task", r"cannot be called \(missing a required argument"),
     ],
 )
 def test_wrong_entries(entry, message):
