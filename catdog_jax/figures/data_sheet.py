@@ -110,7 +110,7 @@ def _picture(axes, image, label, counts, names):
         color=style.WRONG if wrong else style.INK if tied else style.PALE,
         linestyle="--" if tied else "-",
     )  # fmt: skip
-    shares = counts / counts.sum()
+    shares = counts / max(counts.sum(), 1)  # nobody votes where all members diverged
     for k, (left, share) in enumerate(zip(np.cumsum(shares) - shares, shares, strict=True)):
         axes.add_patch(
             Rectangle(

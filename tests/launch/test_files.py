@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from catdog_jax.population import processes
+from catdog_jax.population import distributed
+from catdog_jax.population.launchers import find_others
 from experiments import init_convergence
 from experiments.shared.launcher import parse_flags
 
@@ -90,11 +91,8 @@ def test_pods_find_each_other(kubernetes, monkeypatch):
     assert pod["subdomain"] == service["metadata"]["name"]
     assert config.coordinator == f"{job['metadata']['name']}-0.{pod['subdomain']}:1234"
     environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "3"}
-    assert processes.meeting(config.coordinator, config.num_processes, None, environ) == {
-        "coordinator_address": "catdog-0.catdog:1234",
-        "num_processes": 4,
-        "process_id": 3,
-    }
+    found = find_others(config.coordinator, config.num_processes, None, environ)
+    assert found == ("catdog-0.catdog:1234", 4, 3)
 
 
 def test_a_pre_empted_pod_comes_back_and_a_wrong_flag_does_not(kubernetes):
@@ -112,7 +110,7 @@ def test_a_pre_empted_pod_comes_back_and_a_wrong_flag_does_not(kubernetes):
             assert rule["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
     assert {"type": "DisruptionTarget", "status": "True"} in rules[1]["onPodConditions"]
     assert spec["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
-    assert pod["terminationGracePeriodSeconds"] > 2 * processes.GRACE_SECONDS
+    assert pod["terminationGracePeriodSeconds"] > distributed.SAVING_SECONDS
     # What is written lies on the volume.
     (container,) = pod["containers"]
     (mount,) = container["volumeMounts"]

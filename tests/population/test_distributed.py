@@ -112,7 +112,8 @@ def test_work_is_taken_once_and_again_when_its_taker_is_gone(three, monkeypatch,
     assert late.claim("v")
     said = "process 1 of 3 was killed, or its machine is gone; the others go on\n"
     assert capsys.readouterr().err == said
-    assert late.gather("x", 1) == {2: 1}
+    first.tell("x/0", 7)
+    assert late.gather("x", 1) == {0: 7, 2: 1}
     late.leave(0)
     again.leave(0)
 
