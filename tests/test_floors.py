@@ -1,6 +1,7 @@
 """Holds the floors of the house: imports point down only, files are short, the public is told."""
 
 import ast
+import graphlib
 import sys
 from pathlib import Path
 
@@ -104,6 +105,18 @@ def test_experiments_do_not_know_one_another():
     for path in (ROOT / "experiments").rglob("*.py"):
         known = {name.split(".")[1] for name in imported(path) if name.startswith("experiments.")}
         assert known.isdisjoint(mains), name_of(path)
+
+
+def test_no_import_goes_in_a_circle():
+    files = [path for path in EVERY_FILE if path.stem != "__init__" and "tests" not in path.parts]
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
+    known = {
+        module: {name for found in imported(path) for name in (found, found.rpartition(".")[0])}
+        & modules.keys() - {module}
+        for module, path in modules.items()
+    }
+    assert "experiments.shared.training" in known["experiments.init_convergence"]
+    graphlib.TopologicalSorter(known).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("path", EVERY_FILE, ids=name_of)
