@@ -98,7 +98,7 @@ def run(config: Config) -> Run:
     settled = replace(config, augment=config.augment or "none", set_size=set_size)
     vectors = training_sets.as_vectors(dataset)
     jobs = training_sets.make_jobs(settled, vectors, grid, rows)
-    facts = job_module.recipe_facts(settled, dataset, jobs)
+    settings = job_module.run_settings(settled, dataset, jobs)
 
     def finish(folder: RunFolder, trained: list[Trained]) -> xr.Dataset:
         begin = time.monotonic()
@@ -110,7 +110,7 @@ def run(config: Config) -> Run:
         data = data.merge(training_sets.assemble(dataset, grid, config.num_sets, trained))
         data.attrs = {
             "dataset": dataset.name,
-            "recipe": json.dumps(facts, sort_keys=True),
+            "recipe": json.dumps(settings, sort_keys=True),
             "noise": config.noise,
             "curve_steps": config.curve_steps,
             "disjoint": int(config.num_sets * most <= num_examples),
@@ -119,7 +119,7 @@ def run(config: Config) -> Run:
         return described(data, results.DESCRIPTIONS)
 
     finished, path = fill_folder(
-        config, "hypothesis_class", dataset, jobs, facts, "hypothesis", finish
+        config, "hypothesis_class", dataset, jobs, settings, "hypothesis", finish
     )
     figures.draw(finished, path, FIGURES)
     print(results.tables(finished.data))

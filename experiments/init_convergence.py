@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from catdog_jax.store import Run
 from experiments.shared import figures, launcher, report
 from experiments.shared.config import TrainConfig
-from experiments.shared.training import refuse_all_lost, train_to_folder
+from experiments.shared.training import raise_if_all_diverged, train_to_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def run(config: Config) -> Run:
     figures.draw(finished, folder, FIGURES)
     print(report.table(finished.data, finished.manifest.get("timings", {})))
     print(f"results, weights and figures: {folder}")
-    refuse_all_lost(finished, folder)
+    raise_if_all_diverged(finished, folder)
     return finished
 
 

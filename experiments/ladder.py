@@ -111,10 +111,10 @@ def run(config: Config) -> Run:
         is_linear |= {job.label: job.model.apply is linear.apply for job in jobs}
         if not is_linear.get(name, registry.parse_entry(name)[0] not in NOT_LINEAR):
             check_writable(name)
-    facts = job_module.recipe_facts(config, dataset, jobs)
-    facts["rules"] = ",".join(rung.name for rung in rules)
+    settings = job_module.run_settings(config, dataset, jobs)
+    settings["rules"] = ",".join(rung.name for rung in rules)
     # Before the folder is made: only now is an estimator's setting seen to be out of range.
-    done = is_finished(config, "ladder", facts, "ladder")
+    done = is_finished(config, "ladder", settings, "ladder")
     fitted = [] if done else _estimated(estimators, dataset)
 
     def finish(folder: RunFolder, trained: list[Trained]) -> xr.Dataset:
@@ -126,9 +126,9 @@ def run(config: Config) -> Run:
             built.append(rungs.learned(job, members, seconds, reduced, config.label_smoothing))
         built.sort(key=lambda r: ("programmed", "estimated", "learned").index(r.origin))
         folder.update_manifest(rung_seconds={rung.name: rung.seconds for rung in built})
-        return ladder_results.assemble_ladder(dataset, built, facts)
+        return ladder_results.assemble_ladder(dataset, built, settings)
 
-    finished, folder = fill_folder(config, "ladder", dataset, jobs, facts, "ladder", finish)
+    finished, folder = fill_folder(config, "ladder", dataset, jobs, settings, "ladder", finish)
     figures.draw(finished, folder, FIGURES)
     print(ladder_results.table(finished.data, finished.manifest["rung_seconds"]))
     print(f"results, weights and figures: {folder}")

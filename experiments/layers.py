@@ -40,7 +40,7 @@ from experiments.shared.config import TrainConfig, setting
 from experiments.shared.figures import chance, command, models, source
 from experiments.shared.layer_results import probe_layers
 from experiments.shared.report import aligned, number
-from experiments.shared.training import prepare, refuse_all_lost, train_to_folder
+from experiments.shared.training import prepare, raise_if_all_diverged, train_to_folder
 
 MODELS = "mlp:depth=1,mlp:depth=3,mlp:depth=5,cnn,resnet"
 SMALL_MODELS = (
@@ -230,7 +230,7 @@ def run(config: Config) -> Run:
     figures.draw(finished, folder, FIGURES)
     print(table(finished.data))
     print(f"results, weights and figures: {folder}")
-    refuse_all_lost(finished, folder)
+    raise_if_all_diverged(finished, folder)
     return finished
 
 

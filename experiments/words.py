@@ -36,7 +36,7 @@ from experiments.shared import figures, launcher, report
 from experiments.shared.config import TrainConfig, setting
 from experiments.shared.figures import chance, command, models, source
 from experiments.shared.report import aligned
-from experiments.shared.training import prepare, refuse_all_lost, train_to_folder
+from experiments.shared.training import prepare, raise_if_all_diverged, train_to_folder
 from experiments.shared.words_results import check_grammar, word_results
 
 SHOWN_MEMBERS = 3
@@ -217,7 +217,7 @@ def run(config: Config) -> Run:
     print(report.table(finished.data, finished.manifest.get("timings", {})))
     print(tables(finished.data))
     print(f"results, weights and figures: {folder}")
-    refuse_all_lost(finished, folder)
+    raise_if_all_diverged(finished, folder)
     return finished
 
 

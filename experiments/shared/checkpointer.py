@@ -62,7 +62,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
     def restore(self, wave: int, like: Snapshot) -> Snapshot | None:
         """Return the last checkpoint of a wave, in the structure of another; None where none is."""
         tree = {"state": like.state, "history": like.history}
-        found = self._folder.load_checkpoint(self._job.part, wave, tree)
+        found = self._folder.load_checkpoint(self._job.folder, wave, tree)
         return found and Snapshot(found[0], found[1]["state"], found[1]["history"])
 
     def after_segment(self, segment: Segment, wave_size: int) -> None:
@@ -101,7 +101,9 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             return
         snapshot = segment.snapshot()
         tree = {"state": snapshot.state, "history": snapshot.history}
-        self._write(self._folder.save_checkpoint, self._job.part, segment.wave, snapshot.step, tree)
+        self._write(
+            self._folder.save_checkpoint, self._job.folder, segment.wave, snapshot.step, tree
+        )
         self._saved_at = time.monotonic()
         self._saved = segment.wave, segment.step
 
@@ -113,7 +115,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             "test_logits": wave.logits["test"],
             **wave.history,
         }
-        self._write(self._folder.save_wave, self._job.part, wave.number, arrays, wave.params)
+        self._write(self._folder.save_wave, self._job.folder, wave.number, arrays, wave.params)
 
     def _is_written(self, seconds: float | None = None) -> bool:
         """Return whether all is on the disk within some seconds; raise what a write raised."""

@@ -28,8 +28,8 @@ def setting(
       low, high, above: its allowed range; `above` is exclusive.
       operational: it decides where and whether to work, but no number of the result.
     """
-    facts = {"help": help, "low": low, "high": high, "above": above, "operational": operational}
-    return field(default=default, metadata=facts)
+    metadata = {"help": help, "low": low, "high": high, "above": above, "operational": operational}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)

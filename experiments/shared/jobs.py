@@ -37,7 +37,7 @@ class Job(NamedTuple):
       label: what it is called in the results; unique in a run.
       entry: as typed in --models.
       dataset: what it learns from and is judged on.
-      part: its name in the run folder.
+      folder: what it is called in the run folder.
       model: the formula.
       recipe: training settings, all filled in.
       schedule: steps and evaluations.
@@ -47,7 +47,7 @@ class Job(NamedTuple):
     label: str
     entry: str
     dataset: Dataset
-    part: str
+    folder: str
     model: Model
     recipe: Recipe
     schedule: Schedule
@@ -141,8 +141,8 @@ def make_jobs(
         every = config.eval_every or default_eval_every(recipe, dataset)
         schedule = Schedule(recipe.num_steps, min(every, recipe.num_steps))
         label = entry + tag
-        part = f"{index:02d}_{label}"
-        jobs.append(Job(label, entry, dataset, part, model, recipe, schedule, count))
+        folder = f"{index:02d}_{label}"
+        jobs.append(Job(label, entry, dataset, folder, model, recipe, schedule, count))
     return jobs
 
 
@@ -249,18 +249,18 @@ def evaluation_sets(dataset: Dataset) -> dict[str, Data]:
     return {"train": part, "test": dataset.test.data}
 
 
-def recipe_facts(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> dict[str, Any]:
+def run_settings(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> dict[str, Any]:
     """Collect all that decides a run's numbers, ready for JSON: what a run folder is held to."""
-    facts = deciding(config)
-    facts["models"] = ",".join(dict.fromkeys(job.entry for job in jobs))
+    settings = deciding(config)
+    settings["models"] = ",".join(dict.fromkeys(job.entry for job in jobs))
     if dataset.kind == "images":
-        facts["image_size"] = int(dataset.train.inputs.shape[1])
-    facts["classes"] = ",".join(dataset.class_names)
-    facts["data fingerprint"] = str(dataset.provenance["fingerprint"])
+        settings["image_size"] = int(dataset.train.inputs.shape[1])
+    settings["classes"] = ",".join(dataset.class_names)
+    settings["data fingerprint"] = str(dataset.provenance["fingerprint"])
     for job in jobs:
         for key, value in {**job.recipe._asdict(), "eval_every": job.schedule.eval_every}.items():
-            facts[f"{key} of {job.label}"] = value
-    return facts
+            settings[f"{key} of {job.label}"] = value
+    return settings
 
 
 def seeds_of(config: TrainConfig) -> Seeds:

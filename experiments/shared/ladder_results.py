@@ -32,14 +32,14 @@ REMARKS = {
 
 
 def assemble_ladder(
-    dataset: Dataset, rungs: Sequence[Rung], facts: Mapping[str, Any]
+    dataset: Dataset, rungs: Sequence[Rung], settings: Mapping[str, Any]
 ) -> xr.Dataset:
     """Ask every rung about every picture, and lay all answers out along `rung, member, example`.
 
     Args:
       dataset: what the rungs were made from.
       rungs: from the lowest to the highest.
-      facts: the recipe, kept as the attribute `recipe`.
+      settings: the recipe, kept as the attribute `recipe`.
 
     Returns:
       The results; a rung with fewer members than another is filled with -1 or nan.
@@ -83,7 +83,7 @@ def assemble_ladder(
         "rung": np.array([rung.name for rung in rungs], dtype=object),
         "class": np.array(dataset.class_names, dtype=object),
     }
-    attrs = {"dataset": dataset.name, "recipe": json.dumps(dict(facts), sort_keys=True)}
+    attrs = {"dataset": dataset.name, "recipe": json.dumps(dict(settings), sort_keys=True)}
     return described(xr.Dataset(variables, coordinates, attrs), _DESCRIPTIONS)
 
 

@@ -38,7 +38,7 @@ class Trained(NamedTuple):
 
 
 def assemble(
-    dataset: Dataset, jobs: Sequence[Job], trained: Sequence[Trained], facts: Mapping[str, Any]
+    dataset: Dataset, jobs: Sequence[Job], trained: Sequence[Trained], settings: Mapping[str, Any]
 ) -> "xr.Dataset":
     """Lay the results of all models out along `model, member, eval, example, class`.
 
@@ -49,7 +49,7 @@ def assemble(
       dataset: what was trained on.
       jobs: the models, in order.
       trained: their members.
-      facts: the recipe, kept as the attribute `recipe`.
+      settings: the recipe, kept as the attribute `recipe`.
     """
     num_evals = max(len(t.steps) for t in trained)
 
@@ -99,7 +99,7 @@ def assemble(
     import xarray as xr  # takes most of a second to import
 
     data = xr.Dataset(variables, coordinates)
-    data.attrs = {"dataset": dataset.name, "recipe": json.dumps(facts, sort_keys=True)}
+    data.attrs = {"dataset": dataset.name, "recipe": json.dumps(settings, sort_keys=True)}
     return described(data, _DESCRIPTIONS)
 
 

@@ -170,7 +170,7 @@ def command_line(config: Any, experiment: str) -> str:
     return " ".join(["python", "-m", f"experiments.{experiment}", *words])
 
 
-def manifest_facts(
+def manifest_entries(
     config: TrainConfig,
     experiment: str,
     dataset: Dataset,
@@ -180,9 +180,9 @@ def manifest_facts(
     """Collect what a manifest records beside the recipe: how to read the run, where it was made."""
     return {
         "command": command_line(config, experiment),
-        "parts": [{"model": job.label, "entry": job.entry, "part": job.part} for job in jobs],
+        "parts": [{"model": job.label, "entry": job.entry, "part": job.folder} for job in jobs],
         "plans": {job.label: plan._asdict() for job, plan in zip(jobs, plans, strict=True)},
-        "inputs": input_facts(dataset),
+        "inputs": input_entries(dataset),
         "data": dict(dataset.provenance),
         "machine": {
             "python": platform.python_version(),
@@ -194,16 +194,16 @@ def manifest_facts(
     }
 
 
-def input_facts(dataset: Dataset) -> dict[str, Any]:
+def input_entries(dataset: Dataset) -> dict[str, Any]:
     """Collect what is needed to give a run's models other inputs than its own."""
-    facts: dict[str, Any] = {
+    entries: dict[str, Any] = {
         "kind": dataset.kind,
         "shape": list(dataset.train.inputs.shape[1:]),
         "class_names": list(dataset.class_names),
     }
     if dataset.kind == "images":
         mean, std = job_module.channel_statistics(dataset)
-        facts |= {"mean": list(mean), "std": list(std)}
+        entries |= {"mean": list(mean), "std": list(std)}
     if dataset.vocabulary:
-        facts["vocabulary"] = list(dataset.vocabulary)
-    return facts
+        entries["vocabulary"] = list(dataset.vocabulary)
+    return entries

@@ -37,7 +37,7 @@ from experiments.shared.plans import has_plans, kept_plans, new_plans
 from experiments.shared.processes import WaveQueue, WorkerDone, check_same, joined_timings
 from experiments.shared.progress import Progress, ReadingProgress
 from experiments.shared.results import Trained, assemble
-from experiments.shared.run_summary import check_disk, manifest_facts, run_summary
+from experiments.shared.run_summary import check_disk, manifest_entries, run_summary
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -75,17 +75,19 @@ def train_to_folder(
     models = models or dataset_spec(config.dataset, data_dir=config.data_dir).models
     entries = job_module.split_models(config.models or models)
     jobs = job_module.make_jobs(config, dataset, entries)
-    facts = job_module.recipe_facts(config, dataset, jobs)
+    settings = job_module.run_settings(config, dataset, jobs)
 
     def finish(_: RunFolder, trained: list[Trained]) -> "xr.Dataset":
-        ended = assemble(dataset, jobs, trained, facts)
+        ended = assemble(dataset, jobs, trained, settings)
         if measure is None:
             return ended
         return ended.merge(measure(jobs, trained), combine_attrs="no_conflicts")
 
     names = [parse_entry(e)[0] for e in entries]
-    stem = "+".join(dict.fromkeys(names) if measure else names)
-    return fill_folder(config, experiment, dataset, jobs, facts, stem, finish, growable=GROWABLE)
+    short_name = "+".join(dict.fromkeys(names) if measure else names)
+    return fill_folder(
+        config, experiment, dataset, jobs, settings, short_name, finish, growable=GROWABLE
+    )
 
 
 def prepare(config: TrainConfig) -> Dataset:
@@ -139,8 +141,8 @@ def fill_folder(
     experiment: str,
     dataset: Dataset,
     jobs: Sequence[Job],
-    facts: Mapping[str, Any],
-    stem: str,
+    settings: Mapping[str, Any],
+    short_name: str,
     finish: Callable[[RunFolder, list[Trained]], "xr.Dataset"],
     *,
     growable: Sequence[str] = (),
@@ -154,27 +156,27 @@ def fill_folder(
       experiment: name of the folder below `config.out_dir`.
       dataset: the run's.
       jobs: the models to train, each on its own data set; may be none.
-      facts: all that decides the numbers of the run, ready for JSON.
-      stem: of the name that an unnamed run gets, behind the data set's.
+      settings: all that decides the numbers of the run, ready for JSON.
+      short_name: of the name that an unnamed run gets, behind the data set's.
       finish: (run folder, what was trained, in the order of the jobs) -> the results. Called once
         all is trained; deterministic. The folder is given for `update_manifest`.
-      growable: facts that may be larger than those of finished results, which are then added to.
+      growable: settings that may be larger than those of finished results, which are then added to.
 
     Returns:
       The finished run and its folder.
     """
     group = distributed.current()
-    run = run_name("", dict(facts))  # what the processes call it
-    check_same(group, run, experiment, facts)
+    run = run_name("", dict(settings))  # what the processes call it
+    check_same(group, run, experiment, settings)
     if not group.first:
         _help(group, run, config, experiment, jobs)
-    name = _name(config, facts, stem, growable)
+    name = _name(config, settings, short_name, growable)
     planned = None
     if not has_plans(config, experiment, name):  # before a folder is made: it may be refused
         planned = new_plans(config, jobs, group.count)
     check_disk(config, jobs)
     with RunFolder.open_or_create(
-        config.out_dir, experiment, name, facts, growable=growable, fresh=config.fresh
+        config.out_dir, experiment, name, settings, growable=growable, fresh=config.fresh
     ) as folder:
         if folder.finished:
             print(f"already done: {folder.path} holds these results; nothing is computed")
@@ -186,7 +188,7 @@ def fill_folder(
         planned = kept_plans(folder, config, jobs) or planned
         plans, trials = planned or new_plans(config, jobs, group.count)
         before = dict(folder.manifest.get("timings", {}))
-        described = manifest_facts(config, experiment, dataset, jobs, plans)
+        described = manifest_entries(config, experiment, dataset, jobs, plans)
         folder.update_manifest(trials=trials, **described)
         if dataset.name == "folder":
             folder.write_files(dataset.files)
@@ -244,7 +246,9 @@ def _help(
     raise WorkerDone
 
 
-def is_finished(config: TrainConfig, experiment: str, facts: Mapping[str, Any], stem: str) -> bool:
+def is_finished(
+    config: TrainConfig, experiment: str, settings: Mapping[str, Any], short_name: str
+) -> bool:
     """Return whether `fill_folder` with these arguments would find its work done.
 
     An answer of False may be wrong (a folder that cannot be read): then work is done twice.
@@ -255,15 +259,17 @@ def is_finished(config: TrainConfig, experiment: str, facts: Mapping[str, Any], 
     if config.fresh:
         return False
     try:
-        open_run(Path(config.out_dir) / experiment / _name(config, facts, stem, ()))
+        open_run(Path(config.out_dir) / experiment / _name(config, settings, short_name, ()))
     except InputError:
         return False
     return True
 
 
-def _name(config: TrainConfig, facts: Mapping[str, Any], stem: str, growable: Sequence[str]) -> str:
-    stem = f"{parse_entry(config.dataset)[0]}-{stem}"
-    return config.name or run_name(stem, dict(facts), ignore=tuple(growable))
+def _name(
+    config: TrainConfig, settings: Mapping[str, Any], short_name: str, growable: Sequence[str]
+) -> str:
+    short_name = f"{parse_entry(config.dataset)[0]}-{short_name}"
+    return config.name or run_name(short_name, dict(settings), ignore=tuple(growable))
 
 
 def read_dataset(config: TrainConfig) -> Dataset:
@@ -279,7 +285,7 @@ def read_dataset(config: TrainConfig) -> Dataset:
     )
 
 
-def refuse_all_lost(run: Run, path: Path) -> None:
+def raise_if_all_diverged(run: Run, path: Path) -> None:
     """Raise where a model has no member left; call it last, when all is kept and shown.
 
     Raises:
@@ -304,12 +310,12 @@ def _train_jobs(
 ) -> None:
     """Train all waves of a run, with its other processes; returns when all waves are done."""
     queues = [
-        WaveQueue(group, f"{run}/{job.part}", math.ceil(config.num_members / plan.wave))
+        WaveQueue(group, f"{run}/{job.folder}", math.ceil(config.num_members / plan.wave))
         for job, plan in zip(jobs, plans, strict=True)
     ]
     while True:
         for job, plan, queue in zip(jobs, plans, queues, strict=True):
-            untrained = (w for w in queue.take() if folder.load_wave(job.part, w) is None)
+            untrained = (w for w in queue.take() if folder.load_wave(job.folder, w) is None)
             if (first := next(untrained, None)) is not None:
                 _train_job(group, folder, config, job, plan, itertools.chain([first], untrained))
                 group.tell(f"{run}/timings/{group.index}", folder.manifest["timings"])
@@ -370,13 +376,13 @@ def _train_job(
 def _trained(folder: RunFolder, job: Job, plan: Plan, num_members: int) -> Trained:
     """Join the waves of one model and leave out the members that were not asked for."""
     indices = range(math.ceil(num_members / plan.wave))
-    waves = [folder.await_wave(job.part, index) for index in indices]
+    waves = [folder.await_wave(job.folder, index) for index in indices]
     arrays = {
         name: np.concatenate([wave[name] for wave in waves])[:num_members]
         for name in waves[0]
         if name != "steps"
     }
     like = jax.eval_shape(job.model.init, jax.random.key(0))
-    parts = [folder.load_params(job.part, index, like) for index in indices]
+    parts = [folder.load_params(job.folder, index, like) for index in indices]
     params = jax.tree.map(lambda *xs: np.concatenate(xs)[:num_members], *parts)
     return Trained(waves[0]["steps"], arrays, params)
