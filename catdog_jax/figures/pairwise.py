@@ -95,7 +95,7 @@ def _pairwise(values, models, title, label, caption, command, note, landmark=0.0
         strip.draw_strip(axes, p, row, style.colour(p))
         text = f"mean {row.mean():.3g}" if row.size else "no pairs"
         # It lies below the colour bar, which has made room.
-        axes.text(1.02, p, text, transform=beside, va="center").set_in_layout(False)
+        axes.text(1.01, p, text, transform=beside, va="center").set_in_layout(False)
     strip.name_rows(axes, models, 1.55)
     axes.set(xlim=(-0.02 * top, 1.03 * top), xlabel=label)
     if landmark:
