@@ -245,7 +245,8 @@ def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
     from catdog_jax.figures.throughput import throughput  # not in every competitor's process
 
     settings, kinds = result["settings"], result["devices"]
-    note = f"{len(kinds)} × {kinds[0]}, {settings['precision']}, {settings['rounds']} samples each."
+    machine = f"{num_cores()} cores" if kinds[0] == "cpu" else f"{len(kinds)} × {kinds[0]}"
+    note = f"{machine}, {settings['precision']}, {settings['rounds']} samples each."
     waved = [title for title, one in result["info"].items() if one["engine"]["waves"] > 1]
     if waved:
         note = f"It trains {', '.join(waved)} in waves of fewer members; a sample is one. {note}"
