@@ -15,7 +15,7 @@ from experiments.shared.checkpointer import Checkpointer
 
 LONG = 60.0
 NUM_STEPS = 9
-JOB = SimpleNamespace(part="00_linear", label="linear", schedule=Schedule(NUM_STEPS, 3))
+JOB = SimpleNamespace(folder="00_linear", label="linear", schedule=Schedule(NUM_STEPS, 3))
 
 
 class Folder:
