@@ -13,7 +13,7 @@ from catdog_jax.population import (
     use_all_cores,
     varied,
 )
-from catdog_jax.store import open_run
+from catdog_jax.run import Run, Task, open_run, train_run
 from catdog_jax.train import Learner, make_learner, normaliser
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
 
@@ -26,8 +26,10 @@ __all__ = [
     "Model",
     "Plan",
     "Recipe",
+    "Run",
     "Schedule",
     "Seeds",
+    "Task",
     "Wave",
     "build_model",
     "load_dataset",
@@ -36,6 +38,7 @@ __all__ = [
     "normaliser",
     "open_run",
     "train_population",
+    "train_run",
     "use_all_cores",
     "varied",
 ]

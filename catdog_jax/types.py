@@ -128,7 +128,18 @@ class Dataset:
 
 
 class Recipe(NamedTuple):
-    """Training settings a model file proposes; a person's flags override each one."""
+    """Training settings. A model file proposes the first six; a person's flags override each one.
+
+    Attributes:
+      num_steps, batch_size: training steps, and examples of each.
+      optimizer: a name of OPTIMIZERS, with settings.
+      learning_rate: at the top of the schedule.
+      weight_decay, augment: see `make_optimizer`, `parse_augment`.
+      schedule, clip_norm: see `make_optimizer`.
+      label_smoothing: see `losses.cross_entropy`.
+      sample: of the training examples, for each member; see `parse_sample`. '': all.
+      eval_every: steps between evaluations.
+    """
 
     num_steps: int
     batch_size: int
@@ -136,6 +147,11 @@ class Recipe(NamedTuple):
     learning_rate: float
     weight_decay: float = 0.0
     augment: str = "none"
+    schedule: str = "cosine:warmup=0.1"
+    clip_norm: float = 0.0
+    label_smoothing: float = 0.0
+    sample: str = ""
+    eval_every: int = 100
 
 
 class ModelSpec(NamedTuple):

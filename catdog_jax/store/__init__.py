@@ -4,6 +4,5 @@ from catdog_jax.store.atomic import StoreError
 from catdog_jax.store.folder import RunFolder
 from catdog_jax.store.lock import FolderInUse
 from catdog_jax.store.manifest import run_name
-from catdog_jax.store.results import Run, open_run
 
-__all__ = ["FolderInUse", "Run", "RunFolder", "StoreError", "open_run", "run_name"]
+__all__ = ["FolderInUse", "RunFolder", "StoreError", "run_name"]

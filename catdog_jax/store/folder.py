@@ -205,26 +205,26 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
             arrays.write(self._wave(model, wave), tree)
             shutil.rmtree(self._checkpoints(model, wave), ignore_errors=True)
 
-    def load_wave(self, model: str, wave: int) -> dict[str, np.ndarray] | None:
-        """Load what a finished wave observed; a damaged file is named in a warning.
+    def load_wave(self, model: str, wave: int) -> dict[str, Any] | None:
+        """Load a finished wave; a damaged file is named in a warning.
 
         Returns:
-          The arrays given to `save_wave`, or None where the wave has to be trained: not finished,
-          or damaged.
+          What was given to `save_wave` as 'observed' and 'params', both nested dicts of arrays, or
+          None where the wave has to be trained: not finished, or damaged.
         """
         file = self._wave(model, wave)
         try:
-            return arrays.read(file).get("observed", {})  # of a file whose params are whole too
+            return arrays.read(file)
         except arrays.Damaged as error:
             if file.exists():
                 logger.warning("%s; this wave is trained again", error)
             return None
 
-    def await_wave(self, model: str, wave: int) -> dict[str, np.ndarray]:
-        """Load what a wave observed that a process of this run has finished; NFS may show it late.
+    def await_wave(self, model: str, wave: int) -> dict[str, Any]:
+        """Load a wave that a process of this run has finished; NFS may show it late.
 
         Returns:
-          The arrays given to `save_wave`.
+          See `load_wave`.
 
         Raises:
           StoreError: it does not come within VISIBLE_SECONDS, or is damaged.
@@ -234,23 +234,6 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
         if found is None:
             raise StoreError(f"{file} is missing or damaged; rerun the same command to resume")
         return found
-
-    def load_params(self, model: str, wave: int, like: Any) -> Any:
-        """Load the final params of a finished wave.
-
-        Args:
-          model: its name in this folder.
-          wave: number of the wave, from 0.
-          like: a pytree of the wanted structure; shapes are free.
-
-        Returns:
-          A pytree of numpy arrays [M, ...].
-
-        Raises:
-          StoreError: the file is missing or damaged, or has another structure than `like`.
-        """
-        file = self._wave(model, wave)
-        return arrays.restructured(arrays.read(file).get("params", {}), like, file)
 
     def write_results(self, dataset: "xr.Dataset") -> None:
         """Write `results.nc`, last of all, and remove the checkpoints.

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-GOES_ON = "the same command goes on"  # what most work does after it was interrupted
+GOES_ON = "rerun the same command to resume"  # what most work does after it was interrupted
 
 
 class Interrupted(BaseException):
@@ -72,7 +72,7 @@ def deferred(saved: str = "") -> Iterator[None]:
 
 
 def pending() -> int | None:
-    """Tell the number of a signal that is held back, or None."""
+    """Return the number of a signal that is held back, or None."""
     return _pending.number
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from catdog_jax.population import Snapshot
 from catdog_jax.population.waves import Segment, Wave
+from catdog_jax.run.interrupt import GOES_ON, Interrupted, pending
+from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder
-from experiments.shared.interrupt import GOES_ON, Interrupted, pending
-from experiments.shared.jobs import Job
 
 CHECKPOINT_SECONDS = 30.0
 PATIENCE_SECONDS = 0.0  # how long a checkpoint that is due waits for older writes; then it is left
@@ -39,8 +39,9 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
         evaluation, which compiles, comes before.
     """
 
-    def __init__(self, folder: RunFolder, job: Job):
-        self._folder, self._job = folder, job
+    def __init__(self, folder: RunFolder, name: str, task: Task):
+        """Begin; `name` is what the model is called in the folder."""
+        self._folder, self._name, self._task = folder, name, task
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._writes: collections.deque[concurrent.futures.Future[None]] = collections.deque()
         self._saved_at = time.monotonic()
@@ -62,7 +63,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
     def restore(self, wave: int, like: Snapshot) -> Snapshot | None:
         """Return the last checkpoint of a wave, in the structure of another; None where none is."""
         tree = {"state": like.state, "history": like.history}
-        found = self._folder.load_checkpoint(self._job.folder, wave, tree)
+        found = self._folder.load_checkpoint(self._name, wave, tree)
         return found and Snapshot(found[0], found[1]["state"], found[1]["history"])
 
     def after_segment(self, segment: Segment, wave_size: int) -> None:
@@ -82,7 +83,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
         self._is_written(0.0)
         stop = pending()
         late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
-        more = segment.step < self._job.schedule.num_steps
+        more = segment.step < self._task.schedule.num_steps
         if stop is not None or (late and more and self._is_written(PATIENCE_SECONDS)):
             self.save(segment)
         elif first:
@@ -92,7 +93,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             raise Interrupted(
                 stop,
                 f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
-                f"{self._job.label}; saved in {self._folder.path}; {GOES_ON}",
+                f"{self._task.label}; saved in {self._folder.path}; {GOES_ON}",
             )
 
     def save(self, segment: Segment) -> None:
@@ -101,9 +102,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             return
         snapshot = segment.snapshot()
         tree = {"state": snapshot.state, "history": snapshot.history}
-        self._write(
-            self._folder.save_checkpoint, self._job.folder, segment.wave, snapshot.step, tree
-        )
+        self._write(self._folder.save_checkpoint, self._name, segment.wave, snapshot.step, tree)
         self._saved_at = time.monotonic()
         self._saved = segment.wave, segment.step
 
@@ -115,7 +114,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             "test_logits": wave.logits["test"],
             **wave.history,
         }
-        self._write(self._folder.save_wave, self._job.folder, wave.number, arrays, wave.params)
+        self._write(self._folder.save_wave, self._name, wave.number, arrays, wave.params)
 
     def _is_written(self, seconds: float | None = None) -> bool:
         """Return whether all is on the disk within some seconds; raise what a write raised."""
@@ -142,8 +141,8 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
     def _keep_times(self, seconds: float, rate: float | None, latest: Mapping[str, float]) -> None:
         """Add what was spent, so that a continued run counts all sessions."""
         timings = dict(self._folder.manifest.get("timings", {}))
-        spent = {"seconds": 0.0, "rate": math.nan, **timings.get(self._job.label, {})}
+        spent = {"seconds": 0.0, "rate": math.nan, **timings.get(self._task.label, {})}
         spent |= {"seconds": spent["seconds"] + seconds, "latest": dict(latest)}
         if rate is not None:
             spent["rate"] = rate
-        self._folder.update_manifest(timings=timings | {self._job.label: spent})
+        self._folder.update_manifest(timings=timings | {self._task.label: spent})

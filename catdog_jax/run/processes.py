@@ -1,17 +1,79 @@
-"""What the processes of a run agree on, and which of them trains which wave."""
+"""What the processes of a run agree on, which of them trains which wave, and who reads first."""
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
+
+from catdog_jax.population import distributed, use_all_cores, use_compilation_cache
 from catdog_jax.population.distributed import Group
 from catdog_jax.store import manifest
-from catdog_jax.types import InputError
+from catdog_jax.types import Dataset, InputError
 
 
 class WorkerDone(BaseException):
     """The work of a process that is not the first has ended well; the first has the results."""
+
+
+def begin(
+    coordinator: str = "none",
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    compile_cache: str = "",
+) -> Group:
+    """Meet the other processes of the run, and take the devices; call before JAX is used.
+
+    Args:
+      coordinator, num_processes, process_id: see `distributed.join`.
+      compile_cache: see `use_compilation_cache`.
+
+    Raises:
+      InputError: wrong input.
+      RuntimeError: the other processes did not come, or have ended.
+    """
+    use_all_cores()
+    group = distributed.join(coordinator, num_processes, process_id)
+    use_compilation_cache(compile_cache)
+    if not _writes_cache(group, jax.config.values["jax_compilation_cache_dir"]):
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
+    return group
+
+
+def _writes_cache(group: Group, folder: str | None) -> bool:
+    """Return whether this process keeps what it compiles: one of those that share a folder does.
+
+    JAX writes its cache without care for others that write the same. The number of a folder is the
+    same on all machines that see it; of two folders that happen to have the same, one is not
+    written, which does no harm.
+    """
+    try:
+        number = os.stat(folder).st_ino if folder else 0
+    except OSError:  # in a bucket
+        number = 0
+    same = [index for index, n in group.gather("compile_cache", number).items() if n == number]
+    return min(same) == group.index
+
+
+def read_together(load: Callable[[], Dataset], download: bool = False) -> Dataset:
+    """Read the data set; where any process may fetch it, the first one does so before the others.
+
+    What the first one has fetched is there for all that see the same data_dir.
+
+    Args:
+      load: reads it.
+      download: whether this process may fetch it.
+    """
+    group = distributed.current()
+    fetching = any(group.gather("download", download).values())
+    if fetching and not group.first:
+        group.wait_for("fetched")
+    dataset = load()
+    if fetching and group.first:
+        group.tell("fetched", True)
+    return dataset
 
 
 def check_same(group: Group, run: str, experiment: str, settings: Mapping[str, Any]) -> None:

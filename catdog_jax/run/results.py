@@ -1,0 +1,341 @@
+"""A run read back: the labelled results, and every population that was trained."""
+
+import functools
+import operator
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from catdog_jax.analysis.sketch import sketch
+from catdog_jax.data import load_dataset
+from catdog_jax.models.build import build_model
+from catdog_jax.population import Members, Seeds, member_keys
+from catdog_jax.run.progress import ReadingProgress
+from catdog_jax.run.task import Task
+from catdog_jax.store import RunFolder, StoreError, arrays, atomic, manifest
+from catdog_jax.store.results import RESULTS, WAVES, intact_record
+from catdog_jax.train import MemberKeys
+from catdog_jax.types import Dataset, InputError, Model, Params, Recipe
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """One model's trained members. Arrays are read from the run folder when first asked for.
+
+    Attributes:
+      label: what it is called in the results.
+      entry: what the manifest records of it: see `describe`.
+      read: () -> {'observed': …, 'params': …} of the waves, members stacked along the first axis.
+      load: () -> the data set that it learned from.
+      task: what it was asked to do; None where only the run folder says it.
+      own: dotted names of builders of one's own that may be imported.
+    """
+
+    label: str
+    entry: Mapping[str, Any]
+    read: Callable[[], dict[str, Any]]
+    load: Callable[[], Dataset]
+    task: Task | None = None
+    own: Collection[str] = ()
+
+    @functools.cached_property
+    def _waves(self) -> dict[str, Any]:
+        return self.read()
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The formula, in its usual form.
+
+        Raises:
+          InputError: a formula of one's own that has no name to find it by.
+        """
+        if self.task is not None:
+            return self.task.formula
+        name = self.entry["entry"]
+        if not name or ("." in name.partition(":")[0] and name not in self.own):
+            raise InputError(
+                f"model {self.label!r} of the run is code of your own, which a run folder does not "
+                "start; type it again in --models"
+            )
+        inputs = self.entry["inputs"]
+        words = {"vocabulary": len(inputs["vocabulary"])} if "vocabulary" in inputs else {}
+        shape, num_classes = tuple(inputs["shape"]), len(inputs["class_names"])
+        return build_model(name, shape, num_classes, **words)
+
+    @property
+    def data(self) -> Dataset:
+        """The data set that it learned from and is judged on."""
+        return self.load()
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its training settings."""
+        return Recipe(**self.entry["recipe"])
+
+    @functools.cached_property
+    def params(self) -> Params:
+        """Final params of all members, [M, ...], in the structure that the formula takes."""
+        like = jax.eval_shape(self.model.init, jax.random.key(0))
+        return arrays.restructured(self._waves["params"], like, f"the params of {self.label!r}")
+
+    @property
+    def weights(self) -> Params:
+        """The same in nested dicts, as they lie in the run folder."""
+        return self._waves["params"]
+
+    @property
+    def arrays(self) -> Mapping[str, Any]:
+        """What was observed: name -> [M, ...], see `Wave.history`, and 'test_logits' at the end."""
+        return self._waves["observed"]
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Steps done at each evaluation, [E] int32."""
+        return self._waves["steps"]
+
+    @property
+    def diverged_step(self) -> np.ndarray:
+        """The step whose loss or gradient was not finite, [M] int32; -1 = never."""
+        return self.arrays["diverged_step"]
+
+    @property
+    def num_members(self) -> int:
+        """M."""
+        return len(self.diverged_step)
+
+    @property
+    def alive(self) -> np.ndarray:
+        """Members that did not diverge, [M] bool."""
+        return self.diverged_step < 0
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Of the test examples at every evaluation, [E, M, N, K] float16.
+
+        Raises:
+          InputError: the run kept the final ones only.
+        """
+        if "logits" not in self.arrays:
+            raise InputError(
+                f"the run kept the last logits of {self.label} only; train it with --keep=logits"
+            )
+        return np.moveaxis(self.arrays["logits"], 1, 0)
+
+    def at(self, step: int) -> Params:
+        """Params of all members at a step that was named to be kept, [M, ...].
+
+        Raises:
+          InputError: it was not.
+        """
+        kept = self.arrays.get("params", {})
+        if str(step) not in kept:
+            known = ", ".join(kept) or "none"
+            raise InputError(f"{self.label}: no params of step {step} were kept, but of: {known}")
+        return arrays.restructured(kept[str(step)], self.params, f"the params of {self.label!r}")
+
+    def member(self, index: int) -> Params:
+        """Final params of one member."""
+        return jax.tree.map(operator.itemgetter(index), self.params)
+
+    @property
+    def keys(self) -> MemberKeys:
+        """What every member is a function of."""
+        columns = {name: np.asarray(x) for name, x in self.entry["streams"].items()}
+        settings = {name: np.asarray(x) for name, x in self.entry["settings"].items()}
+        table = Members(
+            len(next(iter([*columns.values(), *settings.values()]), [0])), columns, settings
+        )
+        return member_keys(Seeds(*self.entry["seeds"]), table.rows(0, self.num_members))
+
+    def start(self, index: int) -> Params:
+        """Params that a member began with, drawn again: they are a function of its key.
+
+        Raises:
+          RuntimeError: they are not those of the run, going by its sketch of them.
+        """
+        keys = self.keys
+        params = self.model.init(keys.init if keys.init.ndim == 0 else keys.init[index])
+        kept = self.arrays["observed"][index, 0]
+        if not np.allclose(sketch(params), kept, rtol=1e-4, atol=1e-4 * np.abs(kept).max()):
+            raise RuntimeError(
+                f"the starting weights of member {index} of {self.label} are not drawn here as "
+                "they were in the run; use the versions of the libraries that its manifest.json "
+                "names"
+            )
+        return params
+
+
+def describe(task: Task, folder: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect what a manifest records of a population: enough to build its formula again.
+
+    Args:
+      task: what it is asked to do.
+      folder: what it is called in the run folder.
+      inputs: what its formula takes.
+    """
+    members = task.members
+    return {
+        "model": task.label,
+        "entry": task.model if isinstance(task.model, str) else "",
+        "part": folder,
+        "inputs": inputs,
+        "recipe": task.recipe._asdict(),
+        "seeds": task.seeds,
+        "streams": members.streams,
+        "settings": members.settings,
+        "precision": task.execution.precision,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run whose members are trained.
+
+    Attributes:
+      path: the run folder.
+      manifest: what `manifest.json` holds.
+      populations: label -> its members, in the order of the tasks.
+      data: the results, labelled; None until `finish` has written them.
+      folder: the run folder, held until then.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    populations: Mapping[str, Population]
+    data: "xr.Dataset | None" = None
+    folder: RunFolder | None = None
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Label -> nested dicts of the final params of all members, read when asked for."""
+        return _Lazy(self.populations)
+
+    def finish(self, data: "xr.Dataset") -> "Run":
+        """Write the results, last of all, and let others use the run.
+
+        Args:
+          data: the results; no clock, so that a resumed run has the same bytes.
+
+        Raises:
+          StoreError: the disk is full, or refuses the write.
+        """
+        assert self.folder is not None
+        with self.folder:
+            entries = {"command": self.manifest["command"], "kind": self.manifest["inputs"]["kind"]}
+            self.folder.write_results(data.assign_attrs(entries))
+        return open_run(self.path)
+
+
+class _Lazy(Mapping[str, Any]):
+    def __init__(self, populations: Mapping[str, Population]):
+        self._populations = populations
+
+    def __getitem__(self, label: str) -> Any:
+        return self._populations[label].weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._populations)
+
+    def __len__(self) -> int:
+        return len(self._populations)
+
+
+def open_run(
+    path: str | os.PathLike[str], *, data_dir: str | None = None, own: Collection[str] = ()
+) -> Run:
+    """Open a finished run.
+
+    Args:
+      path: the run folder, or the `results.nc` in it.
+      data_dir: where its data set lies now, if it was moved; it is read when asked for.
+      own: dotted names of loaders and builders of one's own that may be imported: a run folder
+        alone starts no code.
+
+    Raises:
+      InputError: there is no run, it is not finished, or its manifest or results are damaged.
+    """
+    folder = Path(path).expanduser()
+    folder = folder.parent if folder.is_file() else folder
+    found = manifest.read(folder)
+    if found is None:
+        raise InputError(
+            f"no run at {str(path)!r}: there is no {manifest.FILE}; give the folder that a "
+            "finished command printed"
+        )
+    record = intact_record(folder, found)
+    if record is None:
+        raise InputError(f"{folder / RESULTS} is missing or damaged; rerun the run's command")
+    import xarray as xr  # takes most of a second to import
+
+    with xr.open_dataset(folder / RESULTS, engine="h5netcdf") as file:
+        data = file.load()
+    load = functools.cache(functools.partial(_load, found, data_dir, own))
+    populations = {
+        entry["model"]: Population(
+            entry["model"], entry, functools.partial(_read, folder, entry["part"], record), load, None, own
+        )
+        for entry in found.get("parts", ())
+    }
+    return Run(folder, found, populations, data)
+
+
+def _load(found: Mapping[str, Any], data_dir: str | None, own: Collection[str]) -> Dataset:
+    """Load the data set of a run again, and compare it."""
+    source = dict(found.get("source", {}))
+    name = source.pop("dataset", "")
+    if not name or ("." in name.partition(":")[0] and name not in own):
+        raise InputError(
+            f"the data set {name!r} of the run is read by code of your own, which a run folder "
+            "does not start; type it again in --dataset"
+        )
+    dataset = load_dataset(
+        name,
+        data_dir=data_dir or source["data_dir"],
+        classes=tuple(source["classes"]),
+        image_size=source["image_size"],
+        progress=ReadingProgress().to,
+    )
+    was, now = (str(x["fingerprint"]) for x in (found["data"], dataset.provenance))
+    if was != now:
+        raise InputError(
+            f"the data set {name} is not that of the run (its fingerprint is {now}, not {was}); "
+            "give the --data_dir where the run's data lie"
+        )
+    return dataset
+
+
+def _read(folder: Path, part: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the waves of a part, and leave out members that are not of the results."""
+    waves = []
+    for file, digest in record["files"].items():
+        if not file.startswith(f"{WAVES}/{manifest.model_folder(part)}/"):
+            continue
+        if atomic.digest(folder / file) != digest:
+            raise StoreError(
+                f"{folder / file} is missing or damaged; remove {RESULTS} and rerun the command of "
+                "this run to train that wave anew"
+            )
+        waves.append(arrays.read(folder / file))
+    return stack(waves, record["recipe"].get("num_members"))
+
+
+def stack(waves: list[dict[str, Any]], num_members: int | None) -> dict[str, Any]:
+    """Join waves over their members.
+
+    Args:
+      waves: 'observed' and 'params' of each, at least one.
+      num_members: that were asked for; those beyond fill the last wave only.
+    """
+    steps = waves[0]["observed"].pop("steps")
+    for wave in waves[1:]:
+        del wave["observed"]["steps"]
+    joined = jax.tree.map(lambda *x: np.concatenate(x)[:num_members], *waves)
+    return {**joined, "steps": steps}

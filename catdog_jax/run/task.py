@@ -1,0 +1,291 @@
+"""A task: what one population is asked to learn, every default filled in."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from catdog_jax.augment import augmenter, parse_augment
+from catdog_jax.models.build import build_model, model_spec, model_table
+from catdog_jax.optimizers import HYPERPARAMS, NUMBERWISE, make_optimizer
+from catdog_jax.population import Members, Plan, Schedule, Seeds
+from catdog_jax.population.fit import Training
+from catdog_jax.population.members import DEFAULT_SEEDS
+from catdog_jax.population.plan import tree_bytes
+from catdog_jax.registry import parse_entry
+from catdog_jax.sample import Sample, parse_sample
+from catdog_jax.train import Learner, MemberKeys, make_learner, normaliser, steps_per_epoch
+from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
+
+TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
+EVAL_SHARE = 0.1  # of the training's work that evaluations may take, as long as they are few
+FEWEST_EVALS, MOST_EVALS = 5, 20
+SETTINGS = (*HYPERPARAMS, "label_smoothing", "gain")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a task is computed, not what.
+
+    Attributes:
+      strategy: one of STRATEGIES, or 'measure'.
+      conv: form of the convolution, or 'auto'.
+      wave: members that train together; 0 for as many as fit.
+      precision: one of PRECISIONS.
+    """
+
+    strategy: str = "auto"
+    conv: str = "auto"
+    wave: int = 0
+    precision: str = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What one population is asked to do.
+
+    Attributes:
+      label: what it is called in the results; unique in a run.
+      model: as typed in `--models`, or a formula of one's own.
+      recipe: training settings, all filled in.
+      data: what it learns from and is judged on.
+      members: the table of members.
+      seeds: of the streams.
+      execution: how it is computed.
+      start: where members begin: (keys, what was drawn) -> params, or the params [M, ...] that
+        another population had reached; None for what is drawn.
+    """
+
+    label: str
+    model: str | Model
+    recipe: Recipe
+    data: Dataset
+    members: Members
+    seeds: Seeds = DEFAULT_SEEDS
+    execution: Execution = Execution()
+    start: Callable[[MemberKeys, Params], Params] | Params | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together.
+
+        Raises:
+          InputError: a model that does not read such examples, does not fit them or does not give
+            one logit per class; a batch larger than the data; a setting of members that nothing
+            reads.
+        """
+        sample = self.sample
+        num_examples = sample.size if sample else len(self.data.train.labels)
+        steps_per_epoch(num_examples, self.recipe.batch_size)
+        _check_reads(self)
+        for name in self.members.settings:
+            if name not in SETTINGS and not callable(self.start):
+                raise InputError(f"no member has a {name!r} of its own; give {', '.join(SETTINGS)}")
+        _check_formula(self)
+
+    @functools.cached_property
+    def formula(self) -> Model:
+        """The formula in its usual form."""
+        return self.form("direct")
+
+    @functools.cached_property
+    def num_params(self) -> int:
+        """Weights of one member."""
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.param_shapes))
+
+    @functools.cached_property
+    def param_shapes(self) -> Params:
+        """Shapes of one member's params."""
+        return jax.eval_shape(self.formula.init, jax.eval_shape(lambda: jax.random.key(0)))
+
+    @property
+    def schedule(self) -> Schedule:
+        """Steps and evaluations."""
+        return Schedule(self.recipe.num_steps, self.recipe.eval_every)
+
+    @property
+    def sample(self) -> Sample | None:
+        """The part of the examples that each member learns from; None for all."""
+        text = self.recipe.sample
+        return parse_sample(text, len(self.data.train.labels)) if text else None
+
+    @property
+    def evaluations(self) -> dict[str, Data]:
+        """The examples that members are judged on.
+
+        'train' is a fixed part of the training examples, evenly spaced and at most
+        TRAIN_EVAL_EXAMPLES, to keep learning curves cheap; 'test' is all of the test examples.
+        """
+        train = self.data.train
+        num = len(train.labels)
+        rows = np.linspace(0, num - 1, min(num, TRAIN_EVAL_EXAMPLES)).astype(np.int64)
+        return {"train": Data(train.inputs[rows], train.labels[rows]), "test": self.data.test.data}
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimiser; what members have of their own is data of its state."""
+        recipe = self.recipe
+        return make_optimizer(
+            recipe.optimizer,
+            recipe.learning_rate,
+            num_steps=recipe.num_steps,
+            schedule=recipe.schedule,
+            weight_decay=recipe.weight_decay,
+            clip_norm=recipe.clip_norm,
+            own=[name for name in self.members.settings if name in HYPERPARAMS],
+        )
+
+    def form(self, conv: str) -> Model:
+        """Build the formula with convolutions in some form."""
+        if isinstance(self.model, Model):
+            return self.model
+        return formula(self.model, self.data, conv)
+
+    def learner(self, plan: Plan) -> Learner:
+        """Make the functions of one member in the form that a plan asks for."""
+        return make_learner(
+            self.form(plan.conv),
+            self.optimizer,
+            batch_size=self.recipe.batch_size,
+            preprocess=preprocess(self.data),
+            augment=augmenter(parse_augment(self.recipe.augment)),
+            smoothing=self.recipe.label_smoothing,
+            precision=self.execution.precision,
+            microbatch=plan.microbatch,
+            eval_batch=plan.eval_batch,
+            sample=self.sample,
+            start=self.start if callable(self.start) else None,
+        )
+
+    def training(self, observe: Any = None) -> Training:
+        """Describe by shapes alone what is trained, to plan it and to compile its programs."""
+        train, test = self.data.train, self.data.test
+        logits = 4 * len(self.data.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
+        judged = min(len(train.labels), TRAIN_EVAL_EXAMPLES)
+        part = Data(train.inputs[:judged], train.labels[:judged])
+        return Training(
+            model=self.formula,
+            stock=self.form("lax"),
+            learner=self.learner,
+            batch_size=self.recipe.batch_size,
+            train=_shapes(train.data),
+            evaluations={"train": _shapes(part), "test": _shapes(test.data)},
+            members=self.members,
+            fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
+            observe=observe,
+        )
+
+    @property
+    def may_transpose(self) -> bool:
+        """Whether the optimiser treats a matrix and its transpose alike."""
+        return parse_entry(self.recipe.optimizer)[0] in NUMBERWISE
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of a checkpoint of one member: weights and the optimiser's state."""
+        state = jax.eval_shape(self.optimizer.init, self.param_shapes)
+        return tree_bytes(self.param_shapes) + tree_bytes(state)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all members must end the same, because nothing that differs touches them."""
+        table, recipe = self.members, self.recipe
+        return table.count > 1 and not (
+            table.settings
+            or "init" in table.streams
+            or ("data" in table.streams and recipe.sample)
+            or ("order" in table.streams and recipe.batch_size < len(self.data.train.labels))
+            or ("augment" in table.streams and recipe.augment != "none")
+        )
+
+
+def formula(entry: str, dataset: Dataset, conv: str) -> Model:
+    """Build the model of an entry of `--models` for a data set, with convolutions in some form."""
+    shape = dataset.train.inputs.shape[1:]
+    words = {"vocabulary": len(dataset.vocabulary)} if dataset.vocabulary else {}
+    return build_model(entry, shape, len(dataset.class_names), conv=conv, **words)
+
+
+def preprocess(dataset: Dataset) -> Any:
+    """Normalise pictures by the channel statistics of the training ones; leave others alone."""
+    if dataset.kind != "images":
+        return None
+    return normaliser(*channel_statistics(dataset))
+
+
+def channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of the training pictures, pixels in 0..1.
+
+    Exact: sums of integers. A channel that never changes gets the deviation 1/255.
+    """
+    images = dataset.train.inputs
+    counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
+    levels = np.arange(256) / 255.0
+    mean = [float(c @ levels / c.sum()) for c in counts]
+    std = [
+        float(np.sqrt(max(c @ (levels - m) ** 2 / c.sum(), 255.0**-2)))
+        for c, m in zip(counts, mean, strict=True)
+    ]
+    return tuple(mean), tuple(std)
+
+
+def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
+    """Space 5 to 20 evaluations so that they take about a tenth of the training's work.
+
+    An example judged costs a third of one trained on.
+    """
+    judged = min(len(dataset.train.labels), TRAIN_EVAL_EXAMPLES) + len(dataset.test.labels)
+    trained = recipe.num_steps * recipe.batch_size
+    count = round(EVAL_SHARE * 3 * trained / judged)
+    return math.ceil(recipe.num_steps / min(max(count, FEWEST_EVALS), MOST_EVALS))
+
+
+def _check_reads(task: Task) -> None:
+    kind, augment = task.data.kind, task.recipe.augment
+    reads = (kind,) if isinstance(task.model, Model) else model_spec(task.model).reads
+    if kind not in reads:
+        fit = [name for name, spec in model_table().items() if kind in spec.reads]
+        raise InputError(
+            f"model {task.model!r} reads {' or '.join(reads)}; the data set {task.data.name} has "
+            f"{kind}; give one of {', '.join(fit)}"
+        )
+    if augment != "none" and kind != "images":
+        raise InputError(
+            f"--augment={augment} changes pictures; the data set {task.data.name} has {kind}; "
+            "give none"
+        )
+
+
+def _check_formula(task: Task) -> None:
+    """Check that a formula, a person's own above all, does what a run relies on."""
+    name, data = task.label, task.data
+    shape, num_classes = data.train.inputs.shape[1:], len(data.class_names)
+    dtype = np.int32 if data.kind == "tokens" else np.float32
+    inputs = jax.ShapeDtypeStruct((2, *shape), dtype)
+    try:
+        params = task.param_shapes
+        logits: Any = jax.eval_shape(task.formula.apply, params, inputs)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # a formula of one's own may raise anything
+        why = (str(error).strip().splitlines() or [""])[0]
+        raise InputError(
+            f"model {name!r} fails on {data.kind} {shape} ({type(error).__name__}: {why}); "
+            "mend its init or apply"
+        ) from error
+    leaves = jax.tree.leaves(params)
+    if not leaves or not all(np.issubdtype(leaf.dtype, np.floating) for leaf in leaves):
+        raise InputError(f"model {name!r}: init must return floating-point arrays, at least one")
+    if getattr(logits, "shape", None) != (2, num_classes):
+        raise InputError(
+            f"model {name!r} makes {getattr(logits, 'shape', type(logits).__name__)} of 2 "
+            f"examples; apply must return logits [2, {num_classes}], one per class"
+        )
+
+
+def _shapes(data: Data) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data)

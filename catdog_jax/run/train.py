@@ -1,0 +1,386 @@
+"""Trains populations into a run folder, and goes on where one was left."""
+
+import contextlib
+import itertools
+import math
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+
+from catdog_jax.analysis.sketch import sketch
+from catdog_jax.population import Plan, distributed, train_population
+from catdog_jax.population.distributed import Group, ProcessEnded
+from catdog_jax.population.waves import Segment
+from catdog_jax.registry import check_known
+from catdog_jax.run.checkpointer import Checkpointer
+from catdog_jax.run.interrupt import deferred
+from catdog_jax.run.plans import has_plans, kept_plans, new_plans
+from catdog_jax.run.processes import WaveQueue, WorkerDone, check_same, joined_timings
+from catdog_jax.run.progress import Progress
+from catdog_jax.run.results import Population, Run, describe, open_run, stack
+from catdog_jax.run.summary import check_disk, input_entries, machine_entries, run_summary, size
+from catdog_jax.run.task import Task
+from catdog_jax.store import RunFolder, atomic, run_name
+from catdog_jax.store.results import RESULTS
+from catdog_jax.types import Dataset, InputError
+
+WAITING_SECONDS = 0.5
+KEEP_BYTES = 256 * 10**6  # of the logits of a model at all its evaluations
+KEEP = ("logits", "final")
+
+
+def train_run(
+    tasks: Sequence[Task],
+    *,
+    experiment: str,
+    data: Dataset | None = None,
+    settings: Mapping[str, Any] | None = None,
+    short_name: str = "",
+    command: str = "",
+    source: Mapping[str, Any] | None = None,
+    out_dir: str | os.PathLike[str] = "runs",
+    name: str = "",
+    fresh: bool = False,
+    growable: bool = True,
+    keep: str | None = None,
+    keep_params: Sequence[int] = (),
+) -> Run:
+    """Train what is missing of a run; of one that is finished, nothing.
+
+    Args:
+      tasks: the populations; may be none.
+      experiment: name of the folder below `out_dir`.
+      data: the run's data set; that of the first task by default.
+      settings: all that decides the numbers of the run, ready for JSON; read off the tasks by
+        default.
+      short_name: of the name that a run without `name` gets, beside a digest of the settings.
+      command: the command line that makes the run.
+      source: what the data set was loaded by, to load it again.
+      out_dir, name, fresh: see `RunFolder.open_or_create`.
+      growable: whether `num_members` may be larger than that of finished results, which are then
+        added to.
+      keep: 'logits' of every evaluation, or the 'final' ones; None: all up to 256 MB a model.
+        Decided when the run is made.
+      keep_params: steps whose params are kept.
+
+    Returns:
+      The run: `data` is None until `Run.finish` has written the results.
+
+    Raises:
+      InputError: wrong input; nothing is touched.
+      Interrupted: a signal came; the work so far is saved.
+      RuntimeError: disk full, or folder in use.
+      WorkerDone: in a process that is not the first of its run: all is trained.
+    """
+    data = tasks[0].data if data is None else data
+    settings = dict(_settings(tasks) if settings is None else settings)
+    group = distributed.current()
+    run = run_name("", settings)  # what the processes call it
+    check_same(group, run, experiment, settings)
+    if not group.first:
+        _help(group, run, out_dir, experiment, tasks)
+    grown = ("num_members",) if growable else ()
+    name = name or run_name(short_name, settings, ignore=grown)
+    planned = None
+    if fresh or not has_plans(Path(out_dir).expanduser() / experiment / name):
+        planned = new_plans(tasks, group.count)  # before a folder is made: it may be refused
+    check_disk(out_dir, tasks)
+    folder = RunFolder.open_or_create(
+        out_dir, experiment, name, settings, growable=grown, fresh=fresh
+    )
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(folder.close)
+        if folder.finished:
+            print(f"already done: {folder.path} holds these results; nothing is computed")
+            group.tell(f"{run}/task", {})
+            return open_run(folder.path)
+        if growable:
+            # What is asked for, or what finished results hold already, where that is more.
+            count = folder.recipe.get("num_members", 0)
+            tasks = [
+                replace(t, members=t.members.rows(0, max(count, t.members.count))) for t in tasks
+            ]
+        plans, trials = kept_plans(folder, tasks) or planned or new_plans(tasks, group.count)
+        before = dict(folder.manifest.get("timings", {}))
+        labels = [task.label for task in tasks]
+        kept = folder.manifest.get("keep") or _keep(tasks, keep)
+        parts = [
+            describe(task, folder_name(index, task), input_entries(task.data))
+            for index, task in enumerate(tasks)
+        ]
+        folder.update_manifest(
+            command=command,
+            parts=parts,
+            plans={x: plan._asdict() for x, plan in zip(labels, plans, strict=True)},
+            trials=trials,
+            keep=kept,
+            keep_params=sorted(keep_params),
+            inputs=input_entries(data),
+            data=dict(data.provenance),
+            source=dict(source or {}),
+            machine=machine_entries(),
+        )
+        if data.name == "folder":
+            folder.write_files(data.files)
+        if tasks:
+            print(run_summary(tasks, plans, folder.path, group.count), flush=True)
+        else:
+            print(f"run folder: {folder.path}", flush=True)
+        group.tell(
+            f"{run}/task",
+            {
+                "name": folder.path.name,
+                "session": folder.manifest["sessions"][-1],
+                "backend": jax.default_backend(),
+                "plans": [plan._asdict() for plan in plans],
+                "num_members": [task.members.count for task in tasks],
+                "keep": kept,
+                "keep_params": sorted(keep_params),
+            },
+        )
+        _train_tasks(group, run, folder, tasks, plans, kept, keep_params)
+        told = [group.told(f"{run}/timings/{index}") for index in range(1, group.count)]
+        if others := [timings for timings in told if timings is not None]:
+            spent = folder.manifest.get("timings", {})
+            folder.update_manifest(timings=joined_timings(before, spent, others))
+        populations = {}
+        for index, (task, plan, part) in enumerate(zip(tasks, plans, parts, strict=True)):
+            waves = [
+                folder.await_wave(folder_name(index, task), wave)
+                for wave in range(math.ceil(task.members.count / plan.wave))
+            ]
+            found = stack(waves, task.members.count)
+            populations[task.label] = Population(
+                task.label, part, lambda x=found: x, lambda x=task: x.data, task
+            )
+        on_error.pop_all()  # whoever writes the results lets others use it
+        return Run(folder.path, folder.manifest, populations, None, folder)
+
+
+def take_run(
+    path: str | os.PathLike[str],
+    *,
+    experiment: str,
+    settings: Mapping[str, Any],
+    command: str = "",
+    models: Sequence[str] = (),
+    data_dir: str | None = None,
+    own: Sequence[str] = (),
+    out_dir: str | os.PathLike[str] = "runs",
+    name: str = "",
+    fresh: bool = False,
+) -> Run:
+    """Take the members of a finished run, to analyse them into a run folder of its own.
+
+    Args:
+      path: of the finished run.
+      experiment, command, out_dir, name, fresh: see `train_run`.
+      settings: all that decides the analysis, ready for JSON.
+      models: labels of the populations that are taken; none: all.
+      data_dir, own: see `open_run`.
+
+    Returns:
+      As `train_run` does, with the populations of the other run.
+
+    Raises:
+      InputError: no finished run there, none with trained members, or no such model.
+    """
+    found = open_run(path, data_dir=data_dir, own=own)
+    if not found.populations:
+        raise InputError(f"--run={path}: no trained members in it; give a run of init_convergence")
+    models = models or tuple(found.populations)
+    for label in models:
+        check_known("model of the run", label, found.populations)
+    where = found.path.resolve()
+    settings = {
+        **settings,
+        "run": f"{where.parent.name}/{where.name}",
+        "results of the run": atomic.digest(where / RESULTS),
+        "models": ",".join(models),
+    }
+    name = name or run_name(where.name, settings)
+    folder = RunFolder.open_or_create(
+        out_dir, experiment, name, settings, growable=(), fresh=fresh
+    )
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(folder.close)
+        if folder.finished:
+            print(f"already done: {folder.path} holds these results; nothing is computed")
+            return open_run(folder.path)
+        kept = ("inputs", "data", "source")
+        folder.update_manifest(
+            command=command,
+            run={"run": settings["run"], "command": found.manifest["command"]},
+            **{key: found.manifest[key] for key in kept},
+        )
+        populations = {label: found.populations[label] for label in models}
+        counts = ", ".join(f"{p.num_members} of {label}" for label, p in populations.items())
+        print(f"members of {settings['run']}: {counts}\nrun folder: {folder.path}", flush=True)
+        on_error.pop_all()
+        return Run(folder.path, folder.manifest, populations, None, folder)
+
+
+def folder_name(index: int, task: Task) -> str:
+    """Return what a task is called in the run folder."""
+    return f"{index:02d}_{task.label}"
+
+
+def _settings(tasks: Sequence[Task]) -> dict[str, Any]:
+    """Collect all that decides the numbers of tasks that a person's own program made."""
+    found: dict[str, Any] = {"num_members": max((t.members.count for t in tasks), default=0)}
+    for task in tasks:
+        parts = describe(task, "", {})
+        parts["data fingerprint"] = str(task.data.provenance.get("fingerprint", ""))
+        counting = {name: len(x) for name, x in task.members.streams.items()}
+        parts["streams"] = {
+            name: "counts" if list(x) == list(range(counting[name])) else x
+            for name, x in task.members.streams.items()
+        }
+        found |= {f"{key} of {task.label}": value for key, value in parts.items()}
+    return found
+
+
+def _keep(tasks: Sequence[Task], asked: str | None) -> dict[str, str]:
+    """Decide for each task whether the logits of every evaluation are kept."""
+    if asked is not None and asked not in KEEP:
+        raise InputError(f"--keep={asked}; allowed: {', '.join(KEEP)}")
+    kept = {}
+    for task in tasks:
+        examples, classes = len(task.data.test.labels), len(task.data.class_names)
+        needed = 2 * task.schedule.num_evaluations * task.members.count * examples * classes
+        kept[task.label] = asked or ("logits" if needed <= KEEP_BYTES else "final")
+        if asked is None and needed > KEEP_BYTES:
+            print(
+                f"{task.label}: only the last logits are kept, for those of every evaluation take "
+                f"{size(needed)}; --keep=logits keeps them"
+            )
+    return kept
+
+
+def _help(
+    group: Group,
+    run: str,
+    out_dir: str | os.PathLike[str],
+    experiment: str,
+    tasks: Sequence[Task],
+) -> NoReturn:
+    """Train waves of the run that process 0 has begun.
+
+    Raises:
+      WorkerDone: all waves are done.
+      ProcessEnded: process 0 has ended.
+      InputError: this process has other devices, or does not see the folder.
+    """
+    if told := group.wait_for(f"{run}/task"):
+        counts = told["num_members"]
+        tasks = [
+            replace(task, members=task.members.rows(0, count))
+            for task, count in zip(tasks, counts, strict=True)
+        ]
+        plans = [Plan(**plan) for plan in told["plans"]]
+        devices, kind = jax.local_device_count(), jax.default_backend()
+        needed = max((plan.num_devices for plan in plans), default=1)
+        if kind != told["backend"] or devices < needed:
+            raise InputError(
+                f"{group.name} has {devices} {kind} device(s), and process 0 needs {needed} of "
+                f"{told['backend']}; give all processes the same (on CPU by JAX_NUM_CPU_DEVICES)"
+            )
+        path = Path(out_dir).expanduser() / experiment / told["name"]
+        with RunFolder.join(path, group.index, told["session"]) as folder:
+            print(
+                f"{group.name} on {socket.gethostname()}: trains on {devices} {kind} device(s); "
+                f"run folder: {path}",
+                flush=True,
+            )
+            _train_tasks(group, run, folder, tasks, plans, told["keep"], told["keep_params"])
+    print(f"{group.name}: done", flush=True)
+    raise WorkerDone
+
+
+def _train_tasks(
+    group: Group,
+    run: str,
+    folder: RunFolder,
+    tasks: Sequence[Task],
+    plans: Sequence[Plan],
+    keep: Mapping[str, str],
+    keep_params: Sequence[int],
+) -> None:
+    """Train all waves of a run, with its other processes; returns when all waves are done."""
+    names = [folder_name(index, task) for index, task in enumerate(tasks)]
+    queues = [
+        WaveQueue(group, f"{run}/{name}", math.ceil(task.members.count / plan.wave))
+        for name, task, plan in zip(names, tasks, plans, strict=True)
+    ]
+    while True:
+        for name, task, plan, queue in zip(names, tasks, plans, queues, strict=True):
+            untrained = (w for w in queue.take() if folder.load_wave(name, w) is None)
+            if (first := next(untrained, None)) is not None:
+                waves = itertools.chain([first], untrained)
+                kept: dict[str, Any] = {
+                    "keep_params": [s for s in keep_params if s <= task.recipe.num_steps]
+                }
+                if keep[task.label] == "logits":
+                    kept["keep_logits"] = "test"
+                _train_task(group, folder, name, task, plan, waves, kept)
+                group.tell(f"{run}/timings/{group.index}", folder.manifest["timings"])
+            queue.finish()
+        if not [queue for queue in queues if queue.unfinished()]:
+            return
+        group.check()  # others train what is left, unless they are gone
+        time.sleep(WAITING_SECONDS)
+
+
+def _train_task(
+    group: Group,
+    folder: RunFolder,
+    name: str,
+    task: Task,
+    plan: Plan,
+    waves: Iterable[int],
+    kept: Mapping[str, Any],
+) -> None:
+    """Train some waves of one model."""
+    # All processes take the waves in order, so those before one's own are done, or nearly.
+    per_wave = plan.wave * task.recipe.num_steps
+    total = math.ceil(task.members.count / plan.wave) * per_wave
+    title = f"{task.label} × {task.members.count}"
+    title = f"{group.name}: {title}" if group.count > 1 else title
+    with (
+        deferred(f"{task.label} is trained and saved in {folder.path}"),
+        Progress(title, total, "member-steps") as progress,
+        Checkpointer(folder, name, task) as checkpointer,
+    ):
+
+        def on_segment(segment: Segment) -> None:
+            done = segment.wave * per_wave + segment.step * plan.wave
+            progress.to(done, f"loss {segment.loss:.3f}")
+            checkpointer.after_segment(segment, plan.wave)
+            try:
+                group.check()
+            except ProcessEnded:
+                checkpointer.save(segment)
+                raise
+
+        for wave in train_population(
+            task.learner(plan),
+            task.data.train.data,
+            task.schedule,
+            members=task.members,
+            plan=plan,
+            evaluations=task.evaluations,
+            seeds=task.seeds,
+            observe=sketch,
+            begin=None if callable(task.start) else task.start,
+            waves=waves,
+            restore=checkpointer.restore,
+            on_segment=on_segment,
+            **kept,
+        ):
+            checkpointer.keep_wave(wave)
