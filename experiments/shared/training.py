@@ -210,7 +210,8 @@ def fill_folder(
             _trained(folder, job, plan, config.num_members)
             for job, plan in zip(jobs, plans, strict=True)
         ]
-        folder.write_results(finish(folder, trained))
+        data, command = finish(folder, trained), folder.manifest["command"]
+        folder.write_results(data.assign_attrs(command=command, kind=dataset.kind))
         return open_run(folder.path), folder.path
 
 
