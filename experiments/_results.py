@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from catdog_jax.analysis import agreement, distance
+from catdog_jax.analysis.first_layer import first_layer
+from catdog_jax.analysis.trajectory import principal_plane
 from catdog_jax.types import Dataset
 from experiments.shared.jobs import Job
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 NUM_PICTURES = 256  # test pictures kept in the results, so that a sheet of them needs no data
 PICTURE_BYTES = 4 * 2**20  # and what they may take
+FIRST_LAYERS = (5, 8)  # of so many members and units are kept, the first ones
 
 
 class Trained(NamedTuple):
@@ -59,6 +62,9 @@ def assemble(
 
     logits = np.stack([t.arrays["test_logits"] for t in trained])
     labels = dataset.test.labels
+    diverged = np.stack([t.arrays["diverged_step"] for t in trained])
+    sketches = [_repeat_last(t.arrays["observed"], num_evals, axis=1) for t in trained]
+    planes = [principal_plane(sketch) for sketch in sketches]
     pairs = ("model", "member", "other_member")
     distances, relatives = zip(*(_distances(t.weights) for t in trained), strict=True)
     per_member = ("model", "member")
@@ -76,16 +82,23 @@ def assemble(
         "logits": (("model", "member", "example", "class"), logits),
         "label": (("example",), labels),
         "example_id": (("example",), _text(dataset.test.ids)),
-        "diverged_step": (per_member, np.stack([t.arrays["diverged_step"] for t in trained])),
+        "ensemble_accuracy": (("model",), _ensembles(logits, labels, diverged)),
+        "diverged_step": (per_member, diverged),
         "num_parameters": (("model",), np.array([job.num_params for job in jobs])),
-        "sketch": (
-            ("model", "member", "eval", "bucket"),
-            np.stack([_repeat_last(t.arrays["observed"], num_evals, axis=1) for t in trained]),
+        "sketch": (("model", "member", "eval", "bucket"), np.stack(sketches)),
+        "trajectory": (
+            ("model", "member", "eval", "axis"),
+            np.stack([plane.coordinates for plane in planes]).astype(np.float32),
+        ),
+        "trajectory_explained": (
+            ("model", "axis"),
+            np.stack([plane.explained for plane in planes]).astype(np.float32),
         ),
         "disagreement": (pairs, np.stack([agreement.pairwise_disagreement(x) for x in logits])),
         "weight_distance": (pairs, np.stack(distances)),
         "relative_weight_distance": (pairs, np.stack(relatives)),
         **shown_inputs(dataset),
+        **_first_layers(dataset, trained),
     }
     coordinates = {
         "model": np.array([job.label for job in jobs], dtype=object),
@@ -138,6 +151,27 @@ def picture_rows(labels: np.ndarray, picture_bytes: int) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
+def _first_layers(dataset: Dataset, trained: Sequence[Trained]) -> dict[str, Any]:
+    """Keep the first layers of the first members of each model that reads pixels in one."""
+    found = {}
+    members, units = FIRST_LAYERS
+    for index, one in enumerate(trained if dataset.kind == "images" else ()):
+        shape, num_classes = dataset.train.inputs.shape[1:], len(dataset.class_names)
+        pictures = first_layer(one.params, shape, num_classes)
+        if pictures is not None:
+            own = (f"{name}_{index}" for name in ("unit", "kernel_row", "kernel_column"))
+            axes = ("first_member", *own, "channel")
+            text = {"units": "weight", "long_name": "of the first layer, final weights"}
+            found[f"first_layer_{index}"] = (axes, pictures[:members, :units], text)
+    return found
+
+
+def _ensembles(logits: np.ndarray, labels: np.ndarray, diverged: np.ndarray) -> np.ndarray:
+    """Judge the ensemble of each model's members that did not diverge; nan where all did."""
+    alive = [x[step < 0] for x, step in zip(logits, diverged, strict=True)]
+    return np.array([agreement.ensemble_accuracy(x, labels) if len(x) else np.nan for x in alive])
+
+
 def _text(names: Sequence[str]) -> np.ndarray:
     """Make an array of names; a byte in a file name that is no UTF-8 becomes an escape."""
     plain = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in names]
@@ -165,9 +199,12 @@ _DESCRIPTIONS = {
     "test_balanced_accuracy": ("1", "mean recall of the classes, final weights"),
     "logits": ("nats", "of the final weights on the test examples"),
     "label": ("1", "class index of the test examples"),
+    "ensemble_accuracy": ("1", "test accuracy of the mean probability over members"),
     "diverged_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
     "num_parameters": ("1", "weights of one member"),
     "sketch": ("weight", "count sketch of the weights at each evaluation"),
+    "trajectory": ("weight", "the sketches in the plane in which those of a model vary most"),
+    "trajectory_explained": ("1", "share of the sketches' variance along each axis of the plane"),
     "disagreement": ("1", "share of test examples two members classify differently"),
     "weight_distance": ("weight", "Euclidean distance of the final weights of two members"),
     "relative_weight_distance": ("1", "weight_distance over the mean norm of the two members"),

@@ -18,21 +18,17 @@ results.nc (every map and number) and figures/*.png.
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from catdog_jax.figures import attribution, before_after, map_agreement, maximising_inputs
 from catdog_jax.population import use_compilation_cache
 from catdog_jax.registry import unknown
 from catdog_jax.store import Run, RunFolder, open_run, run_name
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import InputError
 from experiments.shared import figures, launcher
-from experiments.shared.attribution_results import assemble, mean_pair, open_pictures, table
+from experiments.shared.attribution_results import assemble, open_pictures, table
 from experiments.shared.config import SEED_MAX, check_ranges, deciding, setting
 from experiments.shared.jobs import split_models
 from experiments.shared.run_summary import command_line
@@ -63,6 +59,14 @@ class Config:
     )
 
 
+# Beside the maps of each model.
+FIGURES = {
+    "map_agreement": "attribution.map_agreement",
+    "maximising_inputs": "attribution.maximising_inputs",
+    "first_layer_before_after": "first_layers.before_after",
+}
+
+
 def run(config: Config) -> Run:
     """Ask the members, draw every figure, print the table."""
     check_ranges(config)
@@ -91,7 +95,7 @@ def run(config: Config) -> Run:
             shown = dataclasses.replace(config, run=f"runs/{settings['run']}")
             folder.update_manifest(
                 command=command_line(shown, "attribution"),
-                source={"run": settings["run"], "command": figures.command(source)},
+                source={"run": settings["run"], "command": source.manifest["command"]},
                 inputs=source.manifest["inputs"],
             )
             print(
@@ -101,10 +105,15 @@ def run(config: Config) -> Run:
             )
             asked = rows, config.steps, config.ascent_steps, config.seed
             data = assemble(source, labels, members, *asked)
-            folder.write_results(data.assign_attrs(run=settings["run"]))
+            told = {"run": settings["run"], "command": folder.manifest["command"]}
+            folder.write_results(data.assign_attrs(told, kind="images"))
         finished = open_run(folder.path)
-    figures.draw(finished, folder.path, figure_table(finished))
-    print(table(finished.data))
+    data = finished.data
+    for label in labels:
+        maps = {f"maps_{model_folder(label)}": "attribution.maps"}
+        figures.draw(data.sel(model=[label]), folder.path, maps)
+    figures.draw(data, folder.path, FIGURES)
+    print(table(data))
     print(f"results and figures: {folder.path}")
     return finished
 
@@ -115,7 +124,7 @@ def chosen_models(source: Run, text: str) -> list[str]:
     Raises:
       InputError: one that the run does not have, or twice the same.
     """
-    known = figures.models(source)
+    known = source.data["model"].values.tolist()
     chosen = list(split_models(text)) if text else known
     for label in chosen:
         if label not in known:
@@ -172,83 +181,6 @@ def chosen_pictures(source: Run, num_pictures: int | None) -> np.ndarray:
     among = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])
     rows = np.lexsort((labels, among))[:count]
     return rows[np.lexsort((rows, labels[rows]))]
-
-
-def figure_table(finished: Run) -> dict[str, Callable[[Run], Figure | None]]:
-    """Name the figures of a finished run: the maps of each model, and what compares all."""
-    return {
-        **{
-            f"maps_{model_folder(label)}": functools.partial(draw_maps, label=label)
-            for label in figures.models(finished)
-        },
-        "map_agreement": draw_agreement,
-        "maximising_inputs": draw_maximising,
-        "first_layer_before_after": draw_first_layer,
-    }
-
-
-def draw_maps(finished: Run, label: str) -> Figure:
-    """Maps of several members of one model on the same pictures."""
-    data = finished.data.sel(model=label)
-    span = 1.0 - (data.attrs["window"] - data.attrs["stride"]) / data.sizes["row"]
-    methods = [str(name) for name in data["map"].values]
-    rank = data["agreement"].sel(measure="rank of sizes", kind="same picture").values
-    means = [f"{method} {mean_pair(x):.2f}" for method, x in zip(methods, rank, strict=True)]
-    alike = f"Mean rank correlation between members: {', '.join(means)}. "
-    return attribution.maps_side_by_side(
-        data["picture_pixels"].values,
-        data["label"].values,
-        [str(name) for name in data["class"].values],
-        np.abs(data["saliency"].values).max(axis=-1),
-        {name: data[name.replace(" ", "_")].values for name in methods[1:]},
-        model=label,
-        members=data["member"].values.tolist(),
-        reach={"occlusion": span},
-        **_caption(finished, alike if data.sizes["member"] > 1 else ""),
-    )
-
-
-def draw_agreement(finished: Run) -> Figure | None:
-    """Correlations of the maps of all pairs of members; None for a single member."""
-    if finished.data.sizes["member"] < 2:
-        return None
-    rank = finished.data["agreement"].sel(measure="rank of sizes")
-    return map_agreement.map_agreement(
-        rank.values,
-        *(rank[name].values.tolist() for name in ("kind", "map", "model")),
-        **_caption(finished, f"{finished.data.sizes['picture']} pictures. "),
-    )
-
-
-def draw_maximising(finished: Run) -> Figure:
-    """The inputs of the largest score."""
-    data, labels = finished.data, figures.models(finished)
-    return maximising_inputs.maximising_inputs(
-        dict(zip(labels, data["maximising_input"].values, strict=True)),
-        dict(zip(labels, data["maximising_score"].values, strict=True)),
-        [str(name) for name in data["class"].values],
-        members=data["member"].values.tolist(),
-        **_caption(finished),
-    )
-
-
-def draw_first_layer(finished: Run) -> Figure | None:
-    """First layers before and after training; None where no model reads pixels so."""
-    data = finished.data
-    names = {label: f"first_layer_{i}" for i, label in enumerate(figures.models(finished))}
-    layers = {label: data[name].values for label, name in names.items() if name in data}
-    if not layers:
-        return None
-    return before_after.before_after(
-        *({label: pair[moment] for label, pair in layers.items()} for moment in (0, 1)),
-        members=data["member"].values.tolist(),
-        **_caption(finished),
-    )
-
-
-def _caption(finished: Run, note: str = "") -> dict[str, Any]:
-    source = f"Run: {finished.data.attrs['run']} ({finished.data.attrs['dataset']})."
-    return {"command": figures.command(finished), "note": note + source}
 
 
 main = functools.partial(launcher.main, "experiments.attribution", Config, run)

@@ -21,11 +21,9 @@ with two tables and the path of the run folder. The same command again goes on w
 import functools
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import xarray as xr
-from matplotlib.figure import Figure
 
 from catdog_jax.store import Run, RunFolder
 from catdog_jax.types import InputError
@@ -60,11 +58,11 @@ class Config(TrainConfig):
     noise: float = setting(0.2, "standard deviation of the noise on the curves", low=0.0)
 
 
-FIGURES: dict[str, Callable[[Run], Figure | None]] = {
-    "curve_fits": results.curve_fits,
-    "curve_errors": results.curve_errors,
-    "starts_meet": results.starts_meet,
-    "bias_variance": results.bias_variance,
+FIGURES = {
+    "curve_fits": "curves.curve_fits",
+    "curve_errors": "curves.curve_errors",
+    "starts_meet": "curves.starts_meet",
+    "bias_variance": "bias_variance.bias_variance",
 }
 
 
@@ -113,6 +111,8 @@ def run(config: Config) -> Run:
             "recipe": json.dumps(settings, sort_keys=True),
             "noise": config.noise,
             "curve_steps": config.curve_steps,
+            "exact_sets": curve_fits.EXACT_SETS,
+            "met": curve_fits.MET,
             "disjoint": int(config.num_sets * most <= num_examples),
             **{f"middle_{name}": value for name, value in middle._asdict().items()},
         }
@@ -121,7 +121,7 @@ def run(config: Config) -> Run:
     finished, path = fill_folder(
         config, "hypothesis_class", dataset, jobs, settings, "hypothesis", finish
     )
-    figures.draw(finished, path, FIGURES)
+    figures.draw(finished.data, path, FIGURES)
     print(results.tables(finished.data))
     print(f"results, weights and figures: {path}")
     lost = (finished.data["diverged_step"] >= 0).any("training_set").all("member")

@@ -15,17 +15,12 @@ the weights. The same command again goes on where a run was left, and only print
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from catdog_jax.store import Run
 from experiments.shared import figures, launcher, report
 from experiments.shared.config import TrainConfig
 from experiments.shared.training import raise_if_all_diverged, train_to_folder
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -33,21 +28,21 @@ class Config(TrainConfig):
     """Settings of init_convergence."""
 
 
-FIGURES: "dict[str, Callable[[Run], Figure | None]]" = {
-    "learning_curves": figures.learning_curves,
-    "final_accuracy": figures.final_accuracy,
-    "disagreement": figures.disagreement,
-    "weight_distance": figures.weight_distance,
-    "trajectories": figures.trajectories,
-    "first_layer": figures.first_layer_weights,
-    "data_sheet": figures.data_sheet,
+FIGURES = {
+    "learning_curves": "learning_curves.learning_curves",
+    "final_accuracy": "final_accuracy.final_accuracy",
+    "disagreement": "pairwise.disagreement",
+    "weight_distance": "pairwise.weight_distance",
+    "trajectories": "trajectories.trajectories",
+    "first_layer": "first_layers.first_layer",
+    "data_sheet": "data_sheet.data_sheet",
 }
 
 
 def run(config: Config) -> Run:
     """Train, draw every figure, print the table."""
     finished, folder = train_to_folder(config, "init_convergence")
-    figures.draw(finished, folder, FIGURES)
+    figures.draw(finished.data, folder, FIGURES)
     print(report.table(finished.data, finished.manifest.get("timings", {})))
     print(f"results, weights and figures: {folder}")
     raise_if_all_diverged(finished, folder)

@@ -19,11 +19,10 @@ the logistic regression) as a program with its numbers typed in, which needs num
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import xarray as xr
-from matplotlib.figure import Figure
 
 from catdog_jax import Dataset, InputError, registry
 from catdog_jax.estimators.build import estimator_spec
@@ -74,10 +73,7 @@ class Config(TrainConfig):
     )
 
 
-FIGURES: dict[str, Callable[[Run], Figure | None]] = {
-    "ladder": ladder_results.ladder,
-    "average_animals": ladder_results.average_animals,
-}
+FIGURES = {"ladder": "ladder.ladder", "average_animals": "average_animals.average_animals"}
 
 
 def run(config: Config) -> Run:
@@ -129,8 +125,10 @@ def run(config: Config) -> Run:
         return ladder_results.assemble_ladder(dataset, built, settings)
 
     finished, folder = fill_folder(config, "ladder", dataset, jobs, settings, "ladder", finish)
-    figures.draw(finished, folder, FIGURES)
-    print(ladder_results.table(finished.data, finished.manifest["rung_seconds"]))
+    seconds = finished.manifest["rung_seconds"]
+    spent = [seconds[name] for name in finished.data["rung"].values]
+    figures.draw(finished.data.assign(rung_seconds=("rung", spent)), folder, FIGURES)
+    print(ladder_results.table(finished.data, seconds))
     print(f"results, weights and figures: {folder}")
     diverged = finished.data["test_accuracy"].isnull().all("member")
     if diverged.any():

@@ -24,20 +24,13 @@ folder: results.nc (every number), figures/*.png, and the weights.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from catdog_jax.figures import layer_maps
-from catdog_jax.figures import layers as layer_figures
 from catdog_jax.store import Run
 from experiments.shared import figures, launcher
 from experiments.shared.config import TrainConfig, setting
-from experiments.shared.figures import chance, command, models, source
 from experiments.shared.layer_results import probe_layers
 from experiments.shared.report import aligned, number
 from experiments.shared.training import prepare, raise_if_all_diverged, train_to_folder
@@ -47,22 +40,6 @@ SMALL_MODELS = (
     "mlp:width=64:depth=1,mlp:width=64:depth=3,mlp:width=64:depth=5,"
     "cnn:widths=8-16-32:head=flatten,resnet:widths=8-16-32:stem_stride=2:head=flatten"
 )
-
-
-# The factors of the drawn pictures that are shown; results.nc has all.
-GROUPS: Mapping[str, Sequence[str]] = {
-    "cues of the class": (
-        *("ear_hang", "ear_angle", "ear_length", "muzzle_length", "nose_size"),
-        *("nose_pink", "pupil_width", "whisker_length", "head_width", "body_width"),
-    ),
-    "pose": ("head_x", "head_y", "scale", "tilt", "yaw"),
-    "light": ("light_angle (cos)", "light_angle (sin)", "light_strength"),
-    "coat and scene": (
-        *("fur_hue", "fur_value", "background_value", "background_hue (cos)"),
-        *("clutter", "occlusion", "noise"),
-    ),
-}
-MOST_FACTORS = 32  # shown of a data set with factors of its own
 
 
 @dataclass(frozen=True)
@@ -87,70 +64,12 @@ class Config(TrainConfig):
     neighbours: int = setting(15, "nearest neighbours that vote in each layer", low=1)
 
 
-def class_by_layer(run: Run) -> Figure:
-    """Accuracy of linear probes of the class, layer by layer."""
-    names = ("probe_accuracy", "head_accuracy", "ridge_accuracy")
-    probe, head, ridge = (run.data[name].values for name in names)
-    return layer_figures.class_by_layer(probe, head, ridge, chance=chance(run), **_common(run))
-
-
-def neighbours_by_layer(run: Run) -> Figure:
-    """Accuracy of nearest centroid and nearest neighbours, layer by layer."""
-    rules = {
-        "nearest class average": run.data["centroid_accuracy"].values,
-        f"{run.data.attrs['neighbours']} nearest neighbours": run.data["neighbour_accuracy"].values,
-    }
-    return layer_figures.neighbours_by_layer(rules, chance=chance(run), **_common(run))
-
-
-def factors_by_layer(run: Run) -> Figure | None:
-    """R² of linear probes of the drawing factors; None where nothing is known but the class."""
-    data = run.data
-    names = [str(name) for name in data["factor"].values]
-    if not names:
-        return None
-    scores, of_label = data["factor_r2"].median("member").values, data["label_r2"].values
-    common = _common(run) | {"num_members": data.sizes["member"]}
-    return layer_maps.factors_by_layer(scores, of_label, groups(names), names, **common)
-
-
-def alignment(run: Run) -> Figure:
-    """Alignment of layers within a network, between networks, and with the start."""
-    note = (
-        f"Averages over the first {run.data.sizes['cka_member']} members, or over their pairs, on "
-        f"{run.data.attrs['cka_examples']:,} test pictures. "
-    )
-    return layer_maps.alignment(alignment_maps(run.data["cka"].values), **_common(run, note))
-
-
-def groups(names: Sequence[str]) -> dict[str, list[int]]:
-    """Sort factors into those of the drawn pictures that are shown, or show the first of any."""
-    found = {
-        title: [names.index(f) for f in group if f in names] for title, group in GROUPS.items()
-    }
-    found = {title: places for title, places in found.items() if places}
-    return found or {"factors": list(range(min(len(names), MOST_FACTORS)))}
-
-
-def alignment_maps(cka: np.ndarray) -> dict[str, np.ndarray]:
-    """Average the alignment of all layers of all members, [P, 2, M, L, 2, M, L], into maps.
-
-    Returns:
-      What is compared -> [P, L, L]; nan where there is one member only, and so no pair.
-    """
-    same = np.eye(cka.shape[2], dtype=bool)
-
-    def mean(when: int, other: int, pairs: np.ndarray) -> np.ndarray:
-        chosen = np.moveaxis(cka[:, when, :, :, other], 3, 2)[:, pairs]
-        return np.ma.masked_invalid(chosen).mean(axis=1).filled(np.nan)
-
-    # Rows are layers of the first named, columns of the second.
-    maps = {}
-    for when, word in enumerate(("at the start", "trained")):
-        maps[f"one network, {word}"] = mean(when, when, same)
-        maps[f"two networks, {word}"] = mean(when, when, ~same)
-    maps["one network, start (down) and trained (across)"] = mean(0, 1, same)
-    return maps
+FIGURES = {
+    "class_by_layer": "layers.class_by_layer",
+    "neighbours_by_layer": "layers.neighbours_by_layer",
+    "factors_by_layer": "layer_maps.factors_by_layer",
+    "alignment": "layer_maps.alignment",
+}
 
 
 def table(data: xr.Dataset) -> str:
@@ -196,30 +115,6 @@ def _median(values: xr.DataArray) -> str:
     return number(float(values.median()))
 
 
-def _common(run: Run, note: str = "") -> dict[str, Any]:
-    data, attrs = run.data, run.data.attrs
-    note = note or (
-        f"{attrs['probe_train_examples']:,} training and {attrs['probe_test_examples']:,} test "
-        f"examples; layers of more than {attrs['probe_features']} numbers are mixed down to so "
-        "many. "
-    )
-    rows = zip(data["layer_name"].values, data["num_layers"].values, strict=True)
-    return {
-        "layers": [[str(name) for name in row[:n]] for row, n in rows],
-        "models": models(run),
-        "command": command(run),
-        "note": note + source(run),
-    }
-
-
-FIGURES: dict[str, Callable[[Run], Figure | None]] = {
-    "class_by_layer": class_by_layer,
-    "neighbours_by_layer": neighbours_by_layer,
-    "factors_by_layer": factors_by_layer,
-    "alignment": alignment,
-}
-
-
 def run(config: Config) -> Run:
     """Train, probe every layer, draw, print the table."""
     dataset = prepare(config)
@@ -227,7 +122,7 @@ def run(config: Config) -> Run:
     settings = config.probe_examples, config.probe_features, config.neighbours
     measure = functools.partial(probe_layers, config, dataset, *settings)
     finished, folder = train_to_folder(config, "layers", dataset, default, measure)
-    figures.draw(finished, folder, FIGURES)
+    figures.draw(finished.data, folder, FIGURES)
     print(table(finished.data))
     print(f"results, weights and figures: {folder}")
     raise_if_all_diverged(finished, folder)

@@ -250,7 +250,7 @@ def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
     waved = [title for title, one in result["info"].items() if one["engine"]["waves"] > 1]
     if waved:
         note = f"It trains {', '.join(waved)} in waves of fewer members; a sample is one. {note}"
-    figure = throughput(data, command=result["command"], note=note)
+    figure = throughput(data.assign_attrs(command=result["command"], note=note))
     with atomic.replacing(folder / "figures" / "throughput.png") as file:
         figure.savefig(file, format="png", dpi=150)
 

@@ -19,40 +19,17 @@ resume a run that was stopped; of one that is done it only prints.
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from catdog_jax.analysis.embeddings import word_planes
-from catdog_jax.data import grammar
-from catdog_jax.figures import word_layers
-from catdog_jax.figures import words as word_figures
 from catdog_jax.store import Run
 from experiments.shared import figures, launcher, report
 from experiments.shared.config import TrainConfig, setting
-from experiments.shared.figures import chance, command, models, source
 from experiments.shared.report import aligned
 from experiments.shared.training import prepare, raise_if_all_diverged, train_to_folder
 from experiments.shared.words_results import check_grammar, word_results
-
-SHOWN_MEMBERS = 3
-GROUPS = {
-    "cats": (*grammar.CATS, *grammar.CATS_PLURAL),
-    "dogs": (*grammar.DOGS, *grammar.DOGS_PLURAL),
-    "running after": grammar.CHASING,
-    "grammatical words": ("by", "that", "was", "were", "got", "the", "a", "some"),
-}
-SHOWN_WORDS = ("cat", "tabbies", "dog", "puppies", "chased", "slept", "by", "that", "was", "the",
-               "small", "suddenly", "Paris")  # fmt: skip
-MODIFIERS = {
-    "neither animal has a modifier": "some black cats chased the dog",
-    "one has": "some black cats from Rome chased the dog",
-    "both have": "some black cats from Rome chased the dog that slept",
-}
 
 
 @dataclass(frozen=True)
@@ -74,63 +51,15 @@ class Config(TrainConfig):
     )
 
 
-def constructions(run: Run) -> Figure:
-    """Accuracy for each kind of sentence."""
-    data = run.data
-    kinds = [*grammar.CONSTRUCTIONS.items(), *MODIFIERS.items()]
-    values = np.concatenate(
-        [data["accuracy_by_construction"].values, data["accuracy_by_modifiers"].values], axis=2
-    )
-    values = np.where(data["diverged_step"].values[:, :, None] < 0, values, np.nan)
-    return word_layers.constructions(
-        values, kinds, models(run), chance=chance(run), command=command(run), note=source(run)
-    )
-
-
-def embeddings(run: Run) -> Figure | None:
-    """The vectors of all words, for a few members of the last model that has any."""
-    alive, shown = _shown_members(run)
-    if not alive:
-        return None
-    vectors = run.data["embedding"].sel(embedded=shown["model"], when="trained").values[alive]
-    vectors = vectors[..., np.isfinite(vectors).all(axis=(0, 1))]
-    if vectors.shape[-1] < 2:
-        return None
-    planes = word_planes(vectors)
-    return word_figures.embeddings(planes.coordinates, planes.explained, note=source(run), **shown)
-
-
-def neighbours(run: Run) -> Figure | None:
-    """Nearest words, for a few members of the last model that has vectors."""
-    alive, shown = _shown_members(run)
-    if not alive:
-        return None
-    model = shown["model"]
-    shared = {when: _overlap(run.data, model, when) for when in ("start", "trained")}
-    by_chance = run.data.sizes["rank"] / (run.data.sizes["word"] - 1)
-    note = (
-        f"Two members have {shared['trained']:.2f} of a word's neighbours in common on average "
-        f"({shared['start']:.2f} at the random start; {by_chance:.2f} by chance). "
-        if np.isfinite(shared["trained"])
-        else ""
-    )
-    nearest = run.data["nearest_word"].sel(embedded=model, when="trained").values[alive]
-    return word_figures.neighbours(nearest, SHOWN_WORDS, note=note + source(run), **shown)
-
-
-def probes(run: Run) -> Figure | None:
-    """What linear probes read off every layer."""
-    data = run.data
-    if "probe_accuracy" not in data:
-        return None
-    return word_layers.probes(
-        data["probe_accuracy"].values,
-        data["probe_baseline"].values,
-        _layers(data),
-        [str(name) for name in data["probe"].values],
-        command=command(run),
-        note=source(run),
-    )
+FIGURES = {
+    "learning_curves": "learning_curves.learning_curves",
+    "final_accuracy": "final_accuracy.final_accuracy",
+    "constructions": "word_layers.constructions",
+    "embeddings": "words.embeddings",
+    "neighbours": "words.neighbours",
+    "probes": "word_layers.probes",
+    "trajectories": "trajectories.trajectories",
+}
 
 
 def tables(data: xr.Dataset) -> str:
@@ -154,26 +83,13 @@ def tables(data: xr.Dataset) -> str:
             cells = (f"{a:.3f} → {b:.3f}" for a, b in (same, shared))
             rows.append([str(model), *(cell.replace("nan → nan", "–") for cell in cells)])
         others = data.sizes["word"] - 1
-        chances = ((len(GROUPS["cats"]) - 1) / others, data.sizes["rank"] / others)
+        chances = (
+            (int((data["word_group"] == "cats").sum()) - 1) / others,
+            data.sizes["rank"] / others,
+        )
         rows.append(["(by chance)", *(f"{x:.3f}" for x in chances)])
         lines += ["", *aligned([head, *rows]), ""]
     return "\n".join(lines)
-
-
-def _shown_members(run: Run) -> tuple[list[int], dict[str, Any]]:
-    """Choose a few members of the last model with vectors: numbers, and words for figures."""
-    if "embedded" not in run.data:
-        return [], {}
-    model = str(run.data["embedded"].values[-1])
-    members = _alive(run.data, model)[:SHOWN_MEMBERS].tolist()
-    return members, {
-        "words": [str(word) for word in run.data["word"].values],
-        "groups": GROUPS,
-        "model": model,
-        "members": members,
-        "num_members": run.data.sizes["member"],
-        "command": command(run),
-    }
 
 
 def _layers(data: xr.Dataset) -> list[tuple[str, str]]:
@@ -194,17 +110,6 @@ def _overlap(data: xr.Dataset, model: str, when: str) -> float:
     return float(pairs.mean()) if pairs.size else float("nan")
 
 
-FIGURES: dict[str, Callable[[Run], Figure | None]] = {
-    "learning_curves": figures.learning_curves,
-    "final_accuracy": figures.final_accuracy,
-    "constructions": constructions,
-    "embeddings": embeddings,
-    "neighbours": neighbours,
-    "probes": probes,
-    "trajectories": figures.trajectories,
-}
-
-
 def run(config: Config) -> Run:
     """Train, read the words' vectors, draw, print the tables."""
     dataset = prepare(config)
@@ -213,7 +118,7 @@ def run(config: Config) -> Run:
         word_results, config, dataset, config.probe_members, config.probe_sentences
     )
     finished, folder = train_to_folder(config, "words", dataset, measure=measure)
-    figures.draw(finished, folder, FIGURES)
+    figures.draw(finished.data, folder, FIGURES)
     print(report.table(finished.data, finished.manifest.get("timings", {})))
     print(tables(finished.data))
     print(f"results, weights and figures: {folder}")

@@ -7,21 +7,27 @@ import numpy as np
 from jaxtyping import Float
 
 
-def first_kernel(params: Any, image_shape: tuple[int, int, int]) -> np.ndarray | None:
-    """Find the weights that read the picture itself, told by their shape.
+def first_layer(
+    params: Any, image_shape: tuple[int, int, int], num_classes: int
+) -> Float[np.ndarray, "M units h w C"] | None:
+    """Find the weights that read the picture itself, told by their shape, as pictures.
 
     Args:
       params: pytree of arrays [M, ...].
       image_shape: (H, W, C) of the inputs.
+      num_classes: K.
 
     Returns:
-      [M, H·W·C, units] of a dense layer, or [M, h, w, C, units] of a convolution: the first leaf
-      of such a shape; None where there is none.
+      [M, units, h, w, C] of the first leaf that is a dense layer [M, H·W·C, units] or a convolution
+      [M, h, w, C, units]; of a linear model of two classes their difference, one unit; None where
+      there is no such leaf.
     """
     for leaf in jax.tree.leaves(params):
         dense = leaf.ndim == 3 and leaf.shape[1] == np.prod(image_shape)
+        if dense and leaf.shape[2] == 2 == num_classes:
+            return class_difference(np.asarray(leaf), image_shape)
         if dense or (leaf.ndim == 5 and leaf.shape[3] == image_shape[2]):
-            return np.asarray(leaf)
+            return weight_pictures(np.asarray(leaf), image_shape)
     return None
 
 
@@ -60,4 +66,5 @@ def class_difference(
       [M, 1, H, W, C], weights of class 1 minus weights of class 0: a pixel that is brighter where
       the picture is positive speaks for class 1.
     """
-    return weight_pictures(kernel[..., 1:] - kernel[..., :1], image_shape)
+    with np.errstate(invalid="ignore"):  # of members that diverged
+        return weight_pictures(kernel[..., 1:] - kernel[..., :1], image_shape)

@@ -1,107 +1,84 @@
 """Bias and variance of networks against their width, depth, and number of training examples."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
-from matplotlib.axes import Axes
+import xarray as xr
 from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
 
-LINES = ("error", "bias²", "variance from training sets", "variance from starts")
-STYLES: list[dict[str, Any]] = [
-    {"color": colour, "linestyle": line, "marker": marker, "linewidth": 1.4, "markersize": 4}
-    for colour, line, marker in (
-        (style.INK, "--", "D"),
-        (style.PALETTE[0], "-", "o"),
-        (style.PALETTE[1], "-", "s"),
-        (style.PALETTE[2], "-", "^"),
-    )
-]
-
-
-class Sweep(NamedTuple):
-    """Networks that differ in one thing.
-
-    Attributes:
-      x: [X] what differs, rising.
-      label: of the axis.
-      title: what is the same for all.
-      log: whether x is drawn in powers of two.
-      values: [X, 2, 4] squared and zero-one loss; error, bias, variance of sets, of starts.
-      errors: [X, 2, 4] standard errors; nan where unknown.
-      train_accuracy, test_accuracy: [X, M] of every member.
-    """
-
-    x: Int[np.ndarray, " X"]
-    label: str
-    title: str
-    log: bool
-    values: Float[np.ndarray, "X 2 4"]
-    errors: Float[np.ndarray, "X 2 4"]
-    train_accuracy: Float[np.ndarray, "X M"]
-    test_accuracy: Float[np.ndarray, "X M"]
+PARTS: dict[str, Any] = {
+    "error": {"color": style.INK, "linestyle": "--", "marker": "D"},
+    "bias²": {"color": style.PALETTE[0], "linestyle": "-", "marker": "o"},
+    "variance from training sets": {"color": style.PALETTE[1], "linestyle": "-", "marker": "s"},
+    "variance from starts": {"color": style.PALETTE[2], "linestyle": "-", "marker": "^"},
+}
+SWEEPS = {
+    "width": ("units of each hidden layer", "width {}"),
+    "depth": ("hidden layers", "depth {}"),
+    "num_examples": ("training examples", "{:,} examples"),
+}
+ROWS = ("squared error of probabilities", "share of wrong answers", "accuracy of every member")
+HUES = {"train": style.GREY, "test": style.colour(3)}
 
 
 @style.look()
-def bias_variance(
-    sweeps: Mapping[str, Sweep], *, num_starts: int, num_sets: int, disjoint: bool, command: str
-) -> Figure:
-    """Draw error, bias and variances for every sweep, and the accuracy of the members below.
+def bias_variance(data: xr.Dataset) -> Figure:
+    """Draw error, bias and variances of networks that differ in one thing, and their accuracies.
 
     Args:
-      sweeps: name -> networks that differ in one thing; a column each.
-      num_starts, num_sets: how many there are of each.
-      disjoint: whether no example is in two training sets.
-      command: the command that computed the numbers.
+      data: `width`, `depth`, `num_examples` (network); `error_part` (network, loss, shown_part,
+        estimate), squared and zero-one loss, in the order of `PARTS`, value and standard error, nan
+        where unknown; `train_accuracy`, `test_accuracy` (network, training_set, member), fractions
+        right; `diverged_step` likewise, -1 = never; attributes `middle_width`, `middle_depth`,
+        `middle_num_examples`, of the network that is in every column, and `disjoint`, whether no
+        example is in two training sets.
 
     Returns:
-      Figure.
+      Figure: a column for each thing that differs.
     """
-    figure = style.sheet(3.1 * len(sweeps), 6.6)
-    panels = figure.subplots(3, len(sweeps), sharey="row", sharex="col", squeeze=False)
-    for column, sweep in enumerate(sweeps.values()):
-        for row, axes in enumerate(panels[:2, column]):
-            for line, look in enumerate(STYLES):
-                errors = np.nan_to_num(sweep.errors[:, row, line])
-                axes.errorbar(sweep.x, sweep.values[:, row, line], errors, elinewidth=0.8, **look)
+    figure = style.sheet(3.1 * len(SWEEPS), 6.6)
+    panels = figure.subplots(3, len(SWEEPS), sharey="row", sharex="col")
+    middle = {name: int(data.attrs[f"middle_{name}"]) for name in SWEEPS}
+    alive = data["diverged_step"] < 0
+    for column, (name, (label, _)) in zip(panels.T, SWEEPS.items(), strict=True):
+        same = [other for other in SWEEPS if other != name]
+        chosen = np.all([data[other] == middle[other] for other in same], axis=0)
+        rows = np.flatnonzero(chosen)[np.argsort(data[name].values[chosen])]
+        x, parts = data[name].values[rows], data["error_part"].values[rows]
+        for row, axes in enumerate(column[:2]):
+            for line, look in enumerate(PARTS.values()):
+                value, error = np.moveaxis(parts[:, row, line], -1, 0)
+                own = {"elinewidth": 0.8, "linewidth": 1.4, "markersize": 4, **look}
+                axes.errorbar(x, value, np.nan_to_num(error), **own)
             axes.axhline(0.0, color=style.PALE, linewidth=0.8, zorder=0)
-        below = panels[2, column]
-        _accuracies(below, sweep)
-        below.set(xscale="log" if sweep.log else "linear", xlabel=sweep.label)
-        below.set_xticks(sweep.x, [str(x) for x in sweep.x])
-        below.minorticks_off()
-        panels[0, column].set_title(sweep.title, loc="left")
-    names = ("squared error of probabilities", "share of wrong answers", "accuracy of every member")
-    for axes, name in zip(panels[:, 0], names, strict=True):
-        axes.set_ylabel(name)
-    handles = [style.handle(label, **look) for label, look in zip(LINES, STYLES, strict=True)]
-    handles += [
-        style.handle("train accuracy", marker="_", color=style.GREY),
-        style.handle("test accuracy", marker="_", color=style.colour(3)),
-    ]
-    apart = "that share no example" if disjoint else "that overlap, so their variance is too small"
+        for kind, hue in HUES.items():
+            accuracy = data[f"{kind}_accuracy"].where(alive)[rows].astype(float)
+            every = accuracy.values.reshape(len(rows), -1)
+            column[2].plot(x, every, "_", color=hue, markersize=6, alpha=0.35, mew=0.8)
+            mean = {"color": hue, "markersize": 11, "mew": 2.2, "linewidth": 0.9}
+            column[2].plot(x, accuracy.mean(["training_set", "member"]), "_-", **mean)
+        column[2].set(xscale="linear" if name == "depth" else "log", xlabel=label)
+        column[2].set_xticks(x, [str(value) for value in x])
+        column[2].minorticks_off()
+        title = ", ".join(SWEEPS[other][1].format(middle[other]) for other in same)
+        column[0].set_title(title, loc="left")
+    for axes, text in zip(panels[:, 0], ROWS, strict=True):
+        axes.set_ylabel(text)
+    handles = [style.handle(label, linewidth=1.4, markersize=4, **x) for label, x in PARTS.items()]
+    handles += [style.handle(f"{k} accuracy", marker="_", color=hue) for k, hue in HUES.items()]
+    overlap = "that overlap, so their variance is too small"
+    apart = "that share no example" if data.attrs["disjoint"] else overlap
+    bars = bool(data["error_part"][..., 1].notnull().any())
     caption = (
-        f"MLPs from {num_starts} random starts, the same on each of {num_sets} training sets "
-        f"{apart}. Error = bias² + variance from training sets + variance from starts (on a given "
-        "set), unbiased estimates, averaged over the test examples; noise in the labels counts as "
-        "bias. Above, of class probabilities (Brier score); in the middle, of votes (Kohavi and "
-        "Wolpert 1996). "
+        f"MLPs from {data.sizes['member']} random starts, the same on each of "
+        f"{data.sizes['training_set']} training sets {apart}. Error = bias² + variance from "
+        "training sets + variance from starts (on a given set), unbiased estimates, averaged over "
+        "the test examples; noise in the labels counts as bias. Above, of class probabilities "
+        "(Brier score); in the middle, of votes (Kohavi and Wolpert 1996). "
+        + "Bars: one standard error over training sets (jackknife). " * bars
+        + f"Below, thick dashes are means. {style.source(data)}"
     )
-    if any(np.isfinite(sweep.errors).any() for sweep in sweeps.values()):
-        caption += "Bars: one standard error over training sets (jackknife). "
-    caption += "Below, thick dashes are means."
     title = "What an error is made of: the formula, the examples, the start"
-    return style.finish(figure, title, caption, command, handles)
-
-
-def _accuracies(axes: Axes, sweep: Sweep) -> None:
-    """Mark train and test accuracy of every member, and their means."""
-    for values, hue in ((sweep.train_accuracy, style.GREY), (sweep.test_accuracy, style.colour(3))):
-        x = np.repeat(sweep.x, values.shape[1])
-        axes.plot(x, values.ravel(), "_", color=hue, markersize=6, alpha=0.35, mew=0.8)
-        axes.plot(
-            sweep.x, style.mean(values), "_-", color=hue, markersize=11, mew=2.2, linewidth=0.9
-        )
+    return style.finish(figure, title, caption, data, handles)

@@ -1,74 +1,58 @@
 """A sheet of test pictures with what the population says about each."""
 
-from collections.abc import Sequence
-
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+import xarray as xr
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from catdog_jax.figures import style
 
-COLUMNS = 8
 COUNT = 32  # pictures
 BARS = ("#0072B2", "#F0C75E", "#AA4499", "#009E73", "#56B4E9", "#D55E00")
 
 
 @style.look()
-def data_sheet(
-    images: UInt8[np.ndarray, "N H W 3"],
-    labels: Int[np.ndarray, " N"],
-    votes: Float[np.ndarray, "N K"],
-    class_names: Sequence[str],
-    *,
-    model: str,
-    num_members: int,
-    command: str,
-    note: str = "",
-) -> Figure:
-    """Draw 32 test pictures with their class and the votes of all members of one model.
+def data_sheet(data: xr.Dataset) -> Figure | None:
+    """Draw 32 test pictures with their class and the votes of the members of the last model.
 
     Args:
-      images: [N, H, W, 3], 0..255.
-      labels: [N] in 0..K-1.
-      votes: [N, K], fraction of the members that vote for each class, 0..1.
-      class_names: K names.
-      model: the entry of `--models`.
-      num_members: members that voted.
-      command: the command that computed the numbers.
-      note: one more sentence for the caption.
+      data: `picture` (shown, row, column, channel), 0..255; `picture_example` (shown), its index
+        along example; `label` (example); `logits` (model, member, example, class), nats;
+        `diverged_step` (model, member), -1 for a member that never diverged.
 
     Returns:
-      Figure.
+      Figure; None where the data set has no pictures.
     """
+    if "picture" not in data:
+        return None
+    one = data.isel(model=-1, example=data["picture_example"].values)
+    labels, names = one["label"].values, [style.short(name) for name in data["class"].values]
+    logits = one["logits"].values[one["diverged_step"].values < 0]
+    # Nobody votes where all members diverged.
+    counts = (logits.argmax(-1)[..., None] == np.arange(len(names))).sum(axis=0)
+    votes = counts / max(1, len(logits))
     chosen = choose(votes, COUNT)
-    rows = max(1, -(-chosen.size // COLUMNS))
-    figure = style.sheet(1.28 * COLUMNS, 1.78 * rows)
+    figure, panels = style.panels(chosen.size, 1.28, 1.78, 8)
     figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.06)
-    grid = figure.subplots(rows, COLUMNS, squeeze=False).flat
-    for empty in grid[chosen.size :]:
-        empty.set_axis_off()
-    counts = np.rint(votes * num_members).astype(int)
-    names = [style.short(name) for name in class_names]
-    for axes, n in zip(grid, chosen, strict=False):
-        _picture(axes, images[n], labels[n], counts[n], names)
-    num_contested = int((votes[chosen].max(axis=1) < 1).sum())
+    for axes, n in zip(panels, chosen, strict=True):
+        axes.imshow(one["picture"].values[n], interpolation="nearest")
+        _judge(axes, labels[n], counts[n], names)
+    model, num_contested = one["model"].values, int((votes[chosen].max(axis=1) < 1).sum())
+    first = f"first the {num_contested} most contested (smallest lead of the winner), then "
     caption = (
-        f"{chosen.size} of {len(labels):,} test pictures. Above each picture its true class, below "
-        f"it the votes of {style.members(num_members)} of {model}. A thick frame and ✗: another "
-        "class has more votes than the true one; a dashed frame and =: a tied vote. Chosen by a "
-        "rule: "
-        + f"first the {num_contested} most contested (smallest lead of the winner), then "
-        * (num_contested > 0)
-        + "unanimous ones, evenly spaced through the test set. "
-        + note
+        f"{chosen.size} of {len(labels):,} test pictures that the run keeps. Above each its true "
+        f"class, below it the votes of {style.members(len(logits))} of {model}. A thick frame and "
+        "✗: another class has more votes than the true one; a dashed frame and =: a tied vote. "
+        f"Chosen by a rule: {first * (num_contested > 0)}unanimous ones, evenly spaced through the "
+        f"test set. {style.source(data)}"
     )
     handles = [
         Patch(color=colour, lw=0, label=f"votes for {name}")
         for name, colour in zip(names, BARS, strict=False)
     ]
     title = f"Test pictures and the votes of the population: {model}"
-    return style.finish(figure, title, caption, command, handles)
+    return style.finish(figure, title, caption, data, handles)
 
 
 def choose(votes: Float[np.ndarray, "N K"], count: int) -> Int[np.ndarray, " n"]:
@@ -86,40 +70,33 @@ def choose(votes: Float[np.ndarray, "N K"], count: int) -> Int[np.ndarray, " n"]
     """
     top = np.sort(votes, axis=1)
     lead = top[:, -1] - top[:, -2]
-    contested = np.flatnonzero(votes.max(axis=1) < 1)
+    contested = np.flatnonzero(top[:, -1] < 1)
     contested = contested[np.argsort(lead[contested], kind="stable")]
-    unanimous = np.flatnonzero(votes.max(axis=1) >= 1)
+    unanimous = np.flatnonzero(top[:, -1] >= 1)
     num_unanimous = min(unanimous.size, max(count - contested.size, count // 2))
-    contested = contested[: count - num_unanimous]
     places = np.arange(num_unanimous) * unanimous.size // max(1, num_unanimous)
-    return np.concatenate([contested, unanimous[places]])
+    return np.concatenate([contested[: count - num_unanimous], unanimous[places]])
 
 
-def _picture(axes, image, label, counts, names):
-    axes.imshow(image, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
+def _judge(axes, label, counts, names):
+    """Write the true class above a picture and the votes below, and frame it."""
     others = np.delete(counts, label).max()
     wrong, tied = others > counts[label], others == counts[label]
-    mark = "  ✗" if wrong else "  =" if tied else ""
-    axes.set_title(
-        names[label] + mark, size=8.5, pad=3, weight="bold" if wrong else "normal",
-        color=style.WRONG if wrong else style.INK,
-    )  # fmt: skip
-    axes.spines[:].set(
-        visible=True, linewidth=3.0 if wrong else 2.5 if tied else 0.5,
-        color=style.WRONG if wrong else style.INK if tied else style.PALE,
-        linestyle="--" if tied else "-",
-    )  # fmt: skip
-    shares = counts / max(counts.sum(), 1)  # nobody votes where all members diverged
+    mark, width, hue, line = ("", 0.5, style.PALE, "-")
+    if wrong:
+        mark, width, hue = "  ✗", 3.0, style.PALETTE[1]
+    elif tied:
+        mark, width, hue, line = "  =", 2.5, style.INK, "--"
+    bold = {"weight": "bold", "color": hue} if wrong else {}
+    axes.set_title(names[label] + mark, size=8.5, pad=3, **bold)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, linewidth=width, color=hue, linestyle=line)
+    shares = counts / max(counts.sum(), 1)
+    below = {"transform": axes.transAxes, "clip_on": False, "linewidth": 0}
     for k, (left, share) in enumerate(zip(np.cumsum(shares) - shares, shares, strict=True)):
-        axes.add_patch(
-            Rectangle(
-                (left, -0.15), share, 0.07, transform=axes.transAxes, clip_on=False,
-                facecolor=BARS[k % len(BARS)], linewidth=0,
-            )
-        )  # fmt: skip
+        bar = Rectangle((left, -0.15), share, 0.07, facecolor=BARS[k % len(BARS)], **below)
+        axes.add_patch(bar)
     # Of two classes in their order, of many the two that lead.
     one, two = (0, 1) if len(counts) == 2 else np.argsort(-counts, kind="stable")[:2]
-    axes.set_xlabel(
-        f"{names[one]} {counts[one]} : {counts[two]} {names[two]}", size=7.5, labelpad=14
-    )
+    text = f"{names[one]} {counts[one]} : {counts[two]} {names[two]}"
+    axes.set_xlabel(text, size=7.5, labelpad=14)

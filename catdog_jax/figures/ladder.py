@@ -6,7 +6,7 @@ Origins differ in colour and in the form of their marks.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Num
+import xarray as xr
 from matplotlib.figure import Figure
 
 from catdog_jax.figures import strip, style
@@ -22,90 +22,75 @@ ORIGINS = {
     "learned": ("o", style.colour(2), "found in many small steps that lower the loss"),
 }
 MAX_DOTS = 200
+REMARKS = {
+    "generating_rule": "generating_rule is the ceiling: it is told how each picture was drawn, and "
+    "does not look at pixels. ",
+    "drawn_rule": "Whoever wrote drawn_rule knew the drawing program. ",
+}
 
 
 @style.look()
-def ladder(
-    names: Sequence[str],
-    origins: Sequence[str],
-    train_accuracy: Float[np.ndarray, "R M"],
-    test_accuracy: Float[np.ndarray, "R M"],
-    low: Float[np.ndarray, " R"],
-    high: Float[np.ndarray, " R"],
-    num_params: Num[np.ndarray, " R"],
-    seconds: Float[np.ndarray, " R"],
-    *,
-    chance: float,
-    command: str,
-    note: str = "",
-) -> Figure:
+def ladder(data: xr.Dataset) -> Figure:
     """Draw the ladder: a rung per classifier, grouped by origin, the best of each group on top.
 
     Args:
-      names: R entries, for instance 'polynomial:degree=3'.
-      origins: R of 'programmed', 'estimated', 'learned'; groups stand in the order of first
-        appearance, the first at the bottom.
-      train_accuracy, test_accuracy: [R, M], fraction in 0..1; NaN where a rung has fewer members,
-        or for a member that diverged.
-      low, high: [R], 95 % interval of the mean test accuracy; NaN: none is drawn.
-      num_params: [R], numbers that a classifier holds; NaN: unknown.
-      seconds: [R], to get the weights of all members; NaN: unknown.
-      chance: accuracy of guessing, 0..1.
-      command: the command that computed the numbers.
-      note: one more sentence for the caption.
+      data: `origin` (rung), 'programmed', 'estimated' or 'learned', groups in the order of first
+        appearance, the first at the bottom; `train_accuracy`, `test_accuracy` (rung, member),
+        fractions right, nan where a rung has fewer members or one diverged; `test_low`,
+        `test_high` (rung), 95 % interval of the mean test accuracy; `num_parameters` (rung);
+        `rung_seconds` (rung), seconds to get the weights of all members, nan where unknown;
+        `label` (example).
 
     Returns:
       Figure.
     """
-    mean, mean_train = style.mean(test_accuracy), style.mean(train_accuracy)
-    labels = [_label(name) for name in names]
-    rows, headings, height = _places(origins, labels, mean)
+    train, test = (data[f"{name}_accuracy"].astype(float) for name in ("train", "test"))
+    middle, hollow = test.mean("member").values, train.mean("member").values
+    low, high = data["test_low"].values, data["test_high"].values
+    names, origins = data["rung"].values.tolist(), data["origin"].values.tolist()
+    words = [name.replace(":", " ", 1).replace(":", ", ") for name in names]
+    labels = ["\n".join(style.wrap(text, NAME_WIDTH, 8.5, 3)) for text in words]
+    rows, headings, height = _places(origins, labels, middle)
     figure = style.sheet(9.0, height + 0.75)
     axes = figure.subplots()
-    beside = axes.get_yaxis_transform()
-
-    def column(y: float, name: str, text: str, colour: str = style.INK) -> None:
-        axes.annotate(
-            text, (1, y), xycoords=beside, xytext=(72 * COLUMNS[name], 0), color=colour,
-            textcoords="offset points", ha="right", va="center",
-        )  # fmt: skip
-
+    beside = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
     for origin, y in headings.items():
-        _, colour, words = ORIGINS[origin]
-        axes.annotate(
-            origin, (0, y), xycoords=beside, xytext=(-4, 0), color=colour,
-            textcoords="offset points", ha="right", va="center", weight="bold",
-        )  # fmt: skip
+        _, colour, text = ORIGINS[origin]
+        right = {"ha": "right", "va": "center", "weight": "bold", "color": colour}
+        axes.annotate(origin, (0, y), (-4, 0), **beside, **right)
         ground = {"facecolor": "white", "linewidth": 0, "pad": 1.5}
-        axes.text(0.01, y, words, transform=beside, va="center", color=colour, bbox=ground)
+        own = {"transform": axes.get_yaxis_transform(), "va": "center", "color": colour}
+        axes.text(0.01, y, text, bbox=ground, **own)
     for y in list(headings.values())[:-1]:
         axes.axhline(y + HEADER / 2 + 0.03, color=style.GREY, linewidth=0.7, zorder=0)
+    columns = {height + 0.08: list(COLUMNS)}
     for r, y in enumerate(rows):
         marker, colour, _ = ORIGINS[origins[r]]
         axes.axhline(y, color=style.PALE, linewidth=0.6, zorder=0)
-        members = test_accuracy[r, np.isfinite(test_accuracy[r])]
+        members = test[r].dropna("member").values
         if 1 < members.size <= MAX_DOTS:
-            axes.plot(
-                members, y - 0.03 - 0.05 * strip.spread(members.size), "o", color=colour, mew=0,
-                markersize=2.2, alpha=max(0.25, style.thin(members.size)), zorder=2,
-            )  # fmt: skip
-        axes.plot([mean_train[r], mean[r]], [y, y], color=colour, lw=0.6, alpha=0.45, zorder=1)
-        hollow = style.hollow(colour, 4.2, marker, markeredgewidth=0.9, zorder=3)
-        axes.plot([mean_train[r]], [y], **hollow)
+            heights, alpha = y - 0.03 - 0.05 * strip.spread(members.size), style.thin(members.size)
+            dots = {"color": colour, "mew": 0, "markersize": 2.2, "alpha": max(0.25, alpha)}
+            axes.plot(members, heights, "o", zorder=2, **dots)
+        axes.plot([hollow[r], middle[r]], [y, y], color=colour, lw=0.6, alpha=0.45, zorder=1)
+        edge = style.hollow(colour, 4.2, marker, markeredgewidth=0.9, zorder=3)
+        axes.plot([hollow[r]], [y], **edge)
         axes.plot([low[r], high[r]], [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=4)
-        axes.plot([mean[r]], [y], marker, color=colour, markersize=5.4, mew=0, zorder=5)
-        column(y, "test", f"{mean[r]:.3f}".replace("nan", "–"))
-        column(y, "parameters", _count(num_params[r]))
-        column(y, "seconds", _duration(seconds[r]))
-    for name in COLUMNS:
-        column(height + 0.08, name, name, style.GREY)
+        axes.plot([middle[r]], [y], marker, color=colour, markersize=5.4, mew=0, zorder=5)
+        numbers = float(data["num_parameters"][r]), float(data["rung_seconds"][r])
+        columns[y] = [f"{middle[r]:.3f}".replace("nan", "–"), _count(numbers[0])]
+        columns[y] += [_duration(numbers[1])]
+    for y, cells in columns.items():
+        for inches, text in zip(COLUMNS.values(), cells, strict=True):
+            axes.annotate(text, (1, y), (72 * inches, 0), ha="right", va="center", **beside)
+    chance = style.chance(data)
     axes.axvline(chance, **style.DOTTED)
     style.name_rows(axes, rows, labels, 8.5)
-    drawn = np.concatenate([train_accuracy.ravel(), test_accuracy.ravel(), low, high, [chance]])
+    drawn = np.concatenate([train.values.ravel(), test.values.ravel(), low, high, [chance]])
     first, last = np.nanmin(drawn), np.nanmax(drawn)
     room = max(0.03 * (last - first), 0.005)
     axes.set(xlim=(first - room, last + room), ylim=(0, height), xlabel="accuracy (fraction right)")
-    many = bool((np.isfinite(test_accuracy).sum(1) > 1).any())
+    many = bool((test.count("member") > 1).any())
     caption = (
         "One rung for each classifier, grouped by where its numbers come from; in a group the best "
         "on the test examples is on top. Filled marks: accuracy on the test examples"
@@ -115,32 +100,26 @@ def ladder(
         "accuracy, by drawing the test examples again and again (bootstrap). "
         "Columns: test accuracy, the numbers that a classifier holds, and the seconds to get them"
         + " for all members together" * many
-        + ". "
+        + f". {''.join(REMARKS[name] for name in names if name in REMARKS)}{style.source(data)}"
     )
+    member = style.handle("member", marker="o", color=style.GREY, mew=0, markersize=2.5)
+    looks = {
+        origin: {"marker": ORIGINS[origin][0], "color": ORIGINS[origin][1]} for origin in headings
+    }
     handles = [
-        *(
-            style.handle(origin, marker=ORIGINS[origin][0], color=ORIGINS[origin][1], mew=0)
-            for origin in headings
-        ),
+        *(style.handle(origin, mew=0, **look) for origin, look in looks.items()),
         style.handle("on training data", **style.hollow(style.GREY, 4.5)),
-    ]
-    if many:
-        handles.append(style.handle("member", marker="o", color=style.GREY, mew=0, markersize=2.5))
-    handles += [
+        *[member] * many,
         style.handle("95 % interval", color=style.GREY, linewidth=2.0),
         style.handle("guessing", **style.DOTTED),
     ]
     title = "The ladder: programmed, estimated, learned"
-    return style.finish(figure, title, caption + note, command, handles)
+    return style.finish(figure, title, caption, data, handles)
 
 
-def _label(name):
-    """Write a name and its settings, on up to three lines."""
-    lines = style.wrap(name.replace(":", " ", 1).replace(":", ", "), NAME_WIDTH)
-    return "\n".join(lines if len(lines) < 4 else [*lines[:2], lines[2][:-1] + "…"])
-
-
-def _places(origins, labels, accuracy):
+def _places(
+    origins: Sequence[str], labels: Sequence[str], accuracy: np.ndarray
+) -> tuple[np.ndarray, dict[str, float], float]:
     """Stack the rungs, the first origin lowest, in each the best on top.
 
     Returns:
@@ -159,16 +138,12 @@ def _places(origins, labels, accuracy):
     return rows, headings, top
 
 
-def _count(number):
-    if np.isnan(number):
-        return "–"
+def _count(number: float) -> str:
     return f"{number:,.0f}" if number < 1e7 else f"{number / 1e6:,.1f} M"
 
 
-def _duration(seconds):
+def _duration(seconds: float) -> str:
     if np.isnan(seconds):
         return "–"
-    if seconds < 0.0005:
-        return "< 0.001"
     digits = 3 if seconds < 0.1 else 2 if seconds < 1 else 1 if seconds < 100 else 0
-    return f"{seconds:,.{digits}f}"
+    return "< 0.001" if seconds < 0.0005 else f"{seconds:,.{digits}f}"

@@ -1,164 +1,145 @@
 """What can be read off each layer: one curve per network over its layers, before and after."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
+import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
 
-BEFORE, AFTER = 0, 1
 PANEL = 3.2  # inches, height
 STEP = 0.32  # inches, width of a layer
-SQUARE: Any = {
-    "marker": "s", "color": "none", "markeredgecolor": style.colour(3), "markeredgewidth": 1.4,
-}  # fmt: skip
+WHEN: dict[str, Any] = {  # looks of the medians
+    "before": {"linestyle": "--", "marker": "s", "markerfacecolor": "white"},
+    "after": {"linestyle": "-", "marker": "o"},
+}
+SQUARE: Any = {"marker": "s", "color": "none", "markeredgecolor": style.colour(3)}
 DIAMOND = style.hollow(style.colour(1), 6.5, "D", markeredgewidth=1.6)
 
 
 @style.look()
-def class_by_layer(
-    probe: Float[np.ndarray, "P 2 M L"],
-    head: Float[np.ndarray, "P 2 M"],
-    ridge: Float[np.ndarray, "P 2 M"],
-    layers: Sequence[Sequence[str]],
-    models: Sequence[str],
-    *,
-    chance: float,
-    command: str,
-    note: str = "",
-) -> Figure:
+def class_by_layer(data: xr.Dataset) -> Figure:
     """Draw how well a linear probe reads the class off each layer, before and after training.
 
     Args:
-      probe: [P, 2, M, L] test accuracy in 0..1; nan behind a model's last layer and for diverged
-        members. Second axis: at the start, trained.
-      head: [P, 2, M] test accuracy of the networks' own answers.
-      ridge: [P, 2, M] test accuracy of ridge regression in the head's place.
-      layers: P lists of names, input first, logits last.
-      models: P entries of `--models`.
-      chance: accuracy of guessing, 0..1.
-      command: the command that computed the numbers.
-      note: one more sentence for the caption.
+      data: `probe_accuracy` (model, when, member, layer), of the probes; `head_accuracy`,
+        `ridge_accuracy` (model, when, member), of the networks and of ridge regression in the
+        head's place; all fractions right, nan behind the last layer and for diverged members;
+        `layer_name` (model, layer), `num_layers` (model); `label` (example).
 
     Returns:
       Figure: a panel per model.
     """
-    figure, panels = _panels([len(names) + 1 for names in layers])
+    figure, panels = _panels(data, 1)
+    hues = {"before": style.GREY, "after": style.colour(0)}
     for p, axes in enumerate(panels):
-        names = list(layers[p])
-        for when, colour in ((BEFORE, style.GREY), (AFTER, style.colour(0))):
-            _curves(axes, probe[p, when, :, : len(names)], colour, when)
-        regression, own = style.median(ridge[p, AFTER]), head[p, AFTER]
-        axes.plot([len(names) - 2], [regression], markersize=10, zorder=6, **SQUARE)
-        axes.plot(
-            np.full(len(own), len(names)), own, "o", color=style.colour(1), markersize=3.5,
-            alpha=max(0.3, style.thin(len(own))), mew=0,
-        )  # fmt: skip
-        axes.plot([len(names)], [style.median(own)], zorder=5, **DIAMOND)
-        _name_layers(axes, [*names, "own answer"], models[p], chance)
-    panels[0].set_ylabel("test accuracy (fraction right)")
+        one, count = data.isel(model=p), int(data["num_layers"][p])
+        for when, hue in hues.items():
+            _curves(axes, one["probe_accuracy"].sel(when=when)[:, :count], hue, when)
+        own, ridge = (one[f"{name}_accuracy"].sel(when="after") for name in ("head", "ridge"))
+        big = {"markersize": 10, "markeredgewidth": 1.4, "zorder": 6}
+        axes.plot([count - 2], [ridge.median()], **SQUARE, **big)
+        dots = {"color": style.colour(1), "markersize": 3.5, "mew": 0}
+        axes.plot([count] * own.size, own, "o", alpha=max(0.3, style.thin(own.size)), **dots)
+        axes.plot([count], [own.median()], zorder=5, **DIAMOND)
+        _name_layers(axes, data, p, "own answer")
     caption = (
         "How often a straight line through the features of one layer tells the class: ridge "
         "regression fitted on training examples, its penalty chosen by leaving one out, scored on "
-        f"test examples. Thin lines are {style.members(probe.shape[2])} of each model, bold ones "
-        "their median. The square marks the regression in the place of the trained head, on all "
-        "the features that it reads, the diamond the trained network itself. "
+        f"test examples. Thin lines are {style.members(data.sizes['member'])} of each model, bold "
+        "ones their median. The square marks the regression in the place of the trained head, on "
+        f"all the features that it reads, the diamond the trained network itself. {_note(data)}"
     )
     handles = [
-        *_when_handles(style.GREY, style.colour(0)),
+        *(style.handle(name, **_look(when, hues[when])) for when, name in _NAMES.items()),
         style.handle("ridge regression on the last features", markersize=8, **SQUARE),
         style.handle("trained head", **DIAMOND),
         style.handle("guessing", **style.DOTTED),
     ]
     title = "Layer after layer, can the class be read off by a straight line?"
-    return style.finish(figure, title, caption + note, command, handles)
+    return style.finish(figure, title, caption, data, handles)
 
 
 @style.look()
-def neighbours_by_layer(
-    accuracies: Mapping[str, Float[np.ndarray, "P 2 M L"]],
-    layers: Sequence[Sequence[str]],
-    models: Sequence[str],
-    *,
-    chance: float,
-    command: str,
-    note: str = "",
-) -> Figure:
+def neighbours_by_layer(data: xr.Dataset) -> Figure:
     """Draw how well the simplest rules do in each layer's space, before and after training.
 
     Args:
-      accuracies: name of the rule -> [P, 2, M, L] test accuracy in 0..1, see `class_by_layer`.
-      layers, models, chance, command, note: see `class_by_layer`.
+      data: `centroid_accuracy`, `neighbour_accuracy` (model, when, member, layer), see
+        `class_by_layer`; attribute `neighbours`, how many vote.
 
     Returns:
       Figure: a panel per model, a colour per rule.
     """
-    figure, panels = _panels([len(names) for names in layers])
+    nearest = f"{data.attrs['neighbours']} nearest neighbours"
+    rules = {"nearest class average": "centroid_accuracy", nearest: "neighbour_accuracy"}
+    figure, panels = _panels(data)
     for p, axes in enumerate(panels):
-        for c, values in enumerate(accuracies.values()):
-            for when in (BEFORE, AFTER):
-                _curves(axes, values[p, when, :, : len(layers[p])], style.colour(c), when)
-        _name_layers(axes, layers[p], models[p], chance)
-    panels[0].set_ylabel("test accuracy (fraction right)")
-    num_members = next(iter(accuracies.values())).shape[2]
+        count = int(data["num_layers"][p])
+        for (c, name), when in (
+            (rule, when) for rule in enumerate(rules.values()) for when in WHEN
+        ):
+            _curves(axes, data[name][p].sel(when=when)[:, :count], style.colour(c), when)
+        _name_layers(axes, data, p)
     caption = (
         "Rules that learn nothing, asked in the space of each layer: where pictures of one class "
         "have come to lie together, they are right. Fitted on training examples, scored on test "
-        f"examples. Thin lines are {style.members(num_members)} of each model, bold ones their "
-        "median. "
+        f"examples. Thin lines are {style.members(data.sizes['member'])} of each model, bold ones "
+        f"their median. {_note(data)}"
     )
+    lines = (style.handle(n, color=style.colour(c), linewidth=2.2) for c, n in enumerate(rules))
     handles = [
-        *(
-            style.handle(name, color=style.colour(c), linewidth=2.2)
-            for c, name in enumerate(accuracies)
-        ),
-        *_when_handles(style.INK, style.INK),
+        *lines,
+        *(style.handle(name, **_look(when, style.INK)) for when, name in _NAMES.items()),
         style.handle("guessing", **style.DOTTED),
     ]
     title = "Layer after layer, do cats come to lie beside cats?"
-    return style.finish(figure, title, caption + note, command, handles)
+    return style.finish(figure, title, caption, data, handles)
 
 
-def _panels(counts):
+_NAMES = {"before": "at the random start", "after": "trained"}
+
+
+def _panels(data: xr.Dataset, more: int = 0) -> tuple[style.Sheet, list[Axes]]:
     """Lay out panels side by side, each as wide as it has layers; more than five in two lines."""
-    columns = style.num_columns(len(counts)) if len(counts) > 5 else len(counts)
-    rows = -(-len(counts) // columns)
-    widest = sum(counts) if rows == 1 else columns * max(counts)
-    figure = style.sheet(max(6.5, STEP * widest + 0.35 * columns + 0.4), PANEL * rows)
-    ratios = counts if rows == 1 else None
-    return figure, style.subplots(figure, len(counts), columns, sharey=True, width_ratios=ratios)
+    counts = (data["num_layers"].values + more).tolist()
+    columns = len(counts) if len(counts) <= 5 else style.num_columns(len(counts))
+    widest = sum(counts) / columns if columns == len(counts) else max(counts)
+    ratios = {"width_ratios": counts} if columns == len(counts) else {}
+    width = max(6.5 / columns, STEP * widest + 0.4)
+    figure, panels = style.panels(len(counts), width, PANEL, columns, sharey=True, **ratios)
+    panels[0].set_ylabel("test accuracy (fraction right)")
+    return figure, panels
 
 
-def _look(when, colour):
-    """Return the median's line: dashed with hollow marks at the start, full when trained."""
-    line, marker, face = (("--", "s", "white"), ("-", "o", colour))[when]
-    return {
-        "linestyle": line, "marker": marker, "markerfacecolor": face, "color": colour,
-        "linewidth": 2.0, "markersize": 4.5,
-    }  # fmt: skip
+def _look(when: str, hue: str) -> dict[str, Any]:
+    return {"color": hue, "linewidth": 2.0, "markersize": 4.5, **WHEN[when]}
 
 
-def _curves(axes, values, colour, when):
-    """Draw one line per member [M, L], and their median."""
-    look, opacity = _look(when, colour), 0.6 * style.thin(len(values))
+def _curves(axes: Axes, values: xr.DataArray, hue: str, when: str) -> None:
+    """Draw one line per member (member, layer), and their median."""
+    look, alpha = _look(when, hue), 0.6 * style.thin(len(values))
     if len(values) > 1:
-        axes.plot(values.T, look["linestyle"], color=colour, lw=0.7, alpha=opacity, zorder=2)
-    axes.plot(style.median(values.T), zorder=4, **look)
+        line = look["linestyle"]
+        axes.plot(values.values.T, line, color=hue, lw=0.7, alpha=alpha, zorder=2)
+    axes.plot(values.median("member"), zorder=4, **look)
 
 
-def _name_layers(axes, names, model, chance):
-    axes.axhline(chance, **style.DOTTED)
+def _name_layers(axes: Axes, data: xr.Dataset, p: int, *more: str) -> None:
+    names = [*data["layer_name"].values[p, : int(data["num_layers"][p])], *more]
+    axes.axhline(style.chance(data), **style.DOTTED)
     axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.4, len(names) - 0.6)
-    axes.set_title(style.entry_title(model, STEP * len(names) + 0.5), loc="left")
+    model = str(data["model"].values[p])
+    axes.set_title(style.model_title(model, STEP * len(names) + 0.5), loc="left")
     axes.grid(axis="y", color=style.PALE, linewidth=0.6)
 
 
-def _when_handles(before, after):
-    return [
-        style.handle("at the random start", **_look(BEFORE, before)),
-        style.handle("trained", **_look(AFTER, after)),
-    ]
+def _note(data: xr.Dataset) -> str:
+    attrs = data.attrs
+    return (
+        f"{attrs['probe_train_examples']:,} training and {attrs['probe_test_examples']:,} test "
+        f"examples; layers of more than {attrs['probe_features']} numbers are mixed down to so "
+        f"many. {style.source(data)}"
+    )

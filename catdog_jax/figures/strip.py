@@ -21,20 +21,19 @@ def draw_strip(axes: Axes, row: int, values: Float[np.ndarray, " n"], colour: st
     Args:
       axes: where.
       row: height of the line; a row is 1 high.
-      values: [n], n ≥ 0, finite.
+      values: [n], n ≥ 0; what is not finite is left out.
       colour: of the row.
     """
+    values = values[np.isfinite(values)].astype(np.float64)
     if values.size < 2:
         axes.plot(values, np.full(values.size, row), "o", color=colour, markersize=4.5, zorder=6)
         return
-    heights, edges = density(values)
-    if heights.size:
-        axes.fill_between(
-            edges, row - 0.07 - 0.33 * heights, row - 0.07, color=colour, alpha=0.3, linewidth=0
-        )
+    heights, places = density(values)
+    above = row - 0.07
+    axes.fill_between(places, above - 0.33 * heights, above, color=colour, alpha=0.3, linewidth=0)
     low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100])
-    axes.plot([low, high], [row, row], color=colour, linewidth=1.0, solid_capstyle="butt")
-    axes.plot([first, third], [row, row], color=colour, linewidth=5, solid_capstyle="butt")
+    for ends, width in (([low, high], 1.0), ([first, third], 5)):
+        axes.plot(ends, [row, row], color=colour, linewidth=width, solid_capstyle="butt")
     axes.plot([median], [row], **style.hollow(style.INK, zorder=4))
     if values.size <= MAX_DOTS:
         size, alpha = 4.0 if values.size <= 64 else 2.2, max(0.25, style.thin(values.size))
@@ -54,46 +53,28 @@ def density(values: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " g"], n
     Source:
       Silverman 1986, "Density estimation", eq. 3.31 (width of the Gaussian).
     """
-    deviation = values.std()
     quartiles = np.percentile(values, [25, 75])
-    scale = min(deviation, (quartiles[1] - quartiles[0]) / 1.34) or deviation
-    distinct = np.unique(values).size
+    scale = min(values.std(), (quartiles[1] - quartiles[0]) / 1.34) or values.std()
     # Counts lie on a lattice, which is not to be seen as a comb.
-    width = max(0.9 * scale * values.size**-0.2, 0.8 * np.ptp(values) / max(1, distinct - 1))
+    lattice = np.ptp(values) / max(1, np.unique(values).size - 1)
+    width = max(0.9 * scale * values.size**-0.2, 0.8 * lattice)
     if values.size < 3 or width <= 1e-9 * max(1e-30, np.abs(values).max()):
         return np.empty(0), np.empty(0)
-    places = np.linspace(values.min() - 3 * width, values.max() + 3 * width, 257)
-    counts, _ = np.histogram(values, bins=places)
-    middle = 0.5 * (places[1:] + places[:-1])
-    heights = np.exp(-0.5 * ((middle[:, None] - middle[None, :]) / width) ** 2) @ counts
-    return heights / heights.max(), middle
+    edges = np.linspace(values.min() - 3 * width, values.max() + 3 * width, 257)
+    places = 0.5 * (edges[1:] + edges[:-1])
+    distances = (places[:, None] - places[None, :]) / width
+    heights = np.exp(-0.5 * distances**2) @ np.histogram(values, edges)[0]
+    return heights / heights.max(), places
 
 
 def spread(count: int) -> Float[np.ndarray, " {count}"]:
-    """Return `count` places in 0..1 that never crowd (van der Corput's sequence, base 2).
-
-    Args:
-      count: ≥ 0.
-
-    Returns:
-      [count] float64.
-    """
-    index, places, half = np.arange(count), np.zeros(count), 0.5
-    while index.any():
-        places += half * (index % 2)
-        index, half = index // 2, half / 2
-    return places
+    """Return `count` places in 0..1 that never crowd: multiples of the golden ratio, modulo 1."""
+    return np.arange(count) * 0.6180339887498949 % 1.0
 
 
-def name_rows(axes: Axes, models: Sequence[str], width: float) -> None:
-    """Turn the vertical axis into one named row per model, the first on top.
-
-    Args:
-      axes: where.
-      models: P labels of `--models`.
-      width: room for a name, inches.
-    """
-    names = [style.entry_title(model, width, 8.5, 3) for model in models]
+def name_models(axes: Axes, models: Sequence[str], width: float) -> None:
+    """Turn the vertical axis into one row per model, the first on top; names `width` inches."""
+    names = [style.model_title(model, width, 8.5) for model in models]
     style.name_rows(axes, range(len(models)), names, 8.5)
     axes.set_ylim(len(models) - 0.5, -0.5)
     for row in range(1, len(models)):
@@ -107,13 +88,10 @@ def legend(dot: str, many: bool = True) -> list[Line2D]:
       dot: what one dot is; empty where no dots are drawn.
       many: whether there are rows of more than one value.
     """
-    marks = []
-    if dot:
-        marks.append(style.handle(dot, marker="o", color=style.GREY, markersize=4))
-    if many:
-        marks += [
-            style.handle("middle half", color=style.GREY, linewidth=5),
-            style.handle("all", color=style.GREY, linewidth=1),
-            style.handle("median", **style.hollow(style.INK)),
-        ]
-    return marks
+    dots = [style.handle(dot, marker="o", color=style.GREY, markersize=4)] if dot else []
+    lines = [
+        style.handle("middle half", color=style.GREY, linewidth=5),
+        style.handle("all", color=style.GREY, linewidth=1),
+        style.handle("median", **style.hollow(style.INK)),
+    ]
+    return dots + lines * many

@@ -1,31 +1,28 @@
 """One look for all figures: colours, panels, wrapped text, and the caption at the bottom."""
 
-import functools
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
+import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colorbar import Colorbar
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.image import AxesImage
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 # Okabe and Ito 2008, dark colours first: they differ for the colour-blind, and mostly in grey.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B8860B", "#3A8FBF")
 INK, GREY, PALE = "#222222", "#777777", "#DDDDDD"
-WRONG = "#D55E00"
 MARGIN = 0.12  # inches around the text
-MONO = "DejaVu Sans Mono"
 SIZE = 8.5  # points, of running text
+LETTERS = 119  # of one point in an inch: what DejaVu Sans Mono needs, and DejaVu Sans nearly
 DOTTED: Any = {"color": INK, "linewidth": 0.8, "linestyle": ":", "zorder": 1}
+TICKS = {"color": GREY, "labelcolor": INK, "labelsize": 8, "major.width": 0.7, "major.size": 3}
 LOOK: dict[Any, Any] = {
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
@@ -34,13 +31,12 @@ LOOK: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 9.5,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": SIZE,
     "legend.fontsize": SIZE,
     "legend.frameon": False,
     "text.color": INK,
     "text.parse_math": False,  # a $ in a command or in a name is a $
+    **{f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.items()},
 }
 
 
@@ -51,6 +47,48 @@ def look() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(LOOK)
         yield
+
+
+class Sheet(Figure):
+    """A figure that has the look of this project whenever it is drawn."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw with settings of its own: ticks are made late, and read them."""
+        with look():
+            super().draw(renderer)
+
+
+def sheet(width: float, height: float) -> Sheet:
+    """Return an empty figure whose panels together have a width and a height, in inches."""
+    return Sheet(figsize=(width, height), layout="constrained")
+
+
+def panels(
+    count: int, width: float, height: float, columns: int = 0, **settings: Any
+) -> tuple[Sheet, list[Axes]]:
+    """Lay out panels line by line.
+
+    Args:
+      count: number of panels, ≥ 1.
+      width, height: of one panel, inches.
+      columns: panels side by side; 0: up to four, more in lines of nearly equal length.
+      settings: of `Figure.subplots`.
+
+    Returns:
+      The figure and its panels.
+    """
+    columns = columns or num_columns(count)
+    rows = -(-count // columns)
+    figure = sheet(max(6.0, columns * width), rows * height)
+    grid = figure.subplots(rows, columns, squeeze=False, **settings).flat
+    for empty in grid[count:]:
+        empty.remove()
+    return figure, list(grid[:count])
+
+
+def num_columns(count: int) -> int:
+    """Return how many of `count` panels stand side by side, at most four."""
+    return -(-count // -(-count // 4))
 
 
 def colour(index: int) -> str:
@@ -65,143 +103,44 @@ def thin(num_members: int) -> float:
 
 def members(num_members: int) -> str:
     """Count members in words: '1 member', '1,000 members'."""
-    return f"{num_members:,} member" + ("" if num_members == 1 else "s")
+    return f"{num_members:,} member" + "s" * (num_members != 1)
 
 
-def num_columns(count: int) -> int:
-    """Return how many of `count` panels stand side by side, at most four."""
-    return -(-count // -(-count // 4))
+def chance(data: xr.Dataset) -> float:
+    """Return the accuracy of always giving the most frequent class of `label` (example)."""
+    counts = np.bincount(data["label"].values)
+    return float(counts.max() / counts.sum())
 
 
-class Sheet(Figure):
-    """A figure whose panels keep their look when they are drawn later, outside of `look`."""
-
-    def add_subplot(self, *args: Any, **settings: Any) -> Axes:
-        """Add a panel whose ticks have the look of this project."""
-        axes = super().add_subplot(*args, **settings)
-        tidy(axes)
-        return axes
+def source(data: xr.Dataset) -> str:
+    """Say in a sentence what was tested on: attributes `dataset` and `kind`, axis `example`."""
+    noun = {"images": "pictures", "tokens": "sentences"}.get(data.attrs["kind"], "examples")
+    return f"Data: {data.attrs['dataset']}, {data.sizes['example']:,} test {noun}."
 
 
-def sheet(width: float, height: float) -> Sheet:
-    """Return an empty figure.
-
-    Args:
-      width, height: of the panels together, inches.
-    """
-    return Sheet(figsize=(width, height), layout="constrained")
-
-
-def subplots(figure: Figure, count: int, columns: int, **settings: Any) -> list[Axes]:
-    """Lay out panels line by line, and leave the rest of the last line empty.
-
-    Args:
-      figure: where.
-      count: number of panels, ≥ 0.
-      columns: panels side by side.
-      settings: of `Figure.subplots`.
-
-    Returns:
-      The panels.
-    """
-    grid = figure.subplots(max(1, -(-count // columns)), columns, squeeze=False, **settings).flat
-    for empty in grid[count:]:
-        empty.remove()
-    return list(grid[:count])
-
-
-def panels(
-    count: int, *, width: float, height: float, share_y: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """Lay out one panel per model: up to four side by side, more in two or more rows.
-
-    Args:
-      count: number of panels, ≥ 1.
-      width, height: of one panel, inches.
-      share_y: whether all panels have the same vertical range.
-
-    Returns:
-      The figure and its panels.
-    """
-    columns = num_columns(count)
-    figure = sheet(max(6.0, columns * width), -(-count // columns) * height)
-    return figure, subplots(figure, count, columns, sharey=share_y)
-
-
-def tidy(axes: Axes) -> None:
-    """Set what matplotlib would otherwise look up later, outside of `look`."""
-    axes.tick_params(
-        labelsize=8, colors=GREY, labelcolor=INK, width=0.7, length=3, pad=3, which="both"
-    )
+def pairs(matrix: np.ndarray) -> np.ndarray:
+    """Return the finite values above the diagonal of [M, M], float64."""
+    above = matrix[np.triu_indices(len(matrix), k=1)].astype(np.float64)
+    return above[np.isfinite(above)]
 
 
 def name_rows(axes: Axes, places: ArrayLike, names: Sequence[str], size: float = 8.0) -> None:
-    """Turn the vertical axis into named rows.
-
-    Args:
-      axes: where.
-      places, names: of the rows.
-      size: points.
-    """
+    """Turn the vertical axis into rows with names, `size` points high."""
     axes.set_yticks(places, names)
     axes.tick_params(axis="y", length=0, labelsize=size)
     axes.spines["left"].set_visible(False)
 
 
-def colour_bar(image: AxesImage, label: str, **settings: Any) -> Colorbar:
-    """Explain the colours of an image.
-
-    Args:
-      image: drawn in panels of a figure.
-      label: of the bar.
-      settings: of `Figure.colorbar`.
-    """
-    bar = image.figure.colorbar(image, **settings)
-    bar.set_label(label)
-    bar.outline.set_visible(False)
-    tidy(bar.ax)
-    return bar
-
-
 def handle(label: str, **settings: Any) -> Line2D:
-    """Return a line, or where a marker is given a mark alone, for the legend.
-
-    Args:
-      label: what it means.
-      settings: of `Line2D`.
-    """
+    """Return a line, or where a marker is given a mark alone, for the legend."""
     alone = {"linestyle": "none"} if "marker" in settings else {}
     return Line2D([], [], label=label, **alone | settings)
 
 
 def hollow(edge: str, size: float = 5.0, marker: str = "o", **settings: Any) -> dict[str, Any]:
-    """Return the settings of a white mark without a line.
-
-    Args:
-      edge: its colour.
-      size: points.
-      marker: its form.
-      settings: further ones of `Line2D`.
-    """
-    look = {"marker": marker, "linestyle": "none", "color": "white", "markersize": size}
-    return {**look, "markeredgecolor": edge, **settings}
-
-
-def mean(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Average the last axis over what is finite.
-
-    Args:
-      values: [..., n].
-
-    Returns:
-      [...] float64; nan where nothing is finite.
-    """
-    return np.ma.filled(np.ma.masked_invalid(values).mean(-1, dtype=np.float64), np.nan)
-
-
-def median(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Take the median of the last axis over what is finite; see `mean`."""
-    return np.ma.filled(np.ma.median(np.ma.masked_invalid(values), axis=-1), np.nan)
+    """Return the settings of a white mark of `size` points with a coloured edge, without a line."""
+    mark = {"marker": marker, "linestyle": "none", "color": "white", "markersize": size}
+    return {**mark, "markeredgecolor": edge, **settings}
 
 
 def short(name: str, length: int = 12) -> str:
@@ -210,91 +149,40 @@ def short(name: str, length: int = 12) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def text_width(text: str, size: float = SIZE, family: str = "DejaVu Sans") -> float:
-    """Add up the widths of the letters of one line.
+def wrap(text: str, width: float, size: float = SIZE, most: int | None = None) -> list[str]:
+    """Break text into lines.
 
     Args:
-      text: one line.
-      size: points.
-      family: the font.
+      text: words.
+      width: of a line, inches.
+      size: of the letters, points.
+      most: lines at most; where there would be more, the last ends in ….
 
     Returns:
-      Inches.
+      The lines.
     """
-    # Letters are fitted to the grid of pixels, and at 72 dots per inch come out up to 14 % wider.
-    return 1.14 * sum(_advance(letter, family) for letter in text) * size / 72
+    letters = max(1, int(width * LETTERS / size))
+    rules: Any = {"break_on_hyphens": False, "max_lines": most, "placeholder": "…"}
+    return textwrap.wrap(text, letters, **rules)
 
 
-@functools.cache
-def _advance(letter, family):
-    """Return the width of a letter in the size of its font."""
-    font = get_font(findfont(FontProperties(family=family)))
-    font.set_size(100.0, 72.0)
-    return font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100
-
-
-def wrap(text: str, width: float, size: float = SIZE, family: str = "DejaVu Sans") -> list[str]:
-    """Break text into lines by its measured width, between words or, in long ones, at a joint.
-
-    Args:
-      text: words; line breaks in it are spaces.
-      width: inches.
-      size: points.
-      family: the font.
-
-    Returns:
-      Lines, at least one.
-    """
-
-    def fits(line: str) -> bool:
-        return text_width(line, size, family) <= width
-
-    lines, line = [], ""
-    for word in text.split():
-        if line and not fits(f"{line} {word}"):
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-        while len(line) > 1 and not fits(line):
-            cut = max((n for n in range(1, len(line)) if fits(line[:n])), default=1)
-            joint = max(line.rfind(mark, 0, cut) for mark in ".-_/=,:") + 1
-            cut = joint if joint > 1 else cut
-            lines.append(line[:cut])
-            line = line[cut:]
-    return [*lines, line]
-
-
-def entry_title(entry: str, width: float, size: float = 9.5, max_lines: int = 4) -> str:
-    """Write an entry of `--models` in lines: the name, then its settings.
-
-    Args:
-      entry: for instance 'mlp:width=256:depth=3'.
-      width: inches.
-      size: points.
-      max_lines: the last line ends in … where there would be more.
-
-    Returns:
-      Lines joined by line breaks.
-    """
-    name, _, settings = entry.partition(":")
-    lines = wrap(name, width, size)
-    if settings:
-        lines += wrap(settings.replace(":", ", "), width, size)
-    if len(lines) > max_lines:
-        lines = [*lines[: max_lines - 1], lines[max_lines - 1][:-1] + "…"]
+def model_title(model: str, width: float, size: float = 9.5) -> str:
+    """Write a model in up to five lines `width` inches wide: its name, then its settings."""
+    name, _, settings = model.partition(":")
+    lines = wrap(name, width, size, 2) + wrap(settings.replace(":", ", "), width, size, 3)
     return "\n".join(lines)
 
 
 def finish(
-    figure: Figure, title: str, caption: str, command: str, handles: Sequence[Artist] = ()
+    figure: Sheet, title: str, caption: str, data: xr.Dataset, handles: Sequence[Artist] = ()
 ) -> Figure:
     """Add title and legend above the panels, caption and command below, and grow to hold them.
 
     Args:
-      figure: with constrained layout; its present size is that of the panels.
+      figure: its present size is that of the panels.
       title: one line.
       caption: what the figure shows, one paragraph.
-      command: the command line that computed it; may be empty.
+      data: what is drawn; its attribute `command` is the command line that computed it.
       handles: labelled artists of the legend.
 
     Returns:
@@ -302,32 +190,27 @@ def finish(
     """
     width, height = map(float, figure.get_size_inches())
     inner = width - 2 * MARGIN
-    heading = wrap(title, inner * 0.94, 11.5)  # bold letters are wider than those measured
-    widths = [text_width(str(handle.get_label())) + 0.45 for handle in handles]
-    columns = len(handles) if sum(widths) <= inner else max(1, int(inner / max(widths)))
-    legend_rows = -(-len(handles) // max(1, columns))
-    above = MARGIN + 0.225 * len(heading) + 0.2 * legend_rows + 0.04
-    paragraph = wrap(caption, inner)
-    typed = wrap(command, inner, 7.5, MONO) if command else []
-    below = 0.1 + 0.175 * len(paragraph) + 0.155 * len(typed) + MARGIN
-    total = height + above + below
+    heading, paragraph = wrap(title, inner, 11.5), wrap(caption, inner)
+    command = wrap(data.attrs["command"], inner, 7.5)
+    rooms = [len(str(handle.get_label())) * SIZE / LETTERS + 0.45 for handle in handles]
+    columns = len(rooms) if sum(rooms) <= inner else max(1, int(inner / max(rooms)))
+    top = MARGIN + 0.225 * len(heading)  # where the legend begins
+    above = top + 0.2 * -(-len(rooms) // max(1, columns)) + 0.04
+    below = 0.1 + 0.175 * len(paragraph) + 0.155 * len(command) + MARGIN
+    total = above + height + below
     figure.set_size_inches(width, total)
     left = MARGIN / width
-
-    def write(lines: Sequence[str], inches: float, va: str, **look: Any) -> None:
-        text = figure.text(left, inches / total, "\n".join(lines), va=va, **look)
-        text.set_in_layout(False)
-
-    write(heading, total - MARGIN, "top", size=11.5, weight="bold")
-    write(paragraph, below - 0.1, "top", linespacing=1.25)
-    write(typed, MARGIN, "bottom", size=7.5, family=MONO, color=GREY, linespacing=1.25)
+    grey = {"size": 7.5, "family": "DejaVu Sans Mono", "color": GREY, "va": "bottom"}
+    for lines, y, settings in (
+        (heading, total - MARGIN, {"size": 11.5, "weight": "bold", "va": "top"}),
+        (paragraph, below - 0.1, {"va": "top", "linespacing": 1.25}),
+        (command, MARGIN, grey | {"linespacing": 1.25}),
+    ):
+        figure.text(left, y / total, "\n".join(lines), **settings).set_in_layout(False)
     if handles:
-        figure.legend(
-            handles=handles, loc="upper left", ncols=columns,
-            bbox_to_anchor=(left, 1 - (MARGIN + 0.225 * len(heading)) / total),
-            borderaxespad=0.0, borderpad=0.2, handlelength=1.6, columnspacing=1.4,
-        ).set_in_layout(False)  # fmt: skip
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(left, below / total, 1.0 - 2 * left, height / total))
+        place: Any = {"loc": "upper left", "bbox_to_anchor": (left, 1 - top / total)}
+        tight = {"borderaxespad": 0.0, "borderpad": 0.2, "handlelength": 1.6, "columnspacing": 1.4}
+        figure.legend(handles=handles, ncols=columns, **place, **tight).set_in_layout(False)
+    rect = (left, below / total, 1.0 - 2 * left, height / total)
+    figure.get_layout_engine().set(rect=rect)  # type: ignore[union-attr]
     return figure

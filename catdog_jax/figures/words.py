@@ -1,164 +1,161 @@
 """Words as points: the plane of each member's vectors, and the nearest words in a table."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Integer
+import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
 
+MEMBERS = 3  # shown at most, the first that did not diverge
+SHOWN = ("cat", "tabbies", "dog", "puppies", "chased", "slept", "by", "that", "was", "the",
+         "small", "suddenly", "Paris")  # fmt: skip
 PANEL = 3.3  # inches, side of a plane
 LETTER = 6.5  # points, of the words in a plane
-MARKS = ("o", "s", "^", "D", "v", "P")
-OFFSETS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+MARKS = {"cats": "o", "dogs": "s", "running after": "^", "grammatical words": "D"}
+OFFSETS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)])
 
 
 @style.look()
-def embeddings(
-    coordinates: Float[np.ndarray, "M V 2"],
-    explained: Float[np.ndarray, "M 2"],
-    words: Sequence[str],
-    groups: Mapping[str, Sequence[str]],
-    *,
-    model: str,
-    members: Sequence[int],
-    num_members: int,
-    command: str,
-    note: str = "",
-) -> Figure:
-    """Draw the words of several members, each in its own plane.
+def embeddings(data: xr.Dataset) -> Figure | None:
+    """Draw the words of a few members of the last model that has vectors, each in its own plane.
 
     Args:
-      coordinates: [M, V, 2], for the M members that are drawn.
-      explained: [M, 2], fraction of the variance along each axis, 0..1.
-      words: V words.
-      groups: what a colour and a mark mean -> its words; all other words are small and grey.
-      model: entry of `--models`.
-      members: M numbers of those that are drawn.
-      num_members: members in the population.
-      command: the command that computed the numbers.
-      note: one more sentence for the caption.
+      data: `word_plane` (embedded, member, word, axis), nan where a vector has less than two
+        numbers or the member diverged; `word_plane_explained` (embedded, member, axis), fraction
+        of the variance; `word_group` (word), one of `MARKS` or "other words".
 
     Returns:
-      Figure, one panel per member.
+      Figure, a panel per member; None where there is no such plane.
     """
-    figure, axes = style.panels(len(coordinates), width=3.7, height=3.6)
-    indices = [[words.index(word) for word in group] for group in groups.values()]
-    others = np.setdiff1d(np.arange(len(words)), np.concatenate(indices))
-    for m, (member, ax) in enumerate(zip(members, axes, strict=True)):
-        points = coordinates[m]
+    if "word_plane" not in data:
+        return None
+    one = data.isel(embedded=-1)
+    one = one.isel(member=one["word_plane"].notnull().all(["word", "axis"]).values)
+    if not one.sizes["member"]:
+        return None
+    shown, words = one.isel(member=slice(MEMBERS)), data["word"].values
+    indices = [np.flatnonzero(data["word_group"] == group) for group in MARKS]
+    figure, panels = style.panels(shown.sizes["member"], 3.7, 3.6)
+    for m, axes in enumerate(panels):
+        points = shown["word_plane"].values[m]
         reach = 1.15 * float(np.abs(points).max())
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-        ax.plot(*points[others].T, "o", color=style.GREY, alpha=0.6, markersize=2.5)
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        others = np.flatnonzero(data["word_group"] == "other words")
+        axes.plot(*points[others].T, "o", color=style.GREY, alpha=0.6, markersize=2.5)
         boxes: list[tuple[np.ndarray, np.ndarray]] = []
-        for number, rows in enumerate(indices):
-            colour = style.colour(number)
-            ax.plot(
-                *points[rows].T, MARKS[number % len(MARKS)], color=colour,
-                markersize=5, markeredgecolor="white", markeredgewidth=0.4,
-            )  # fmt: skip
+        for number, (mark, rows) in enumerate(zip(MARKS.values(), indices, strict=True)):
+            hue = style.colour(number)
+            dots = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.4}
+            axes.plot(*points[rows].T, mark, color=hue, **dots)
             for row in rows:
-                where = _room(words[row], points[row], points, boxes, reach)
-                if where is not None:
-                    look: Any = {"size": LETTER, "color": colour, "ha": "center", "va": "center"}
-                    ax.text(where[0], where[1], words[row], **look)
-        shares = " and ".join(f"{100 * share:.0f} %" for share in explained[m])
-        ax.set_title(f"member {member}: {shares} of the variance", loc="left", size=style.SIZE)
-        ax.set(xlabel="first component", ylabel="second component" if m == 0 else "")
+                place = _room(words[row], points[row], points, boxes, reach)
+                if place is not None:
+                    middle = {"ha": "center", "va": "center"}
+                    axes.text(*place, words[row], size=LETTER, color=hue, **middle)
+        shares = " and ".join(f"{x:.0%}" for x in shown["word_plane_explained"].values[m])
+        member = shown["member"].values[m]
+        axes.set_title(f"member {member}: {shares} of the variance", loc="left", size=style.SIZE)
+        axes.set(xlabel="first component", ylabel="second component" if m == 0 else "")
     caption = (
-        f"The vectors of all {len(words)} words that {_which(members, num_members)} of "
-        f"{model} learned, each member in the plane of its own two principal components, turned "
-        "so that the planes match. Every member began with random vectors. Labels that would "
-        "cover others are left out. "
+        f"The vectors of all {len(words)} words that {_which(shown, data)} learned, each member in "
+        "the plane of its own two principal components, turned so that the planes match. Every "
+        f"member began with random vectors. Labels that would cover others are left out. "
+        f"{style.source(data)}"
     )
-    handles = [
-        style.handle(name, marker=MARKS[n % len(MARKS)], color=style.colour(n))
-        for n, name in enumerate(groups)
-    ]
-    handles.append(style.handle("other words", marker="o", color=style.GREY, markersize=3))
-    return style.finish(figure, "Words become points", caption + note, command, handles)
+    marks = [*MARKS.values(), "o"]
+    return style.finish(figure, "Words become points", caption, data, _legend(marks))
 
 
 @style.look()
-def neighbours(
-    nearest: Integer[np.ndarray, "M V k"],
-    shown: Sequence[str],
-    words: Sequence[str],
-    groups: Mapping[str, Sequence[str]],
-    *,
-    model: str,
-    members: Sequence[int],
-    num_members: int,
-    command: str,
-    note: str = "",
-) -> Figure:
-    """Write the nearest words of some words for several members, in columns.
+def neighbours(data: xr.Dataset) -> Figure | None:
+    """Write the nearest words of some words, for a few members of the last model with vectors.
 
     Args:
-      nearest: [M, V, k], indices of words, the nearest first, for the M members that are shown.
-      shown: words to write a row for.
-      words: V words.
-      groups: what a colour means -> its words; all other words are grey.
-      model: entry of `--models`.
-      members: M numbers of those that are drawn.
-      num_members: members in the population.
-      command: the command that computed the numbers.
-      note: one more sentence for the caption.
+      data: `nearest_word` (embedded, when, member, word, rank), indices of words, the nearest
+        first; `neighbour_overlap` (embedded, when, member, other_member), share of a word's
+        nearest words that two members have in common; `word_group` (word), one of `MARKS` or
+        "other words"; `diverged_step` (model, member), -1 = never.
 
     Returns:
-      Figure.
+      Figure; None where no member has vectors.
     """
-    num_columns = len(nearest)
-    colours = {word: style.colour(n) for n, group in enumerate(groups.values()) for word in group}
-    lists = [
-        [[words[i] for i in member[words.index(word)]] for member in nearest] for word in shown
-    ]
-    longest = max(style.text_width(", ".join(names)) for row in lists for names in row)
-    starts = 1.0 + (longest + 0.35) * np.arange(num_columns + 1)
+    if "nearest_word" not in data:
+        return None
+    one = data.isel(embedded=-1).sel(model=data["embedded"].values[-1])
+    alive = np.flatnonzero(one["diverged_step"].values < 0)
+    if not alive.size:
+        return None
+    one, words = one.isel(member=alive, other_member=alive), data["word"].values
+    shown = one.isel(member=slice(MEMBERS))
+    hues = {group: style.colour(n) for n, group in enumerate(MARKS)}
+    colours = [hues.get(group, style.GREY) for group in data["word_group"].values]
+    nearest = shown["nearest_word"].sel(when="trained", word=list(SHOWN)).values
+    # A column for each rank, as wide as its longest word.
+    letter = style.SIZE / style.LETTERS
+    longest = [max(len(words[i]) for i in column) for own in nearest for column in own.T]
+    gaps = [0.35 if n % nearest.shape[2] == 0 else 0.12 for n in range(1, len(longest) + 1)]
+    starts = 0.9 + np.cumsum([0.0, *(letter * n + g for n, g in zip(longest, gaps, strict=True))])
     width = max(6.0, starts[-1])
-    figure = style.sheet(width, 0.21 * (len(shown) + 1.2))
+    figure = style.sheet(width, 0.21 * (len(SHOWN) + 1.2))
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.set(xlim=(0, width), ylim=(len(shown) + 0.2, -1.0))
-    for left, text in zip([0, *starts], ["word", *(f"member {m}" for m in members)], strict=False):
+    axes.set(xlim=(0, width), ylim=(len(SHOWN) + 0.2, -1.0))
+    titles = ["word", *(f"member {m}" for m in shown["member"].values)]
+    for left, text in zip([0, *starts[:: nearest.shape[2]]], titles, strict=False):
         axes.text(left, -0.6, text, weight="bold", va="center")
-    for row, word in enumerate(shown):
+    for row, word in enumerate(SHOWN):
         axes.axhline(row - 0.1, color=style.PALE, linewidth=0.5)
-        for left, names in zip([0, *starts], [[word], *lists[row]], strict=False):
-            for number, name in enumerate(names):
-                written = name + ", " * (number + 1 < len(names))
-                hue = colours.get(name, style.GREY)
-                axes.text(left, row + 0.4, written, color=hue, va="center")
-                left += style.text_width(written) * 0.96
-    caption = (
-        f"The words whose vectors point most nearly the same way (cosine), the nearest first, in "
-        f"{_which(members, num_members)} of {model}, after training. "
-    )
-    handles = [
-        style.handle(name, marker="s", color=style.colour(n)) for n, name in enumerate(groups)
+        axes.text(0, row + 0.4, word, va="center")
+        for left, i in zip(starts, nearest[:, row].ravel(), strict=False):
+            axes.text(left, row + 0.4, words[i], color=colours[i], va="center")
+    shared = [
+        style.pairs(one["neighbour_overlap"].sel(when=w).values) for w in ("trained", "start")
     ]
-    handles.append(style.handle("other words", marker="s", color=style.GREY))
-    return style.finish(figure, "Which words lie together", caption + note, command, handles)
+    by_chance = data.sizes["rank"] / (len(words) - 1)
+    caption = (
+        "The words whose vectors point most nearly the same way (cosine), the nearest first, in "
+        f"{_which(shown, data)}, after training. "
+        + (
+            f"Two members have {shared[0].mean():.2f} of a word's neighbours in common on average "
+            f"({shared[1].mean():.2f} at the random start; {by_chance:.2f} by chance). "
+            if shared[0].size
+            else ""
+        )
+        + style.source(data)
+    )
+    legend = _legend("s" * (len(MARKS) + 1))
+    return style.finish(figure, "Which words lie together", caption, data, legend)
 
 
-def _which(members, num_members):
-    if len(members) == num_members:
-        return style.members(num_members)
-    first = "the first " if list(members) == list(range(len(members))) else ""
-    return f"{first}{len(members)} of {style.members(num_members)}"
+def _legend(marks: Sequence[str]) -> list[Artist]:
+    hues = [*(style.colour(n) for n in range(len(MARKS))), style.GREY]
+    looks = zip((*MARKS, "other words"), marks, hues, strict=True)
+    return [style.handle(name, marker=mark, color=hue) for name, mark, hue in looks]
 
 
-def _room(word, point, points, boxes, reach):
+def _which(shown: xr.Dataset, data: xr.Dataset) -> str:
+    """Say which members are shown, of which model."""
+    found, every = shown["member"].values, style.members(data.sizes["member"])
+    if len(found) < data.sizes["member"]:
+        every = f"{'the first ' * (found[-1] < len(found))}{len(found)} of {every}"
+    return f"{every} of {data['embedded'].values[-1]}"
+
+
+def _room(
+    word: str, point: np.ndarray, points: np.ndarray, boxes: list[tuple[np.ndarray, np.ndarray]],
+    reach: float,
+) -> np.ndarray | None:  # fmt: skip
     """Return the centre of a free place for a word beside its point; None where there is none.
 
     A place is free of points, and of boxes of words placed before (centre and half the size), to
     which it is added; the panel is a square of 2 · reach units and `PANEL` inches.
     """
     unit = 2 * reach / PANEL
-    half = np.array([style.text_width(word, LETTER) / 2, LETTER / 72 / 2]) * unit
-    for offset in np.array(OFFSETS):
+    half = np.array([len(word) / style.LETTERS, 1 / 72]) * LETTER / 2 * unit
+    for offset in OFFSETS:
         centre = point + offset * (half + 0.05 * unit * (0 in offset))
         if (
             (np.abs(centre) + half <= reach).all()

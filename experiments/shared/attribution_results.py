@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from catdog_jax.analysis import attribution, first_layer
+from catdog_jax.analysis import attribution
+from catdog_jax.analysis.first_layer import first_layer
 from catdog_jax.analysis.maximise import maximising_input
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.models.build import build_model
@@ -254,12 +255,8 @@ def ask(
 def _first_layer(moments: list[Params], shape: Any, num_classes: int) -> Any:
     """Lay the first layers of one member out as pictures [moments, units, h, w, C]."""
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *moments)
-    kernel = first_layer.first_kernel(stacked, shape)
-    if kernel is None:
-        return None
-    two_classes = kernel.ndim == 3 and kernel.shape[2] == 2 == num_classes
-    make = first_layer.class_difference if two_classes else first_layer.weight_pictures
-    return make(kernel, shape)[:, :MOST_UNITS]
+    pictures = first_layer(stacked, shape, num_classes)
+    return None if pictures is None else pictures[:, :MOST_UNITS]
 
 
 def _compare(answer: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:

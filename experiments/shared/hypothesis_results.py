@@ -1,16 +1,8 @@
-"""From a finished run of hypothesis_class to its figures and tables."""
+"""The tables of hypothesis_class, and what its variables are."""
 
-from typing import Any
-
-import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from catdog_jax.figures import bias_variance as parts
-from catdog_jax.figures import hypothesis_class as curves
-from catdog_jax.store import Run
-from experiments.shared.curve_fits import EXACT_SETS, MET
-from experiments.shared.figures import command
+from experiments.shared.curve_fits import MET
 from experiments.shared.report import aligned
 
 DESCRIPTIONS = {
@@ -26,92 +18,9 @@ DESCRIPTIONS = {
     "logits": ("nats", "of the final weights on the test examples"),
     "label": ("1", "class index of the test examples"),
     "decomposition": ("1", "error and its parts, averaged over the test examples"),
+    "error_part": ("1", "decomposition, the variance of starts and of pairs in one"),
     "main_prediction": ("1", "zero-one loss and its parts around the main prediction"),
 }
-
-
-def curve_fits(run: Run) -> Figure:
-    """Every start's fit of every formula."""
-    shown = ("curve_truth", "curve_point_x", "curve_point_y", "curve_start", "curve_fit")
-    values = _values(run.data, "grid", *shown, "curve", "family")
-    return curves.curve_fits(*values, command=command(run))
-
-
-def curve_errors(run: Run) -> Figure:
-    """Train and test error against degree and number of points."""
-    data = run.data.isel(family=slice(-1))  # the polynomials
-    shown = ("curve_expected_error", "size", "curve_train_error", "curve_test_error")
-    return curves.curve_errors(
-        *_values(data, "degree", "exact_size", *shown, "curve"),
-        shown=data.sizes["point"],
-        noise=float(data.attrs["noise"]),
-        num_sets=EXACT_SETS,
-        command=command(run),
-    )
-
-
-def starts_meet(run: Run) -> Figure:
-    """How far the starts end from least squares and from one another."""
-    data, shown = run.data, run.data.sizes["point"]
-    return curves.starts_meet(
-        *_values(data, "size", "degree", "curve_gap", "curve_gap_powers"),
-        *_values(data.sel(size=shown), "curve_weight_distance", "curve", "family"),
-        shown=shown,
-        met=MET,
-        num_steps=int(data.attrs["curve_steps"]),
-        command=command(run),
-    )
-
-
-def bias_variance(run: Run) -> Figure:
-    """Bias and variance against width, depth, and number of training examples."""
-    data = run.data
-    middle = {name: int(data.attrs[f"middle_{name}"]) for name in _SWEEPS}
-    sweeps = {}
-    for name, (label, log) in _SWEEPS.items():
-        same = [other for other in _SWEEPS if other != name]
-        chosen = np.all([data[other].values == middle[other] for other in same], axis=0)
-        part = data.isel(network=np.flatnonzero(chosen)).sortby(name)
-        sweeps[name] = parts.Sweep(
-            part[name].values,
-            label,
-            ", ".join(_SAME[other].format(middle[other]) for other in same),
-            log,
-            *np.moveaxis(_shown_parts(part["decomposition"].values), -1, 0),
-            *(_alive(part, k).values.reshape(len(part[name]), -1) for k in ("train", "test")),
-        )
-    return parts.bias_variance(
-        sweeps,
-        num_starts=data.sizes["member"],
-        num_sets=data.sizes["training_set"],
-        disjoint=bool(data.attrs["disjoint"]),
-        command=command(run),
-    )
-
-
-_SWEEPS = {
-    "width": ("units of each hidden layer", True),
-    "depth": ("hidden layers", False),
-    "num_examples": ("training examples", True),
-}
-_SAME = {"width": "width {}", "depth": "depth {}", "num_examples": "{:,} examples"}
-
-
-def _shown_parts(decomposition: np.ndarray) -> np.ndarray:
-    """Put the variance of starts and of pairs together, what a start changes on a given set.
-
-    Of their sum the standard error is taken as if they were independent.
-    """
-    value, error = decomposition[..., 0], decomposition[..., 1]
-    starts = value[..., 3] + value[..., 4]
-    spread = np.hypot(error[..., 3], error[..., 4])
-    return np.stack(
-        [
-            np.concatenate([value[..., :3], starts[..., None]], axis=-1),
-            np.concatenate([error[..., :3], spread[..., None]], axis=-1),
-        ],
-        axis=-1,
-    )
 
 
 def tables(data: xr.Dataset) -> str:
@@ -156,7 +65,7 @@ def _network_table(data: xr.Dataset) -> list[str]:
     rows = [[*head, "0–1 error", "bias²", "sets", "starts", "main wrong"]]
     for name in map(str, data["network"].values):
         one = data.sel(network=name)
-        values = [*_shown_parts(one["decomposition"].values)[..., 0].ravel()]
+        values = [*one["error_part"].values[..., 0].ravel()]
         rows.append(
             [
                 name,
@@ -176,8 +85,3 @@ def _network_table(data: xr.Dataset) -> list[str]:
 
 def _alive(data: xr.Dataset, kind: str) -> xr.DataArray:
     return data[f"{kind}_accuracy"].where(data["diverged_step"] < 0)
-
-
-def _values(data: xr.Dataset, *names: str) -> list[Any]:
-    arrays = (data[name].values for name in names)
-    return [array.tolist() if array.dtype.kind in "OU" else array for array in arrays]

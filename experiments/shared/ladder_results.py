@@ -1,4 +1,4 @@
-"""From the rungs of a ladder to its one labelled data set, its table and its figures."""
+"""From the rungs of a ladder to its one labelled data set and its table."""
 
 import functools
 import json
@@ -8,27 +8,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from catdog_jax.analysis.intervals import bootstrap_interval, members_interval
 from catdog_jax.estimators.centroid import centroid_distances, class_means, linear_from_means
-from catdog_jax.figures import average_animals as animals_figure
-from catdog_jax.figures import ladder as ladder_figure
 from catdog_jax.models import linear
-from catdog_jax.store import Run
 from catdog_jax.types import Dataset
-from experiments.shared.figures import chance, command, source
 from experiments.shared.progress import Progress
 from experiments.shared.report import aligned
 from experiments.shared.results import described, shown_inputs
 from experiments.shared.rungs import Rung, in_parts, pixels, predictions
-
-SHOWN = 5  # linear rungs beside the average animals
-REMARKS = {
-    "generating_rule": "generating_rule is the ceiling: it is told how each picture was drawn, and "
-    "does not look at pixels.",
-    "drawn_rule": "Whoever wrote drawn_rule knew the drawing program.",
-}
 
 
 def assemble_ladder(
@@ -168,38 +156,6 @@ def _number(value: float) -> str:
 def _interval(low: xr.DataArray, high: xr.DataArray) -> str:
     """Write an interval of accuracies; Student's may reach beyond what an accuracy can be."""
     return "–" if low.isnull() else f"{max(float(low), 0.0):.3f} to {min(float(high), 1.0):.3f}"
-
-
-def ladder(run: Run) -> Figure:
-    """Every rung, from the lowest to the highest, by origin."""
-    data, seconds = run.data, run.manifest["rung_seconds"]
-    names = data["rung"].values.tolist()
-    numbers = ("train_accuracy", "test_accuracy", "test_low", "test_high", "num_parameters")
-    values: list[Any] = [names, data["origin"].values.tolist()]
-    values += [data[name].values for name in numbers]
-    values.append(np.array([seconds.get(name, math.nan) for name in names]))
-    note = " ".join([*(REMARKS[name] for name in names if name in REMARKS), source(run)])
-    return ladder_figure.ladder(*values, chance=chance(run), command=command(run), note=note)
-
-
-def average_animals(run: Run) -> Figure:
-    """Average cat, average dog, their difference, and the weights of other linear rungs."""
-    data = run.data
-    found = data["linear_rung"].values.tolist() if "linear_rung" in data else []
-    told = ("constant", "centroid", "diagonal_centroid")  # nothing, or nearly that difference
-    names = [name for name in found if name not in told][:SHOWN]
-    weights = [data["weights"].sel(linear_rung=name).values for name in names]
-    return animals_figure.average_animals(
-        data["class_mean"].values,
-        data["projection"].values,
-        data["label"].values,
-        np.reshape([w[1] - w[0] for w in weights], (-1, *data["class_mean"].shape[1:])),
-        names,
-        [float(data["test_accuracy"].sel(rung=name).mean()) for name in names],
-        data["class"].values.tolist(),
-        command=command(run),
-        note=source(run),
-    )
 
 
 _DESCRIPTIONS = {

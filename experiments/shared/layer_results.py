@@ -34,6 +34,14 @@ _DIMENSIONS = {
     **dict.fromkeys(("centroid_accuracy", "neighbour_accuracy"), _LAYER),
     "factor_r2": (*_LAYER, "factor"),
 }
+# What is compared -> the states of the layers down and across, and whether of one network.
+COMPARISONS = {
+    "one network, at the start": (0, 0, True),
+    "two networks, at the start": (0, 0, False),
+    "one network, trained": (1, 1, True),
+    "two networks, trained": (1, 1, False),
+    "one network, start (down) and trained (across)": (0, 1, True),
+}
 _OTHERS = ("other_when", "other_cka_member", "other_layer")
 
 
@@ -222,7 +230,11 @@ def probe_layers(
             alignments.append(flat.reshape(*grams.shape[:3], *grams.shape[:3]).astype(np.float32))
         progress.to(2 * len(jobs) * num_members)
     columns["cka"] = np.stack(alignments)
-    dimensions = _DIMENSIONS | {"cka": ("model", "when", "cka_member", "layer", *_OTHERS)}
+    columns["alignment"] = alignment_maps(columns["cka"])
+    dimensions = _DIMENSIONS | {
+        "cka": ("model", "when", "cka_member", "layer", *_OTHERS),
+        "alignment": ("comparison", "model", "layer", "other_layer"),
+    }
     padded = [[*one, *[("", 0)] * (depth - len(one))] for one in layers]
     counts = np.maximum(one_hot.sum(axis=0), 1)
     means = (one_hot.T @ train.factors) / counts[:, None]
@@ -240,7 +252,11 @@ def probe_layers(
         "probe_features": probe_features,
         "neighbours": neighbours,
     }
-    coordinates = {"when": list(WHEN), "factor": np.array(names, dtype=object)}
+    coordinates = {
+        "when": list(WHEN),
+        "factor": np.array(names, dtype=object),
+        "comparison": np.array(list(COMPARISONS), dtype=object),
+    }
     return described(xr.Dataset(variables, coordinates, attrs), _DESCRIPTIONS)
 
 
@@ -278,6 +294,19 @@ def probe_layer(
     }
 
 
+def alignment_maps(cka: np.ndarray) -> np.ndarray:
+    """Average the alignment of all layers of all members, [P, 2, M, L, 2, M, L], over members.
+
+    Returns:
+      [C, P, L, L], in the order of COMPARISONS; nan where there is one member only, and so no pair.
+    """
+    same, maps = np.eye(cka.shape[2], dtype=bool), []
+    for when, other, one_network in COMPARISONS.values():
+        chosen = np.moveaxis(cka[:, when, :, :, other], 3, 2)[:, same == one_network]
+        maps.append(np.ma.masked_invalid(chosen).mean(axis=1).filled(np.nan))
+    return np.stack(maps)
+
+
 _votes = jax.jit(knn.apply, static_argnums=(2, 3))
 
 
@@ -306,6 +335,7 @@ _DESCRIPTIONS = {
     "factor_r2": ("1", "share of a factor's variance that a ridge regression reads off a layer"),
     "label_r2": ("1", "share of a factor's variance that knowing the class explains"),
     "cka": ("1", "debiased linear centred kernel alignment of two layers, test examples"),
+    "alignment": ("1", "mean of cka over members, or over their pairs"),
     "layer_name": ("1", "name of each layer; empty where a model has no more"),
     "layer_size": ("1", "numbers that a layer makes of one example"),
     "num_layers": ("1", "layers of each model, input and logits included"),

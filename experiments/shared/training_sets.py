@@ -15,6 +15,7 @@ from experiments.shared.jobs import Job
 from experiments.shared.results import Trained
 
 PARTS = ("error", "bias", "from_sets", "from_starts", "from_pairs")
+SHOWN_PARTS = ("error", "bias", "from_sets", "from_starts_on_a_set")
 
 
 class Network(NamedTuple):
@@ -150,6 +151,7 @@ def assemble(
 
     logits, diverged = stacked("test_logits"), stacked("diverged_step")
     found = [decompose(x, labels, num_classes, f) for x, f in zip(logits, diverged, strict=True)]
+    parts = np.stack([parts for parts, _ in found])
     curves = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
     sizes = [one.weights.shape[1] for one in trained[::num_sets]]
     return xr.Dataset(
@@ -160,10 +162,8 @@ def assemble(
             "diverged_step": (over, diverged),
             "logits": ((*over, "example", "class"), logits),
             "label": ("example", labels),
-            "decomposition": (
-                ("network", "loss", "component", "estimate"),
-                np.stack([parts for parts, _ in found]),
-            ),
+            "decomposition": (("network", "loss", "component", "estimate"), parts),
+            "error_part": (("network", "loss", "shown_part", "estimate"), shown_parts(parts)),
             "main_prediction": (("network", "main_part"), np.stack([main for _, main in found])),
         },
         {
@@ -171,11 +171,28 @@ def assemble(
             "training_set": np.arange(num_sets),
             "loss": np.array(["squared", "zero_one"], dtype=object),
             "component": np.array(PARTS, dtype=object),
+            "shown_part": np.array(SHOWN_PARTS, dtype=object),
             "estimate": np.array(["value", "standard error"], dtype=object),
             "main_part": np.array(bias_variance.MainPrediction._fields, dtype=object),
             "class": np.array(dataset.class_names, dtype=object),
         },
     )
+
+
+def shown_parts(decomposition: np.ndarray) -> np.ndarray:
+    """Put the variance of starts and of pairs together, what a start changes on a given set.
+
+    Of their sum the standard error is taken as if they were independent.
+
+    Args:
+      decomposition: [..., 5, 2], in the order of PARTS: value, standard error.
+
+    Returns:
+      [..., 4, 2], in the order of SHOWN_PARTS.
+    """
+    value, error = np.moveaxis(decomposition[..., 3:, :], -1, 0)
+    starts = np.stack([value.sum(axis=-1), np.hypot(error[..., 0], error[..., 1])], axis=-1)
+    return np.concatenate([decomposition[..., :3, :], starts[..., None, :]], axis=-2)
 
 
 def decompose(

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from catdog_jax.analysis.embeddings import nearest_words, neighbour_overlap
+from catdog_jax.analysis.embeddings import nearest_words, neighbour_overlap, word_planes
 from catdog_jax.analysis.probe import fit_probe
 from catdog_jax.data import grammar
 from catdog_jax.data.annotation import annotate
@@ -21,6 +21,17 @@ FOLDS = 4  # parts of the words of a class that are left out in turn
 PROBES = ("word class", "class of unseen words", "number", "role", "answer")
 WHEN = ("start", "trained")
 WORDS = grammar.VOCABULARY[1:]
+GROUPS = {
+    "cats": (*grammar.CATS, *grammar.CATS_PLURAL),
+    "dogs": (*grammar.DOGS, *grammar.DOGS_PLURAL),
+    "running after": grammar.CHASING,
+    "grammatical words": ("by", "that", "was", "were", "got", "the", "a", "some"),
+}
+MODIFIED = (  # by how many of the two animals have a modifier
+    "some black cats chased the dog",
+    "some black cats from Rome chased the dog",
+    "some black cats from Rome chased the dog that slept",
+)
 
 
 def check_grammar(dataset: Dataset) -> None:
@@ -80,7 +91,9 @@ def _by_kind(test: Split, trained: Sequence[Trained]) -> xr.Dataset:
     names = np.array(list(grammar.CONSTRUCTIONS), object)
     kinds = {"construction": names, "modifiers": np.arange(3)}
     data = xr.Dataset(coords=kinds)
+    examples = {"construction": list(grammar.CONSTRUCTIONS.values()), "modifiers": list(MODIFIED)}
     for kind, values in kinds.items():
+        data[f"{kind}_example"] = ((kind,), np.array(examples[kind], object))
         rows = [test.factors[kind] == k for k in range(len(values))]
         means = [right[..., row].mean(-1) if row.any() else right[..., 0] * np.nan for row in rows]
         data[f"accuracy_by_{kind}"] = (("model", "member", kind), np.stack(means, -1))
@@ -106,10 +119,17 @@ def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trai
     for n, table in enumerate(tables.values()):
         vectors[n, ..., : table.shape[-1]] = table
         nearest[n] = [[nearest_words(m, NEIGHBOURS) for m in both] for both in table]
+    planes = np.full((len(tables), *vectors.shape[2:4], 2), np.nan, np.float32)
+    explained = np.full((len(tables), vectors.shape[2], 2), np.nan, np.float32)
+    for job, found in zip(jobs, trained, strict=True):
+        if job.label in tables and tables[job.label].shape[-1] > 1:
+            n, alive = list(tables).index(job.label), found.arrays["diverged_step"] < 0
+            planes[n, alive], explained[n, alive] = word_planes(tables[job.label][1, alive])
     each = ("embedded", "when", "member")
     overlaps = [[neighbour_overlap(both) for both in one] for one in nearest]
-    cats = np.isin(WORDS, grammar.CATS + grammar.CATS_PLURAL)
-    dogs = np.isin(WORDS, grammar.DOGS + grammar.DOGS_PLURAL)
+    cats, dogs = (np.isin(WORDS, GROUPS[animal]) for animal in ("cats", "dogs"))
+    group_of = {word: name for name, words in GROUPS.items() for word in words}
+    groups = [group_of.get(word, "other words") for word in WORDS]
     same = [group[nearest[..., group, :]].mean(axis=(-2, -1)) for group in (cats, dogs)]
     return xr.Dataset(
         {
@@ -117,6 +137,9 @@ def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trai
             "nearest_word": ((*each, "word", "rank"), nearest),
             "neighbour_overlap": ((*each, "other_member"), np.array(overlaps)),
             "same_animal": (each, np.mean(same, axis=0)),
+            "word_plane": (("embedded", "member", "word", "axis"), planes),
+            "word_plane_explained": (("embedded", "member", "axis"), explained),
+            "word_group": (("word",), np.array(groups, object)),
         },
         {"embedded": np.array(list(tables), object), "when": list(WHEN), "word": list(WORDS)},
     )
@@ -215,6 +238,17 @@ _DESCRIPTIONS = {
     "nearest_word": ("1", "indices of the words nearest to each word, by cosine"),
     "neighbour_overlap": ("1", "share of nearest words that two members have in common"),
     "same_animal": ("1", "share of the words nearest to a cat's or dog's word of the same animal"),
+    "word_plane": (
+        "1",
+        "the trained vectors in the plane in which those of a member vary most",
+    ),
+    "word_plane_explained": ("1", "share of the vectors' variance along each axis of the plane"),
+    "word_group": (
+        "1",
+        "which words it is one of: of cats, dogs, running after, grammar, others",
+    ),
+    "construction_example": ("1", "a sentence of each construction"),
+    "modifiers_example": ("1", "a sentence with none, one and two modified noun phrases"),
     "probe_accuracy": ("1", "accuracy on test sentences of a linear probe of each word's vector"),
     "probe_baseline": ("1", "accuracy of always saying the most frequent answer"),
     "layer_model": ("1", "the model of each layer"),

@@ -1,0 +1,210 @@
+"""Fits of curves from many starts: what a formula can be, and what it cannot."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from catdog_jax.figures import style
+
+PALE_STARTS = 8  # curves of starting weights that are drawn
+SMALLEST = 1e-8  # of a gap
+TRUE: Any = {"color": style.INK, "linewidth": 1.1, "linestyle": "--"}
+POWERS = style.hollow(style.INK, 6.0, "^")
+
+
+@style.look()
+def curve_fits(data: xr.Dataset) -> Figure:
+    """Draw the fits of every start: a row per curve, a column per formula.
+
+    Args:
+      data: y over `grid`: `curve_truth` (curve, grid), `curve_start` and `curve_fit` (curve,
+        family, start, grid), before and after training; `curve_point_x`, `curve_point_y` (curve,
+        point), the training points. The last family is the network.
+
+    Returns:
+      Figure.
+    """
+    rows, columns = data.sizes["curve"], data.sizes["family"]
+    figure = style.sheet(1.75 * columns, 1.75 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    for (c, f), axes in np.ndenumerate(grid):
+        one, hue = data.isel(curve=c, family=f), style.colour(int(f == columns - 1))
+        x, start = one["grid"], one["curve_start"].values[:PALE_STARTS]
+        axes.plot(x, start.T, color=style.PALE, linewidth=0.7, zorder=1)
+        axes.plot(x, one["curve_truth"], zorder=2, **TRUE)
+        axes.plot(x, one["curve_fit"].values.T, color=hue, linewidth=0.9, alpha=0.6, zorder=3)
+        points = style.hollow(style.INK, 3.6, markeredgewidth=0.8, zorder=4)
+        axes.plot(one["curve_point_x"], one["curve_point_y"], **points)
+        low, high = float(one["curve_point_y"].min()), float(one["curve_point_y"].max())
+        axes.set_ylim(low - 0.35 * (high - low), high + 0.35 * (high - low))
+    for axes, family in zip(grid[0], data["family"].values, strict=True):
+        axes.set_title(family, loc="left")
+    for axes in grid[-1]:
+        axes.set_xlabel("x")
+    for axes, curve in zip(grid[:, 0], data["curve"].values, strict=True):
+        axes.set_ylabel(f"y of the {curve}")
+    handles = [
+        style.handle("before training", color=style.PALE, linewidth=1.4),
+        style.handle("polynomials, trained", color=style.colour(0), linewidth=1.4),
+        style.handle("network, trained", color=style.colour(1), linewidth=1.4),
+        style.handle("true curve", **TRUE),
+        style.handle("training points", **style.hollow(style.INK, 4.0)),
+    ]
+    caption = (
+        f"{data.sizes['start']} random starts of each formula, trained on the same "
+        f"{data.sizes['point']} points; every start is drawn, and where only one line is seen they "
+        "all met; where there is a band, gradient descent had not arrived, or there is no one "
+        f"lowest point to arrive at (network). {min(PALE_STARTS, data.sizes['start'])} of them are "
+        "also drawn before training. What lies beyond a panel is cut off. A polynomial cannot "
+        "leave its family: a line stays a line."
+    )
+    title = "The formula decides which curve is learned, the start does not"
+    return style.finish(figure, title, caption, data, handles)
+
+
+@style.look()
+def curve_errors(data: xr.Dataset) -> Figure:
+    """Draw train and test error against degree, and test error against the number of points.
+
+    Args:
+      data: mean squared errors: `curve_expected_error` (curve, part, quantile, degree, exact_size)
+        of the closed form, train and test, quartiles over training sets; `curve_train_error`,
+        `curve_test_error` (curve, family, size, start) of learned starts on one set, the families
+        in the order of the degrees; axis `point`, as long as the size that is drawn on the left;
+        attributes `noise` (standard deviation) and `exact_sets`.
+
+    Returns:
+      Figure.
+    """
+    shown, noise = data.sizes["point"], float(data.attrs["noise"])
+    degree, size, exact = (data[name].values for name in ("degree", "size", "exact_size"))
+    floor = max(noise**2, 1e-6)
+    figure = style.sheet(9.0, 2.5 * data.sizes["curve"])
+    ratios = {"width_ratios": (1.0, 1.35)}
+    panels = figure.subplots(data.sizes["curve"], 2, sharey="row", squeeze=False, **ratios)
+    for c, (left, right) in enumerate(panels):
+        one = data.isel(curve=c)
+        expected = one["curve_expected_error"]
+        for part, hue in (("train", style.GREY), ("test", style.INK)):
+            solved = np.maximum(expected.sel(part=part, exact_size=shown).values, floor * 1e-4)
+            learned = one[f"curve_{part}_error"].sel(size=shown).values[: len(degree)]
+            _errors(left, degree, solved, hue, 0.2, degree, learned)
+        for d in range(len(degree)):
+            solved = expected.sel(part="test").isel(degree=d).values
+            learned = one["curve_test_error"].values[d]
+            _errors(right, exact, solved, style.colour(d), 0.13, size, learned)
+        for axes in (left, right):
+            axes.set_yscale("log")
+            axes.axhline(floor, **style.DOTTED)
+        left.set(ylim=(floor / 12, 2500 * floor), xticks=degree)
+        left.set_ylabel(f"squared error, {data['curve'].values[c]}")
+        _name_sizes(right, size)
+    panels[0, 0].set_title(f"{shown} points, every degree", loc="left")
+    panels[0, 1].set_title("test error, every degree", loc="left")
+    panels[-1, 0].set_xlabel("degree of the polynomial")
+    panels[-1, 1].set_xlabel("training points")
+    handles = [
+        Patch(color=style.INK, alpha=0.7, label="test error"),
+        Patch(color=style.GREY, alpha=0.5, label="train error"),
+        *_degrees(degree),
+        style.handle("learned, one training set", **style.hollow(style.INK, 4.5)),
+        style.handle("least squares, median over sets", color=style.INK, linewidth=1.6),
+        style.handle("noise", **style.DOTTED),
+    ]
+    caption = (
+        f"Lines and bands: least squares solved exactly on {data.attrs['exact_sets']} training "
+        "sets, median and quartiles. Dots: all starts of gradient descent on one of the sets; "
+        "starts that met lie on one another. Test errors are those of fresh points, their noise "
+        f"(dotted, {noise**2:.3g}) included. What lies above a panel is cut off."
+    )
+    title = "Too stiff a formula errs with many points too; too free a one errs with few"
+    return style.finish(figure, title, caption, data, handles)
+
+
+@style.look()
+def starts_meet(data: xr.Dataset) -> Figure:
+    """Draw how far the starts end from least squares, and from one another in their weights.
+
+    Args:
+      data: `curve_gap` (curve, degree, size, start), relative distance of each start's curve to
+        least squares; `curve_gap_powers` (curve, degree, start), the same at the shown size with
+        weights of x, x², x³, … themselves; `curve_weight_distance` (curve, family, size), mean
+        relative distance of two starts' weights; axis `point`, as long as the shown size;
+        attributes `met`, the gap below which a start has met least squares, and `curve_steps`.
+
+    Returns:
+      Figure.
+    """
+    degree, size, shown = data["degree"].values, data["size"].values, data.sizes["point"]
+    families = data["family"].values.tolist()
+    figure = style.sheet(9.0, 2.3 * data.sizes["curve"])
+    panels = figure.subplots(data.sizes["curve"], 2, squeeze=False, width_ratios=(1.5, 1.0))
+    worst = np.maximum(data["curve_gap"].max("start"), SMALLEST)
+    powers = np.maximum(data["curve_gap_powers"].max("start"), SMALLEST)
+    apart = data["curve_weight_distance"].sel(size=shown).values
+    hues = [style.colour(int(family == families[-1])) for family in families]
+    for c, (left, right) in enumerate(panels):
+        for d in range(len(degree)):
+            line = {"color": style.colour(d), "linewidth": 1.2, "markersize": 4}
+            left.plot(size, worst[c, d], "o-", **line)
+            left.plot([shown * 1.08], [powers[c, d]], **style.hollow(style.colour(d), 6.0, "^"))
+        left.axhline(data.attrs["met"], **style.DOTTED)
+        left.set(yscale="log", ylim=(SMALLEST / 2, 8))
+        left.set_ylabel(f"gap to least squares, {data['curve'].values[c]}")
+        _name_sizes(left, size)
+        lengths = np.log10(np.maximum(apart[c], SMALLEST) / SMALLEST)
+        right.barh(families, lengths, color=hues, height=0.6)
+        for place, (length, value) in enumerate(zip(lengths, apart[c], strict=True)):
+            right.text(length + 0.15, place, f"{value:.2g}", va="center", size=8)
+        right.invert_yaxis()
+        right.set_xticks(np.arange(0, 10, 2), ["1e-8", "1e-6", "1e-4", "1e-2", "1"])
+        right.set_xlim(0, 9.8)
+    panels[0, 0].set_title("gap of the worst start", loc="left")
+    panels[0, 1].set_title(f"distance of two starts' weights, {shown} points", loc="left")
+    panels[-1, 0].set_xlabel("training points")
+    panels[-1, 1].set_xlabel("relative to their length, mean over pairs")
+    legendre = {"linestyle": "-", "marker": "o", "color": style.INK, "markersize": 4}
+    handles = [
+        *_degrees(degree),
+        style.handle("Legendre polynomials", **legendre),
+        style.handle("powers x, x², x³ … (same family)", **POWERS),
+        style.handle("met", **style.DOTTED),
+    ]
+    caption = (
+        f"After {data.attrs['curve_steps']:,} steps from {data.sizes['start']} starts. The loss of "
+        "a polynomial has one lowest value, and gradient descent comes to it quickly where the "
+        "formula's columns are near to orthogonal; with few points for the degree, or weights of "
+        "bare powers, some directions are so flat that it has not arrived. Gap: root mean square "
+        "difference of the two curves, over that of least squares. A network's starts reach low "
+        "errors, too, with weights that have nothing in common (two random vectors of one length "
+        "are 1.4 apart)."
+    )
+    return style.finish(figure, "Do the starts of one formula meet?", caption, data, handles)
+
+
+def _degrees(degree: np.ndarray) -> list[Line2D]:
+    """Name the colours of the degrees."""
+    names = (f"degree {k}" for k in degree)
+    return [style.handle(n, color=style.colour(d), linewidth=1.6) for d, n in enumerate(names)]
+
+
+def _errors(
+    axes: Axes, x: Any, solved: np.ndarray, hue: str, alpha: float, places: Any, learned: Any
+) -> None:
+    """Draw quartiles solved [3, X] as line and band, and learned errors [P, S] as dots."""
+    axes.fill_between(x, solved[0], solved[2], color=hue, alpha=alpha, linewidth=0)
+    axes.plot(x, solved[1], color=hue, linewidth=1.6)
+    dots = style.hollow(hue, 4.0, markeredgewidth=1.0, zorder=4)
+    axes.plot(np.repeat(places, learned.shape[1]), np.maximum(learned, 1e-12).ravel(), **dots)
+
+
+def _name_sizes(axes: Axes, size: np.ndarray) -> None:
+    """Write every number of points at a logarithmic axis."""
+    axes.set_xscale("log")
+    axes.set_xticks(size, [str(n) for n in size])
+    axes.minorticks_off()
