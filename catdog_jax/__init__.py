@@ -1,11 +1,11 @@
 """Cats, dogs, and every random start in one JAX program."""
 
 from catdog_jax.data import load_dataset
-from catdog_jax.models.build import build_model
+from catdog_jax.models.build import build_model, normaliser
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Plan, Schedule, Seeds, Wave, train_population, use_all_cores
 from catdog_jax.store import open_run
-from catdog_jax.train import Learner, make_learner, normaliser
+from catdog_jax.train import Learner, make_learner
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
 
 __all__ = [

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from catdog_jax.models.build import MODEL
 from catdog_jax.population import Plan, parse_vary
 from catdog_jax.population.estimate import (
     Work,
@@ -75,6 +76,7 @@ def run_summary(
             f"{form}, {' / '.join(dataset.class_names)}); "
             f"varied between members: {config.vary}",
             *aligned(rows),
+            *_own(jobs),
             *_twins(config, jobs),
             *_idle(config, plans, num_processes),
             f"on {devices}; memory about {size(memory)}, disk about "
@@ -82,6 +84,17 @@ def run_summary(
             f"run folder: {path}",
         ]
     )
+
+
+def _own(jobs: Sequence[Job]) -> list[str]:
+    """Say what a model of a person's own is given."""
+    own = [job.label for job in jobs if MODEL.is_own(job.entry) and job.dataset.kind == "images"]
+    if not own:
+        return []
+    return [
+        f"note: {', '.join(own)} gets pictures as they are, uint8 0..255; a builder with the "
+        "keywords mean and std is told those of the training pictures, in 0..1"
+    ]
 
 
 def _idle(config: TrainConfig, plans: Sequence[Plan], num_processes: int) -> list[str]:
@@ -202,8 +215,7 @@ def input_entries(dataset: Dataset) -> dict[str, Any]:
         "class_names": list(dataset.class_names),
     }
     if dataset.kind == "images":
-        mean, std = job_module.channel_statistics(dataset)
-        entries |= {"mean": list(mean), "std": list(std)}
+        entries |= {name: list(dataset.constants[name]) for name in ("mean", "std")}
     if dataset.vocabulary:
         entries["vocabulary"] = list(dataset.vocabulary)
     return entries
