@@ -1,8 +1,10 @@
 """Random changes of pictures that keep their class, drawn inside the program from a key.
 
 Each entry of AUGMENTATIONS is (key, images [B, H, W, C]) -> images of the same shape and dtype.
+They work on pictures as the data set holds them, 0..255.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -40,10 +42,12 @@ def shift(key: Key, images: Num[Array, "B H W C"]) -> Num[Array, "B H W C"]:
     return jax.vmap(crop)(padded, corners)
 
 
-def cutout(key: Key, images: Num[Array, "B H W C"]) -> Num[Array, "B H W C"]:
+def cutout(
+    key: Key, images: Num[Array, "B H W C"], fill: Sequence[float] = (127.0,)
+) -> Num[Array, "B H W C"]:
     """Blank a square of about a quarter of the height (7 pixels of 32) at a random place.
 
-    The blank is 0, which is the mean colour of normalised pictures.
+    The blank is `fill`, rounded: C numbers, or one, like the mean colour of the training pictures.
 
     Source: DeVries and Taylor 2017, "Improved Regularization with Cutout".
     """
@@ -53,7 +57,8 @@ def cutout(key: Key, images: Num[Array, "B H W C"]) -> Num[Array, "B H W C"]:
     rows = jnp.abs(jnp.arange(height)[None, :] - centres[:, :1]) < half
     columns = jnp.abs(jnp.arange(width)[None, :] - centres[:, 1:]) < half
     hole = rows[:, :, None, None] & columns[:, None, :, None]
-    return jnp.where(hole, jnp.zeros((), images.dtype), images)
+    blank = jnp.round(jnp.asarray(fill)).astype(images.dtype)[None, None, None]
+    return jnp.where(hole, blank, images)
 
 
 AUGMENTATIONS: dict[str, Augment] = {"flip": flip, "shift": shift, "cutout": cutout}
@@ -76,11 +81,18 @@ def parse_augment(text: str) -> tuple[str, ...]:
     return names
 
 
-def augmenter(names: Sequence[str]) -> Augment | None:
-    """Chain augmentations, each with a key of its own; None where there is nothing to do."""
+def augmenter(names: Sequence[str], mean: Sequence[float] = (0.5,)) -> Augment | None:
+    """Chain augmentations, each with a key of its own; None where there is nothing to do.
+
+    Args:
+      names: of AUGMENTATIONS.
+      mean: of each channel, or of all, pixels in 0..1: what holes are filled with.
+    """
     if not names:
         return None
-    chain = [AUGMENTATIONS[name] for name in names]
+    fill = [255.0 * value for value in mean]
+    changes = AUGMENTATIONS | {"cutout": functools.partial(cutout, fill=fill)}
+    chain = [changes[name] for name in names]
 
     def augment(key: Key, images: Array) -> Array:
         for change, change_key in zip(chain, jax.random.split(key, len(chain)), strict=True):

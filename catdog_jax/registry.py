@@ -1,6 +1,6 @@
 """Finds the tables that a package's files export, and reads `name:setting=value` entries.
 
-A file joins a table by existing: `models/mlp.py` exports `MODELS = {"mlp": ModelSpec(...)}`.
+A file joins a table by existing: `models/mlp.py` exports `MODELS = {"mlp": Spec(...)}`.
 """
 
 import difflib
@@ -12,9 +12,13 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
 
-from catdog_jax.types import InputError
+from catdog_jax.types import InputError, Spec
+
+CHOOSE = "cv"  # typed in place of a number that is to be chosen by cross-validation: None
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @functools.cache
@@ -48,38 +52,78 @@ def unknown(kind: str, value: str, known: Iterable[str], advice: str = "") -> In
     return InputError(f"{text}; {advice}" if advice else text)
 
 
-def check_known(kind: str, value: str, known: Collection[str]) -> None:
-    """Check that a name is in a table.
+class Range(NamedTuple):
+    """The numbers that a setting may be, given in its annotation: `Annotated[int, Range(1, 16)]`.
+
+    Of a tuple each number is meant.
+
+    Attributes:
+      low, high: smallest and largest allowed.
+      above: every number allowed is larger.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+
+    def allows(self, value: float | tuple[float, ...]) -> bool:
+        """Return whether a number, or each one of a tuple, is finite and in the range."""
+        numbers = value if isinstance(value, tuple) else (value,)
+        return all(
+            math.isfinite(x) and self.low <= x <= self.high and x > self.above for x in numbers
+        )
+
+    def __str__(self) -> str:
+        """Write the range for a person."""
+        ends = [(">", self.above), ("≥", self.low), ("≤", self.high)]
+        return " and ".join(f"{sign} {end:g}" for sign, end in ends if math.isfinite(end))
+
+
+class OneOf(NamedTuple):
+    """The texts that a setting may be, given in its annotation like `Range`."""
+
+    names: tuple[str, ...]
+
+
+def checked(build: Callable[P, T]) -> Callable[P, T]:
+    """Make a builder check its arguments against the `Range` or `OneOf` in their annotations.
 
     Raises:
-      InputError: it is not; see `unknown`.
+      InputError: when called, for a value that is not allowed, of a tuple also for its length.
     """
-    if value not in known:
-        raise unknown(kind, value, known)
+    signature = inspect.signature(build)
+    hints = typing.get_type_hints(build, include_extras=True)
+
+    @functools.wraps(build)
+    def build_checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        for name, value in bound.arguments.items():
+            if typing.get_origin(hints[name]) is Annotated:
+                _check(build.__name__, name, value, *typing.get_args(hints[name]))
+        return build(*args, **kwargs)
+
+    return build_checked
 
 
-def check_whole(owner: str, name: str, value: int, low: int, high: int | None = None) -> None:
-    """Check that a whole number is in low..high.
-
-    Args:
-      owner: name of the model or estimator, for the message.
-      name: name of the setting.
-      value: what was given.
-      low: smallest allowed.
-      high: largest allowed; None: no limit.
-
-    Raises:
-      InputError: the value is not in the range.
-    """
-    if value < low or (high is not None and value > high):
-        span = f"≥ {low}" if high is None else f"in {low}..{high}"
-        raise InputError(f"{owner}: {name}={value} is not allowed; give a whole number {span}")
-
-
-def check_positive(owner: str, name: str, value: float) -> None:
-    """Check that a number is finite and > 0; see `check_whole`."""
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{owner}: {name}={value} is not allowed; give a finite number > 0")
+def _check(owner: str, name: str, value: Any, kind: Any, allowed: Range | OneOf) -> None:
+    if isinstance(allowed, OneOf):
+        if value not in allowed.names:
+            raise unknown(name, value, allowed.names)
+        return
+    if value is None and type(None) in typing.get_args(kind):
+        return
+    is_tuple = typing.get_origin(kind) is tuple
+    length = len(typing.get_args(kind)) if is_tuple and ... not in typing.get_args(kind) else None
+    if allowed.allows(value) and (length is None or len(value) == length):
+        return
+    if is_tuple:
+        count = "" if length is None else f"{length} "
+        value, wanted = "-".join(map(str, value)), f"{count}whole numbers"
+    else:
+        wanted = "a whole number" if kind is int else "a finite number"
+    other = f", or {CHOOSE} to choose it by cross-validation" if kind == float | None else ""
+    raise InputError(f"{owner}: {name}={value} is not allowed; give {wanted} {allowed}{other}")
 
 
 def find_spec(kind: str, name: str, known: Mapping[str, Any], make: type, wanted: str) -> Any:
@@ -107,6 +151,69 @@ def find_spec(kind: str, name: str, known: Mapping[str, Any], make: type, wanted
     return make(found, (inspect.getdoc(found) or name).splitlines()[0])
 
 
+class Kind(NamedTuple):
+    """What a person may name: the models, the rules or the estimators.
+
+    Attributes:
+      name: for messages: 'model'.
+      package: dotted name of the package whose files register them.
+      tables: the name of their tables.
+      call: how a builder is called, for messages.
+    """
+
+    name: str
+    package: str
+    tables: str
+    call: str
+
+    def table(self) -> Mapping[str, Spec]:
+        """Return every registered one by its name."""
+        return table(self.package, self.tables)
+
+    def is_own(self, entry: str) -> bool:
+        """Return whether an entry names one of a person's own."""
+        return parse_entry(entry)[0] not in self.table()
+
+    def spec(self, entry: str) -> Spec:
+        """Look up what an entry names.
+
+        Args:
+          entry: 'name' or 'name:setting=value:…'; the name is registered, or the dotted path of a
+            builder, or of a `Spec`.
+
+        Raises:
+          InputError: an unknown name, or a path that leads to nothing callable.
+        """
+        return find_spec(self.name, parse_entry(entry)[0], self.table(), Spec, self.call)
+
+    def build(self, entry: str, *args: Any, **proposed: Any) -> Any:
+        """Call the builder that an entry names, with the settings typed for it.
+
+        Args:
+          entry: see `spec`.
+          *args: what every builder of the kind is given.
+          **proposed: settings proposed by the caller; each is passed only where the builder takes
+            it and the entry does not set it.
+
+        Raises:
+          InputError: an unknown name or setting, a value out of range, or a builder that cannot be
+            called so.
+        """
+        function = self.spec(entry).build
+        name, texts = parse_entry(entry)
+        try:
+            signature = inspect.signature(function)
+            signature.bind(*args)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.name} {name!r} cannot be called ({error}); give a function {self.call}"
+            ) from error
+        settings = typed_settings(entry, function, texts)
+        named = {key for key, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY}
+        proposed = {key: value for key, value in proposed.items() if key in named}
+        return function(*args, **(proposed | settings))
+
+
 def dotted(path: str, kind: str) -> Any:
     """Import `package.module.attribute`.
 
@@ -117,8 +224,7 @@ def dotted(path: str, kind: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # '.x' raises ValueError; a module of one's own may raise anything
-        why = " ".join(str(error).split()) or type(error).__name__
-        why = why if isinstance(error, ImportError) else f"{type(error).__name__}: {why}"
+        why = " ".join(str(error).split()) if isinstance(error, ImportError) else reason(error)
         raise InputError(
             f"{kind} {path!r}: cannot import {module_name!r} ({why}); "
             "give package.module.name, importable from here"
@@ -126,6 +232,11 @@ def dotted(path: str, kind: str) -> Any:
     if not hasattr(module, attribute):
         raise InputError(f"{kind} {path!r}: module {module_name!r} has no {attribute!r}")
     return getattr(module, attribute)
+
+
+def reason(error: Exception) -> str:
+    """Write what a person's own code raised on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def parse_entry(text: str) -> tuple[str, dict[str, str]]:
@@ -156,7 +267,8 @@ def typed_settings(
 ) -> dict[str, Any]:
     """Turn the settings of an entry into the types of a function's keyword-only parameters.
 
-    `bool` takes true/false, `tuple[int, ...]` takes 32-64-128, `str`, `int` and `float` themselves.
+    `bool` takes true/false, `tuple[int, ...]` takes 32-64-128, `float | None` a number or cv;
+    `str`, `int` and `float` themselves.
 
     Args:
       entry: what the person typed, for messages.
@@ -190,6 +302,8 @@ def _convert(entry: str, name: str, text: str, kind: Any) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        if kind == float | None:
+            return None if text == CHOOSE else float(text)
         if typing.get_origin(kind) is tuple:
             return tuple(typing.get_args(kind)[0](part) for part in text.split("-"))
         return kind(text)
@@ -199,7 +313,10 @@ def _convert(entry: str, name: str, text: str, kind: Any) -> Any:
             "int, float, bool or tuple[int, ...]"
         ) from None
     except (ValueError, KeyError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(
-            kind, "whole numbers joined by '-', like 32-64-128"
-        )
+        wanted = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+            float | None: f"a number or {CHOOSE}",
+        }.get(kind, "whole numbers joined by '-', like 32-64-128")
         raise InputError(f"{entry!r}: {name}={text} is not {wanted}") from None

@@ -120,30 +120,11 @@ class Learner(NamedTuple):
     sample: Sample | None = None
 
 
-def normaliser(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Array], Array]:
-    """Make the function that turns uint8 pictures into floats of mean 0 and deviation 1.
-
-    Args:
-      mean: per channel, of pixels in 0..1, over the training pictures.
-      std: likewise, > 0.
-    """
-
-    def normalise(images: Array) -> Array:
-        scale = jnp.asarray([1.0 / (255.0 * s) for s in std], jnp.float32)
-        offset = jnp.asarray([m / s for m, s in zip(mean, std, strict=True)], jnp.float32)
-        return images.astype(jnp.float32) * scale.reshape((1,) * (images.ndim - 1) + (-1,)) - (
-            offset.reshape((1,) * (images.ndim - 1) + (-1,))
-        )
-
-    return normalise
-
-
 def make_learner(
     model: Model,
     optimizer: optax.GradientTransformation,
     *,
     batch_size: int,
-    preprocess: Callable[[Array], Array] | None = None,
     augment: Augment | None = None,
     objective: losses.Objective = losses.CLASSIFICATION,
     smoothing: float = 0.0,
@@ -159,8 +140,7 @@ def make_learner(
       model: the formula; only `init` and `apply` are used.
       optimizer: any optax transformation; its update runs per member.
       batch_size: examples per step, >= 1.
-      preprocess: raw inputs [B, ...] -> what `apply` takes; None leaves them alone.
-      augment: (key, preprocessed inputs) -> inputs of the same shape; None for none.
+      augment: (key, inputs) -> inputs of the same shape; None for none.
       objective: loss and score; classification, or regression on float labels.
       smoothing: label smoothing, 0 <= smoothing < 1, in training only.
       precision: 'float32'; 'tf32' (matrix products on tensor cores); 'bfloat16' (the formula runs
@@ -178,12 +158,11 @@ def make_learner(
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}; allowed: {', '.join(PRECISIONS)}")
-    preprocess = preprocess or (lambda inputs: inputs)
     matmul = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}[precision]
 
     def logits_of(params: Params, inputs: Array) -> Array:
         if precision == "bfloat16":
-            params, inputs = jax.tree.map(_to_bfloat16, (params, inputs))
+            params = jax.tree.map(_to_bfloat16, params)
         return model.apply(params, inputs).astype(jnp.float32)
 
     def loss_sum(params: Params, inputs: Array, labels: Array, smoothing: Array | float) -> Array:
@@ -210,10 +189,10 @@ def make_learner(
         inputs, labels = jnp.asarray(batch.inputs), jnp.asarray(batch.labels)
         num = inputs.shape[0]
         if augment is None:  # before the work, where nothing needs the whole batch
-            inputs = preprocess(sharing.part(inputs))
+            inputs = sharing.part(inputs)
         else:
             key = jax.random.fold_in(keys.augment, state.step)
-            inputs = sharing.part(augment(key, preprocess(inputs)))
+            inputs = sharing.part(augment(key, inputs))
         labels = sharing.part(labels)
         spread = keys.settings.get("label_smoothing", smoothing)
         loss, grads = sharing.total(
@@ -242,9 +221,7 @@ def make_learner(
     def evaluate(params: Params, data: Data, sharing: Sharing = ALONE) -> Metrics:
         labels = jnp.asarray(data.labels)
         logits = _in_parts(
-            lambda inputs: logits_of(params, preprocess(inputs)),
-            jnp.asarray(data.inputs),
-            eval_batch,
+            lambda inputs: logits_of(params, inputs), jnp.asarray(data.inputs), eval_batch
         )
         loss = jnp.sum(objective.loss(logits, labels, 0.0))
         right = jnp.sum(objective.right(logits, labels).astype(jnp.float32))

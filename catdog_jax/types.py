@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Num, UInt8
 
 Key = Array  # one typed key of jax.random.key (Threefry)
 Params = Any  # a pytree of float arrays
-Inputs = Array  # images [B, H, W, C] float32, or token ids [B, T] int32
+Inputs = Array  # images [B, H, W, C] 0..255, uint8 or float32; token ids [B, T] int32; vectors
 Logits = Array  # [B, K] float32
 
 
@@ -54,7 +54,7 @@ class Data(NamedTuple):
 
 
 def input_kind(inputs: Num[np.ndarray, "N ..."] | Num[Array, "N ..."]) -> str:
-    """Tell what examples are: 'images' [N, H, W, C], 'tokens' [N, T] integers, 'vectors' [N, D]."""
+    """Return 'images' for [N, H, W, C], 'tokens' for integers [N, T], 'vectors' for [N, D]."""
     if inputs.ndim == 4:
         return "images"
     return "tokens" if np.issubdtype(inputs.dtype, np.integer) else "vectors"
@@ -110,6 +110,9 @@ class Dataset:
         the arrays.
       files: what happened to files that were not used as they are (photographs only).
       vocabulary: the word of each token id, '' first (sentences only).
+      constants: what a builder is told of the inputs, see `build_model`: of pictures `mean` and
+        `std`, of each channel of the training ones, pixels in 0..1; of sentences `vocabulary`, the
+        number of token ids. `load_dataset` fills it in.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Dataset:
     provenance: Mapping[str, Any]
     files: Sequence[FileNote] = ()
     vocabulary: tuple[str, ...] = ()
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -154,65 +158,42 @@ class Recipe(NamedTuple):
     eval_every: int = 100
 
 
-class ModelSpec(NamedTuple):
-    """What a file of `models/` registers under a name.
-
-    Attributes:
-      build: (input_shape, num_classes, **settings) -> Model; the keyword-only settings, with
-        their annotations and defaults, are what `name:setting=value` may set. Raises InputError
-        for a setting out of range, or an image too small for the depth.
-      summary: one line for `--help`.
-      recipes: data set name -> Recipe; the entry 'default' serves every other data set.
-      reads: kinds of inputs the formula takes, of `input_kind`. A builder of a formula that reads
-        tokens has the keyword `vocabulary`, the number of token ids.
-    """
-
-    build: Callable[..., Model]
-    summary: str
-    recipes: Mapping[str, Recipe] = types.MappingProxyType({})
-    reads: tuple[str, ...] = ("images",)
-
-
 class Classifier(NamedTuple):
     """A formula together with its weights: what every origin ends as.
 
     Attributes:
       params: a pytree of arrays, typed in, estimated or learned.
-      apply: (params, images [B, H, W, C] float32 in 0..1) -> logits [B, K] float32.
+      apply: (params, inputs) -> logits [B, K] float32.
     """
 
     params: Params
     apply: Callable[[Params, Inputs], Logits]
 
 
-class RuleSpec(NamedTuple):
-    """What a file of `rules/` registers under a name: a classifier of cats and dogs typed in.
+class Spec(NamedTuple):
+    """What a file of `models/`, `rules/` or `estimators/` registers under a name.
 
     Attributes:
-      build: (input_shape, **settings) -> Classifier of cat (0) and dog (1); it sees no data.
+      build: of models (input_shape, num_classes, **settings) -> Model; of rules (input_shape,
+        **settings) -> Classifier of cat (0) and dog (1), which sees no data; of estimators
+        (inputs [N, ...], labels [N], num_classes, **settings) -> Classifier, deterministic. The
+        keyword-only settings, with their annotations and defaults, are what `name:setting=value`
+        may set. Pictures reach a registered one as floats, models normalised, the others in 0..1;
+        one of a person's own gets them as the data set holds them. Raises InputError for a setting
+        out of range, or data that do not fit.
       summary: one line for `--help`.
-      reads: 'images', or 'factors': then `apply` takes the drawing factors [B, F] float32, in the
-        sorted order of their names.
+      recipes: data set name -> Recipe; the entry 'default' serves every other data set.
+      reads: kinds of inputs the formula takes, of `input_kind`; or 'factors', the drawing factors
+        [B, F] float32 in the sorted order of their names. The builder of a model that reads tokens
+        has the keyword `vocabulary`, the number of token ids.
+      origin: of an estimator, 'estimated', or 'learned' where the one step is the solution of an
+        optimisation.
     """
 
-    build: Callable[..., Classifier]
+    build: Callable[..., Any]
     summary: str
-    reads: str = "images"
-
-
-class EstimatorSpec(NamedTuple):
-    """What a file of `estimators/` registers under a name: one step from data to a classifier.
-
-    Attributes:
-      fit: (images [N, H, W, C] float32 in 0..1, labels [N] int32, num_classes, **settings) ->
-        Classifier; the keyword-only settings are what `name:setting=value` may set. Deterministic.
-        Raises InputError for a setting out of range or too few examples.
-      summary: one line for `--help`.
-      origin: 'estimated', or 'learned' where the one step is the solution of an optimisation.
-    """
-
-    fit: Callable[..., Classifier]
-    summary: str
+    recipes: Mapping[str, Recipe] = types.MappingProxyType({})
+    reads: tuple[str, ...] = ("images",)
     origin: str = "estimated"
 
 

@@ -19,7 +19,6 @@ from jax import Array
 
 from catdog_jax.data.pictures import decode
 from catdog_jax.store import Run
-from catdog_jax.train import normaliser
 from catdog_jax.types import InputError
 from experiments.shared import launcher
 from experiments.shared.attribution_results import build, final_params, open_pictures
@@ -75,9 +74,7 @@ def judge(finished: Run, images: np.ndarray) -> dict[str, Array]:
     Returns:
       Model -> [M, B, K], logits of its members that did not diverge; no model without any.
     """
-    inputs = finished.manifest["inputs"]
-    pixels = normaliser(tuple(inputs["mean"]), tuple(inputs["std"]))(jnp.asarray(images))
-    answers = {}
+    answers, pixels = {}, jnp.asarray(images)
     for label in finished.params:
         alive = finished.data["diverged_step"].sel(model=label).values < 0
         if alive.any():

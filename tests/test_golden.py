@@ -28,7 +28,7 @@ import pytest
 from PIL import Image
 
 from catdog_jax import build_model, make_learner, make_optimizer, open_run
-from catdog_jax.models.build import model_table
+from catdog_jax.models.build import MODEL
 from catdog_jax.train import MemberKeys
 from catdog_jax.types import Data
 from experiments.shared import launcher
@@ -142,9 +142,9 @@ def test_a_small_run_leaves_the_golden_numbers(name, finished):
         close(found[key], wanted, golden["tolerances"], key)
 
 
-@pytest.mark.parametrize("name", sorted(model_table()))
+@pytest.mark.parametrize("name", sorted(MODEL.table()))
 def test_the_first_step_of_every_model_has_the_golden_loss_and_gradient_norm(name):
-    kind = model_table()[name].reads[0]
+    kind = MODEL.table()[name].reads[0]
     words = {"vocabulary": VOCABULARY} if kind == "tokens" else {}
     model = build_model(name, SHAPES[kind], 2, **words)
     learner = make_learner(model, make_optimizer("adam", 1e-3, num_steps=1), batch_size=8)

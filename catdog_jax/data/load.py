@@ -120,4 +120,27 @@ def _checked(entry: str, dataset: Any) -> Dataset:
     provenance = dict(dataset.provenance)
     if "fingerprint" not in provenance:
         provenance["fingerprint"] = fingerprint(dataset.train, dataset.valid, dataset.test)
-    return dataclasses.replace(dataset, class_names=tuple(names), provenance=provenance)
+    return dataclasses.replace(
+        dataset,
+        class_names=tuple(names),
+        provenance=provenance,
+        constants=dataset.constants or _constants(dataset),
+    )
+
+
+def _constants(dataset: Dataset) -> dict[str, Any]:
+    """Compute what a builder is told of the inputs, see `Dataset`.
+
+    Exact: sums of integers. A channel that never changes gets the deviation 1/255.
+    """
+    if dataset.kind != "images":
+        return {"vocabulary": len(dataset.vocabulary)} if dataset.vocabulary else {}
+    images = dataset.train.inputs
+    counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
+    levels = np.arange(256) / 255.0
+    mean = [float(c @ levels / c.sum()) for c in counts]
+    std = [
+        float(np.sqrt(max(c @ (levels - m) ** 2 / c.sum(), 255.0**-2)))
+        for c, m in zip(counts, mean, strict=True)
+    ]
+    return {"mean": tuple(mean), "std": tuple(std)}

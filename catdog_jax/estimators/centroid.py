@@ -4,17 +4,16 @@ Closer to the average dog means (μ_dog − μ_cat)·x > (|μ_dog|² − |μ_cat
 two squared distances cancels: the rule by distances *is* a linear classifier, and ends as one.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.estimators import _checks
-from catdog_jax.estimators._checks import Examples, Labels
+from catdog_jax.estimators._examples import Examples, Labels, as_rows
 from catdog_jax.models import linear
-from catdog_jax.registry import check_positive
-from catdog_jax.types import Classifier, EstimatorSpec
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Classifier, Spec
 
 
 def class_means(images: Examples, labels: Labels, num_classes: int) -> Float[np.ndarray, "K ..."]:
@@ -86,12 +85,17 @@ def centroid(images: Examples, labels: Labels, num_classes: int) -> Classifier:
     Raises:
       InputError: a class without an example.
     """
-    rows, classes = _checks.examples("centroid", images, labels, num_classes)
+    rows, classes = as_rows(images), np.asarray(labels)
     return Classifier(linear_from_means(class_means(rows, classes, num_classes)), linear.apply)
 
 
+@checked
 def diagonal_centroid(
-    images: Examples, labels: Labels, num_classes: int, *, smoothing: float = 1e-9
+    images: Examples,
+    labels: Labels,
+    num_classes: int,
+    *,
+    smoothing: Annotated[float, Range(above=0)] = 1e-9,
 ) -> Classifier:
     """Decide for the nearest average, each feature measured in units of its own spread.
 
@@ -111,8 +115,7 @@ def diagonal_centroid(
     Source:
       Dudoit, Fridlyand, Speed 2002, "Comparison of discrimination methods", sec. 2.2 (DLDA).
     """
-    check_positive("diagonal_centroid", "smoothing", smoothing)
-    rows, classes = _checks.examples("diagonal_centroid", images, labels, num_classes)
+    rows, classes = as_rows(images), np.asarray(labels)
     means = class_means(rows, classes, num_classes)
     squares = [np.sum((rows[classes == k] - means[k]) ** 2, axis=0) for k in range(num_classes)]
     variance = sum(squares, np.zeros(rows.shape[1])) / len(rows)
@@ -122,8 +125,8 @@ def diagonal_centroid(
 
 
 ESTIMATORS = {
-    "centroid": EstimatorSpec(centroid, "the class whose average image is nearest"),
-    "diagonal_centroid": EstimatorSpec(
+    "centroid": Spec(centroid, "the class whose average image is nearest"),
+    "diagonal_centroid": Spec(
         diagonal_centroid, "the nearest average, each pixel in units of its own spread"
     ),
 }

@@ -7,17 +7,17 @@ of pictures of up to 32,767 numbers. Features that are no pictures are compared 
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num, UInt8
 
-from catdog_jax.estimators import _checks
-from catdog_jax.estimators._checks import Examples, Labels
+from catdog_jax.estimators._examples import Examples, Labels, as_rows
 from catdog_jax.models import linear
-from catdog_jax.types import Classifier, EstimatorSpec, InputError
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Classifier, InputError, Spec
 
 QUERIES = 256  # compared with all the data at a time: bounds the memory
 MIDDLE = 128.0
@@ -140,7 +140,10 @@ def _product(queries: Array, points: Array) -> Array:
     return jnp.matmul(queries, points.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def knn(images: Examples, labels: Labels, num_classes: int, *, k: int = 15) -> Classifier:
+@checked
+def knn(
+    images: Examples, labels: Labels, num_classes: int, *, k: Annotated[int, Range(1)] = 15
+) -> Classifier:
     """Keep the examples; the k nearest by Euclidean distance vote.
 
     On the training set every example finds itself, so k=1 is always right there.
@@ -161,8 +164,8 @@ def knn(images: Examples, labels: Labels, num_classes: int, *, k: int = 15) -> C
     Source:
       Fix, Hodges 1951; Cover, Hart 1967, "Nearest neighbor pattern classification".
     """
-    rows, classes = _checks.examples("knn", images, labels, num_classes)
-    if not 1 <= k <= len(rows):
+    rows, classes = as_rows(images), np.asarray(labels)
+    if k > len(rows):
         raise InputError(f"knn: k={k} is not allowed; give 1..{len(rows)}, the training examples")
     rows = rows.astype(np.float32)
     centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -172,6 +175,4 @@ def knn(images: Examples, labels: Labels, num_classes: int, *, k: int = 15) -> C
     return Classifier(params, functools.partial(apply, k=k, num_classes=num_classes))
 
 
-ESTIMATORS = {
-    "knn": EstimatorSpec(knn, "the k nearest training examples vote; the params are the data")
-}
+ESTIMATORS = {"knn": Spec(knn, "the k nearest training examples vote; the params are the data")}

@@ -5,20 +5,29 @@ pictures that spread is badly known, so it is mixed with a round one: shrinkage 
 shrinkage 1 is the nearest centroid.
 """
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float, Int
 
-from catdog_jax.estimators import _checks
-from catdog_jax.estimators._checks import Examples, Labels
+from catdog_jax.estimators._examples import Examples, Labels, as_rows, check_counts
 from catdog_jax.estimators._spectrum import Spectrum, fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
-from catdog_jax.types import Classifier, EstimatorSpec
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Classifier, Spec
 
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 FOLDS = 5
 
 
-def lda(images: Examples, labels: Labels, num_classes: int, *, shrinkage: str = "cv") -> Classifier:
+@checked
+def lda(
+    images: Examples,
+    labels: Labels,
+    num_classes: int,
+    *,
+    shrinkage: Annotated[float | None, Range(above=0, high=1)] = None,
+) -> Classifier:
     """Fit Gaussians of one shared covariance; the most probable class decides.
 
     The covariance is (1 − shrinkage) · S + shrinkage · (trace S / D) · 1, S the covariance within
@@ -29,7 +38,7 @@ def lda(images: Examples, labels: Labels, num_classes: int, *, shrinkage: str = 
       images: [N, ...] float32, pictures in 0..1 or features; any D, N.
       labels: [N] int32.
       num_classes: K ≥ 2.
-      shrinkage: a number in 0 < s ≤ 1, or 'cv': the one of `SHRINKAGES` with the best accuracy in
+      shrinkage: 0 < s ≤ 1; None (typed as cv): the one of `SHRINKAGES` with the best accuracy in
         5-fold cross-validation on the training set, of equals the largest.
 
     Returns:
@@ -41,16 +50,14 @@ def lda(images: Examples, labels: Labels, num_classes: int, *, shrinkage: str = 
     Source:
       Fisher 1936; Friedman 1989, "Regularized discriminant analysis", eq. 18.
     """
-    allowed = "a number in 0 < shrinkage ≤ 1"
-    chosen = _checks.number_or_cv("lda", "shrinkage", shrinkage, 1e-9, 1.0, allowed)
-    fewest = 2 if chosen is None else 1
-    rows, classes = _checks.examples("lda", images, labels, num_classes, fewest)
+    rows, classes = as_rows(images), np.asarray(labels)
     data = spectrum(rows)
-    if chosen is None:
+    if shrinkage is None:
+        check_counts("lda", classes, num_classes, fewest=2)
         accuracies = cross_validate(data, classes, num_classes)
-        chosen = max(zip(accuracies, SHRINKAGES, strict=True))[1]
+        shrinkage = max(zip(accuracies, SHRINKAGES, strict=True))[1]
     none = np.array([], int)
-    weights, biases = _discriminants(data, classes, num_classes, none, np.array([chosen]))
+    weights, biases = _discriminants(data, classes, num_classes, none, np.array([shrinkage]))
     lifted = data.lift(weights[0])
     return linear.classifier(lifted, biases[0] - data.mean @ lifted)
 
@@ -107,7 +114,5 @@ def _discriminants(
 
 
 ESTIMATORS = {
-    "lda": EstimatorSpec(
-        lda, "Gaussians of one shared, shrunken covariance (Fisher's discriminant)"
-    )
+    "lda": Spec(lda, "Gaussians of one shared, shrunken covariance (Fisher's discriminant)")
 }

@@ -5,21 +5,29 @@ principal axes of the data, each divided by the root of its curvature, the valle
 and a quasi-Newton method is at the bottom after some dozens of steps.
 """
 
+from typing import Annotated
+
 import numpy as np
 import scipy.optimize
 import scipy.special
 
-from catdog_jax.estimators import _checks
-from catdog_jax.estimators._checks import Examples, Labels
+from catdog_jax.estimators._examples import Examples, Labels, as_rows
 from catdog_jax.estimators._spectrum import spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import check_positive
-from catdog_jax.types import Classifier, EstimatorSpec
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Classifier, Spec
 
 GRADIENT = 1e-8  # largest slope at the end, of the mean loss and in round coordinates
 
 
-def logistic(images: Examples, labels: Labels, num_classes: int, *, C: float = 0.01) -> Classifier:
+@checked
+def logistic(
+    images: Examples,
+    labels: Labels,
+    num_classes: int,
+    *,
+    C: Annotated[float, Range(above=0)] = 0.01,
+) -> Classifier:
     """Minimise C · Σ cross-entropy + |w|² / 2 to the bottom, in float64; the bias is free.
 
     For two classes w is one vector, the difference of the two columns of weights; for more, |w|² is
@@ -41,8 +49,7 @@ def logistic(images: Examples, labels: Labels, num_classes: int, *, C: float = 0
     Source:
       Cox 1958; Liu, Nocedal 1989, "On the limited memory BFGS method" (scipy's L-BFGS-B).
     """
-    check_positive("logistic", "C", C)
-    rows, classes = _checks.examples("logistic", images, labels, num_classes)
+    rows, classes = as_rows(images), np.asarray(labels)
     data = spectrum(rows)
     num_examples = len(rows)
     # Two classes have one vector of weights, which the two columns share.
@@ -82,7 +89,7 @@ def logistic(images: Examples, labels: Labels, num_classes: int, *, C: float = 0
 
 
 ESTIMATORS = {
-    "logistic": EstimatorSpec(
+    "logistic": Spec(
         logistic, "logistic regression at its convex optimum, found by L-BFGS", origin="learned"
     )
 }

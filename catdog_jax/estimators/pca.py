@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.estimators._checks import Examples
+from catdog_jax.estimators._examples import Examples
 from catdog_jax.estimators._spectrum import Spectrum, spectrum
 from catdog_jax.models import linear
 from catdog_jax.types import InputError

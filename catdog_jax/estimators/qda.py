@@ -5,19 +5,18 @@ cannot be known from so few pictures, so it is that of the leading components, a
 the covariance that all classes share: pooling 0 is pure QDA, pooling 1 is LDA.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Float, Int, Num
 
-from catdog_jax.estimators import _checks
-from catdog_jax.estimators._checks import Examples, Labels
+from catdog_jax.estimators._examples import Examples, Labels, as_rows, check_counts
 from catdog_jax.estimators._spectrum import fold_indices, spectrum
 from catdog_jax.estimators.pca import PCA, leading, project
-from catdog_jax.registry import check_whole
-from catdog_jax.types import Classifier, EstimatorSpec, InputError
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Classifier, InputError, Spec
 
 COMPONENTS = (4, 8, 16, 32, 64, 128)
 POOLINGS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -56,8 +55,14 @@ def apply(params: QuadraticParams, inputs: Num[Array, "B ..."]) -> Float[Array, 
     return params.offsets[None] - 0.5 * jnp.sum(whitened**2, axis=2).T
 
 
+@checked
 def qda(
-    images: Examples, labels: Labels, num_classes: int, *, components: int = 0, pooling: str = "cv"
+    images: Examples,
+    labels: Labels,
+    num_classes: int,
+    *,
+    components: Annotated[int, Range(0)] = 0,
+    pooling: Annotated[float | None, Range(0, 1)] = None,
 ) -> Classifier:
     """Fit a Gaussian to the principal components of each class; the most probable class decides.
 
@@ -71,7 +76,7 @@ def qda(
       num_classes: K ≥ 2.
       components: P ≥ 1; 0: one of `COMPONENTS` by 5-fold cross-validation on the training set (the
         components themselves come from all of it, without labels).
-      pooling: a number in 0..1, or 'cv': one of `POOLINGS`, likewise. The best accuracy wins, of
+      pooling: 0..1; None (typed as cv): one of `POOLINGS`, likewise. The best accuracy wins, of
         equals the fewest components, then the largest pooling.
 
     Returns:
@@ -83,19 +88,17 @@ def qda(
     Source:
       Friedman 1989, "Regularized discriminant analysis", eq. 16.
     """
-    check_whole("qda", "components", components, 0)
-    chosen = _checks.number_or_cv("qda", "pooling", pooling, 0.0, 1.0, "a number in 0..1")
-    fewest = 2 if chosen is None or components == 0 else 1
-    rows, classes = _checks.examples("qda", images, labels, num_classes, fewest)
+    rows, classes = as_rows(images), np.asarray(labels)
     data = spectrum(rows)
     most = min(max(COMPONENTS) if components == 0 else components, len(data.values))
     pca = leading(data, max(most, components))
     scores = np.asarray(project(pca, rows), np.float64)
-    if chosen is None or components == 0:
+    if pooling is None or components == 0:
+        check_counts("qda", classes, num_classes, fewest=2)
         counts = [components] if components else [c for c in COMPONENTS if c <= most] or [most]
-        poolings = POOLINGS if chosen is None else (chosen,)
-        components, chosen = cross_validate(scores, classes, num_classes, counts, poolings)
-    fitted = _gaussians(scores[:, :components], classes, num_classes, chosen)
+        poolings = POOLINGS if pooling is None else (pooling,)
+        components, pooling = cross_validate(scores, classes, num_classes, counts, poolings)
+    fitted = _gaussians(scores[:, :components], classes, num_classes, pooling)
     if fitted is None:
         raise InputError(
             f"qda: components={components} with pooling={pooling} needs more training examples of "
@@ -165,4 +168,4 @@ def _gaussians(
     return means, np.stack(whitening), np.array(offsets)
 
 
-ESTIMATORS = {"qda": EstimatorSpec(qda, "a Gaussian of its own per class, on principal components")}
+ESTIMATORS = {"qda": Spec(qda, "a Gaussian of its own per class, on principal components")}

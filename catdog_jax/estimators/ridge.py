@@ -5,16 +5,16 @@ the weights minimise  mean |y − x·w − b|² + penalty · (mean variance of a
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.estimators import _checks
-from catdog_jax.estimators._checks import Examples, Labels
+from catdog_jax.estimators._examples import Examples, Labels, as_rows
 from catdog_jax.estimators._spectrum import fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
-from catdog_jax.types import Classifier, EstimatorSpec
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Classifier, Spec
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 
@@ -110,14 +110,21 @@ def _cross_validate(
     return squared / centred.size
 
 
-def ridge(images: Examples, labels: Labels, num_classes: int, *, penalty: str = "cv") -> Classifier:
+@checked
+def ridge(
+    images: Examples,
+    labels: Labels,
+    num_classes: int,
+    *,
+    penalty: Annotated[float | None, Range(above=0)] = None,
+) -> Classifier:
     """Regress the class, one column of 0 and 1 each, on the pixels; the largest prediction decides.
 
     Args:
       images: [N, ...] float32, pictures in 0..1 or features.
       labels: [N] int32.
       num_classes: K ≥ 2.
-      penalty: a number > 0, see the top of this file, or 'cv': the one of `PENALTIES` with the
+      penalty: > 0, see the top of this file; None (typed as cv): the one of `PENALTIES` with the
         smallest squared error in 5-fold cross-validation on the training set.
 
     Returns:
@@ -126,11 +133,10 @@ def ridge(images: Examples, labels: Labels, num_classes: int, *, penalty: str = 
     Raises:
       InputError: a class without an example, or a setting out of range.
     """
-    rows, classes = _checks.examples("ridge", images, labels, num_classes)
-    chosen = _checks.number_or_cv("ridge", "penalty", penalty, 1e-12, 1e12, "a number > 0")
+    rows, classes = as_rows(images), np.asarray(labels)
     targets = np.eye(num_classes)[classes]
-    fit = ridge_regression(rows, targets, penalties=PENALTIES if chosen is None else (chosen,))
+    fit = ridge_regression(rows, targets, penalties=PENALTIES if penalty is None else (penalty,))
     return linear.classifier(fit.weights, fit.intercept)
 
 
-ESTIMATORS = {"ridge": EstimatorSpec(ridge, "linear least squares with a price on large weights")}
+ESTIMATORS = {"ridge": Spec(ridge, "linear least squares with a price on large weights")}

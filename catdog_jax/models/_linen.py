@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from catdog_jax.models.initializers import HEAD_GAIN, Initializer, initializer
+from catdog_jax.models.initializers import HEAD_GAIN, INITIALIZERS, Initializer
 from catdog_jax.ops.conv import conv
 from catdog_jax.types import Inputs, Key, Logits, Model, Params
 
@@ -108,7 +108,7 @@ def linen_model(
     Returns:
       The model; its params are nested plain dicts of float32 arrays.
     """
-    module = Network(layers, num_classes, initializer(init, gain * HEAD_GAIN))
+    module = Network(layers, num_classes, INITIALIZERS[init](gain * HEAD_GAIN))
 
     def start(key: Key) -> Params:
         # Under jit the forward pass that finds the shapes is never run.

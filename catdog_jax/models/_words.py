@@ -5,25 +5,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from catdog_jax.models import _checks
-from catdog_jax.types import InputError
-
-
-def sentences(model: str, input_shape: tuple[int, ...], num_classes: int, vocabulary: int) -> None:
-    """Raise for inputs that are not sentences, or a vocabulary without a word.
-
-    Raises:
-      InputError: as above.
-    """
-    _checks.task(model, input_shape, num_classes)
-    if len(input_shape) != 1:
-        raise InputError(f"{model}: inputs of shape {input_shape}; sentences must be (T,)")
-    if vocabulary < 2:
-        raise InputError(
-            f"{model}: vocabulary={vocabulary} is not allowed; give the number of token ids, ≥ 2 "
-            "with the padding"
-        )
-
 
 def one_hot(tokens: Int[Array, "B T"], vocabulary: int) -> Float[Array, "B T V"]:
     """Turn each word into a row of zeros with one 1, [B, T, vocabulary - 1]; padding: all zeros."""

@@ -1,12 +1,13 @@
 """Activations by name."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from catdog_jax import registry
+from catdog_jax.registry import OneOf
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "elu": jax.nn.elu,
@@ -23,18 +24,4 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 # pixels, without changing a value.
 MONOTONE = frozenset(ACTIVATIONS) - {"gelu", "silu"}
 
-
-def activation(name: str) -> Callable[[Array], Array]:
-    """Look an activation up.
-
-    Args:
-      name: a key of `ACTIVATIONS`.
-
-    Returns:
-      A function of one array, element by element.
-
-    Raises:
-      InputError: an unknown name.
-    """
-    registry.check_known("activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
+Activation = Annotated[str, OneOf(tuple(ACTIVATIONS))]

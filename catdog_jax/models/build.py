@@ -1,45 +1,45 @@
-"""From what a person typed, `mlp:width=64:depth=3`, to a model and its training settings."""
+"""From what a person typed, `mlp:width=64:depth=3`, to a model and its training settings.
 
-import inspect
-from collections.abc import Mapping
+A registered formula is written for numbers; here it becomes one on what a data set holds.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from catdog_jax import registry
-from catdog_jax.types import InputError, Model, ModelSpec, Recipe
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
 
+from catdog_jax import registry
+from catdog_jax.types import InputError, Inputs, Model, Params, Recipe
+
+MODEL = registry.Kind(
+    "model", "catdog_jax.models", "MODELS", "(input_shape, num_classes, **settings) -> Model"
+)
 # For a builder of a person's own, which proposes nothing itself.
 DEFAULT_RECIPE = Recipe(num_steps=1000, batch_size=64, optimizer="adam", learning_rate=1e-3)
 
 
-def model_table() -> Mapping[str, ModelSpec]:
-    """Give every registered model by its name."""
-    return registry.table("catdog_jax.models", "MODELS")
-
-
-def model_spec(entry: str) -> ModelSpec:
-    """Look up what an entry of `--models` names.
-
-    Args:
-      entry: 'name' or 'name:setting=value:…'; the name is registered, or the dotted path of a
-        builder (input_shape, num_classes, **settings) -> Model, or of a `ModelSpec`.
-
-    Raises:
-      InputError: an unknown name, or a path that leads to nothing callable.
-    """
-    name, _ = registry.parse_entry(entry)
-    wanted = "(input_shape, num_classes, **settings) -> Model"
-    return registry.find_spec("model", name, model_table(), ModelSpec, wanted)
-
-
 def build_model(
-    entry: str, input_shape: tuple[int, ...], num_classes: int, **overrides: Any
+    entry: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    **overrides: Any,
 ) -> Model:
     """Build the model that an entry of `--models` describes.
 
+    A registered formula normalises pictures itself, in float32, and then computes in the type of
+    its params. A builder of a person's own sees pictures as they are, 0..255.
+
     Args:
-      entry: see `model_spec`.
+      entry: see `MODEL.spec`.
       input_shape: shape of one example, without the batch.
       num_classes: K ≥ 2.
+      mean, std: of each channel of the training pictures, pixels in 0..1 (`Dataset.constants`);
+        left out: the formula takes numbers as they are.
       **overrides: settings proposed by the caller (conv='patches'); each is passed only where
         the builder takes it and the entry does not set it.
 
@@ -47,40 +47,109 @@ def build_model(
       InputError: an unknown name or setting, a value out of range, an image too small, or a
         builder of one's own that does not return a model.
     """
-    name, texts = registry.parse_entry(entry)
-    build = model_spec(entry).build
-    try:
-        signature = inspect.signature(build)
-        signature.bind(input_shape, num_classes)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"model {name!r} cannot be called ({error}); "
-            "give a function (input_shape, num_classes, **settings) -> Model"
-        ) from error
-    settings = registry.typed_settings(entry, build, texts)
-    parameters = signature.parameters
-    proposed = {
-        key: value
-        for key, value in overrides.items()
-        if key in parameters and parameters[key].kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    model = build(input_shape, num_classes, **(proposed | settings))
+    overrides |= {"mean": mean, "std": std}
+    model = MODEL.build(entry, input_shape, num_classes, **overrides)
+    if not MODEL.is_own(entry):
+        pictures = bool(mean) and len(input_shape) == 3
+        normalise = normaliser(mean, std) if pictures else lambda inputs: inputs
+        return model if "tokens" in MODEL.spec(entry).reads else _on_inputs(model, normalise)
     if isinstance(model, Model):
         return model
     if isinstance(model, tuple) and len(model) in (2, 3) and all(callable(f) for f in model):
         return Model(*model)
-    raise InputError(f"model {name!r} returned a {type(model).__name__}; return Model(init, apply)")
+    raise InputError(
+        f"model {entry!r} returned a {type(model).__name__}; return Model(init, apply)"
+    )
+
+
+def normaliser(
+    mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Num[Array, "B H W C"]], Float[Array, "B H W C"]]:
+    """Make the function that turns pictures 0..255 into float32 of mean 0 and deviation 1.
+
+    Args:
+      mean: per channel, of pixels in 0..1, over the training pictures.
+      std: likewise, > 0.
+    """
+
+    def normalise(images: Num[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        scale = jnp.asarray([1.0 / (255.0 * s) for s in std], jnp.float32)
+        offset = jnp.asarray([m / s for m, s in zip(mean, std, strict=True)], jnp.float32)
+        return images.astype(jnp.float32) * scale[None, None, None] - offset[None, None, None]
+
+    return normalise
+
+
+def on_pixels(apply: Callable[[Params, Inputs], Array]) -> Callable[[Params, Inputs], Array]:
+    """Make a formula on pixels in 0..1 one on pictures 0..255."""
+
+    def on_pictures(params: Params, images: Inputs) -> Array:
+        return apply(params, jnp.asarray(images, jnp.float32) / 255.0)
+
+    return on_pictures
+
+
+def _on_inputs(model: Model, normalise: Callable[[Array], Array]) -> Model:
+    """Make a formula on numbers normalise its inputs, then take them in the type of its params."""
+
+    def numbers(params: Params, inputs: Inputs) -> Array:
+        return normalise(inputs).astype(jnp.result_type(*jax.tree.leaves(params)))
+
+    def apply(params: Params, inputs: Inputs) -> Array:
+        return model.apply(params, numbers(params, inputs))
+
+    def features(params: Params, inputs: Inputs) -> tuple[tuple[str, Array], ...]:
+        assert model.features is not None
+        return model.features(params, numbers(params, inputs))
+
+    return Model(model.init, apply, features)
+
+
+def check_logits(
+    kind: str,
+    entry: str,
+    apply: Callable[[Params, Inputs], Array],
+    params: Params,
+    inputs: jax.ShapeDtypeStruct,
+    num_classes: int,
+) -> None:
+    """Check that a formula, a person's own above all, gives one logit per class.
+
+    Args:
+      kind, entry: what it is and what was typed, for messages.
+      apply: the formula.
+      params: arrays, or their shapes.
+      inputs: shape [2, ...] and type of two examples.
+      num_classes: K.
+
+    Raises:
+      InputError: it fails, or gives anything else than [2, K].
+    """
+    try:
+        logits: Any = jax.eval_shape(apply, params, inputs)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # a formula of one's own may raise anything
+        raise InputError(
+            f"{kind} {entry!r} fails on {inputs.dtype} {inputs.shape[1:]} "
+            f"({registry.reason(error)}); mend its apply"
+        ) from error
+    if getattr(logits, "shape", None) != (2, num_classes):
+        raise InputError(
+            f"{kind} {entry!r} makes {getattr(logits, 'shape', type(logits).__name__)} of 2 "
+            f"examples; apply must return logits [2, {num_classes}], one per class"
+        )
 
 
 def recipe_for(entry: str, dataset: str) -> Recipe:
     """Look up the training settings a model proposes for a data set.
 
     Args:
-      entry: see `model_spec`.
+      entry: see `MODEL.spec`.
       dataset: name of the data set; one without its own recipe gets the model's 'default'.
 
     Raises:
       InputError: an unknown model.
     """
-    recipes = model_spec(entry).recipes
+    recipes = MODEL.spec(entry).recipes
     return recipes.get(dataset, recipes.get("default", DEFAULT_RECIPE))

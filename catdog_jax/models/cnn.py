@@ -1,35 +1,37 @@
 """Convolutional network: stages of convolutions, each closed by a max-pool of two."""
 
+from typing import Annotated
+
 from jaxtyping import Array, Float
 
-from catdog_jax.models import _checks
 from catdog_jax.models._linen import Conv, Recorder, linen_model
-from catdog_jax.models.activations import MONOTONE
-from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import initializer
-from catdog_jax.models.normalization import Norm, check_norm
-from catdog_jax.ops.conv import FORMS
+from catdog_jax.models._shapes import Classes, ImageShape, check_size
+from catdog_jax.models.activations import ACTIVATIONS, MONOTONE, Activation
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
+from catdog_jax.models.normalization import Norm, NormName
+from catdog_jax.ops.conv import Form
 from catdog_jax.ops.pool import global_average, max_pool
-from catdog_jax.registry import check_known, check_whole
-from catdog_jax.types import Model, ModelSpec, Recipe
+from catdog_jax.registry import OneOf, Range, checked
+from catdog_jax.types import Model, Recipe, Spec
 
 DEFAULT_WIDTHS = (32, 64, 128, 128)
 HEADS = {"average": global_average, "flatten": lambda x: x.reshape(x.shape[0], -1)}
 
 
+@checked
 def cnn(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: ImageShape,
+    num_classes: Classes,
     *,
-    widths: tuple[int, ...] = (),
-    convs: int = 1,
-    kernel_size: int = 3,
-    head: str = "average",
-    activation: str = "relu",
-    norm: str = "none",
-    init: str = "he",
-    gain: float = 1.0,
-    conv: str = "direct",
+    widths: Annotated[tuple[int, ...], Range(1)] = (),
+    convs: Annotated[int, Range(1)] = 1,
+    kernel_size: Annotated[int, Range(1)] = 3,
+    head: Annotated[str, OneOf(tuple(HEADS))] = "average",
+    activation: Activation = "relu",
+    norm: NormName = "none",
+    init: Init = "he",
+    gain: Gain = 1.0,
+    conv: Form = "direct",
 ) -> Model:
     """Build a convolutional network.
 
@@ -51,14 +53,9 @@ def cnn(
       InputError: a setting out of range, or an image too small.
     """
     widths = widths or DEFAULT_WIDTHS[: max(min(input_shape[:2]).bit_length() - 1, 1)]
-    _checks.image("cnn", input_shape, num_classes, widths, len(widths))
-    check_whole("cnn", "convs", convs, 1)
-    check_whole("cnn", "kernel_size", kernel_size, 1)
-    check_norm("cnn", norm, min(widths))
-    check_known("head", head, HEADS)
-    check_known("convolution form", conv, FORMS)
-    act = find_activation(activation)
-    draw = initializer(init, gain, "cnn")
+    check_size("cnn", input_shape, len(widths))
+    act = ACTIVATIONS[activation]
+    draw = INITIALIZERS[init](gain)
 
     def layers(record: Recorder, x: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
         for stage, width in enumerate(widths, 1):
@@ -77,7 +74,7 @@ def cnn(
 
 
 MODELS = {
-    "cnn": ModelSpec(
+    "cnn": Spec(
         build=cnn,
         summary="stages of convolutions, each halving the image by max-pool",
         recipes={

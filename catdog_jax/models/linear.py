@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.models import _checks
-from catdog_jax.models.initializers import Initializer, initializer
-from catdog_jax.types import Classifier, Key, Model, ModelSpec, Recipe
+from catdog_jax.models._shapes import Classes, Shape
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init, Initializer
+from catdog_jax.registry import checked
+from catdog_jax.types import Classifier, Key, Model, Recipe, Spec
 
 
 class LinearParams(NamedTuple):
@@ -28,9 +30,9 @@ class LinearParams(NamedTuple):
     bias: Float[Array, " K"] | Any
 
 
-def flatten(inputs: Num[Array, "B ..."]) -> Float[Array, "B D"]:
-    """Lay each input out as one row of float32 numbers, in row-major order."""
-    return inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
+def flatten(inputs: Num[Array, "B ..."], dtype: DTypeLike = jnp.float32) -> Float[Array, "B D"]:
+    """Lay each input out as one row of numbers, in row-major order."""
+    return inputs.reshape(inputs.shape[0], -1).astype(dtype)
 
 
 def apply(params: LinearParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B K"]:
@@ -43,7 +45,8 @@ def apply(params: LinearParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B 
     Returns:
       float32 logits.
     """
-    return (flatten(inputs) @ params.weights + params.bias[None]).astype(jnp.float32)
+    rows = flatten(inputs, params.weights.dtype)
+    return (rows @ params.weights + params.bias[None]).astype(jnp.float32)
 
 
 def classifier(weights: Any, bias: Any) -> Classifier:
@@ -87,12 +90,13 @@ def affine_in(
     return Model(affine(draw, size, num_classes).init, of_inputs, features)
 
 
+@checked
 def linear(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: Shape,
+    num_classes: Classes,
     *,
-    init: str = "lecun",
-    gain: float = 1.0,
+    init: Init = "lecun",
+    gain: Gain = 1.0,
 ) -> Model:
     """Build a linear classifier.
 
@@ -108,12 +112,11 @@ def linear(
     Raises:
       InputError: a setting out of range.
     """
-    _checks.task("linear", input_shape, num_classes)
-    return affine(initializer(init, gain, "linear"), math.prod(input_shape), num_classes)
+    return affine(INITIALIZERS[init](gain), math.prod(input_shape), num_classes)
 
 
 MODELS = {
-    "linear": ModelSpec(
+    "linear": Spec(
         build=linear,
         summary="one weight per pixel, channel and class",
         recipes={

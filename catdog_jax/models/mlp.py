@@ -1,30 +1,30 @@
 """Multilayer perceptron: hidden layers of one width on the flattened input."""
 
-import jax.numpy as jnp
+from typing import Annotated
+
 from flax import linen as nn
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.models import _checks
 from catdog_jax.models._linen import Recorder, linen_model
-from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import initializer
-from catdog_jax.models.normalization import Norm, check_norm
-from catdog_jax.registry import check_whole
-from catdog_jax.types import Model, ModelSpec, Recipe
+from catdog_jax.models._shapes import Outputs, Shape
+from catdog_jax.models.activations import ACTIVATIONS, Activation
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
+from catdog_jax.models.normalization import Norm, NormName
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Model, Recipe, Spec
 
-_MOST_LAYERS = 16
 
-
+@checked
 def mlp(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: Shape,
+    num_classes: Outputs,
     *,
-    depth: int = 2,
-    width: int = 256,
-    activation: str = "relu",
-    norm: str = "none",
-    init: str = "he",
-    gain: float = 1.0,
+    depth: Annotated[int, Range(1, 16)] = 2,
+    width: Annotated[int, Range(1)] = 256,
+    activation: Activation = "relu",
+    norm: NormName = "none",
+    init: Init = "he",
+    gain: Gain = 1.0,
 ) -> Model:
     """Build a multilayer perceptron.
 
@@ -41,15 +41,11 @@ def mlp(
     Raises:
       InputError: a setting out of range.
     """
-    _checks.task("mlp", input_shape, num_classes, fewest=1)
-    check_whole("mlp", "depth", depth, 1, _MOST_LAYERS)
-    check_whole("mlp", "width", width, 1)
-    check_norm("mlp", norm, width)
-    act = find_activation(activation)
-    draw = initializer(init, gain, "mlp")
+    act = ACTIVATIONS[activation]
+    draw = INITIALIZERS[init](gain)
 
     def layers(record: Recorder, inputs: Num[Array, "B ..."]) -> Float[Array, "B D"]:
-        x = inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
+        x = inputs.reshape(inputs.shape[0], -1)
         for index in range(1, depth + 1):
             x = nn.Dense(width, kernel_init=draw, name=f"hidden{index}")(x)
             x = act(Norm(norm, name=f"norm{index}")(x))
@@ -60,7 +56,7 @@ def mlp(
 
 
 MODELS = {
-    "mlp": ModelSpec(
+    "mlp": Spec(
         build=mlp,
         summary="hidden layers of one width on the flattened picture",
         recipes={

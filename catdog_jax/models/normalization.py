@@ -3,13 +3,15 @@
 Each example is normalised by itself: examples are not coupled, and a batch may be cut in parts.
 """
 
+from typing import Annotated
+
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from catdog_jax import registry
+from catdog_jax.registry import OneOf
 from catdog_jax.types import InputError
 
-NORMS = ("group", "layer", "none", "rms")
+NormName = Annotated[str, OneOf(("group", "layer", "none", "rms"))]
 
 _MOST_GROUPS = 8
 
@@ -17,22 +19,6 @@ _MOST_GROUPS = 8
 def num_groups(features: int) -> int:
     """Choose the largest divisor of `features` ≤ 8 that leaves at least two features a group."""
     return max(n for n in range(1, _MOST_GROUPS + 1) if features % n == 0 and features >= 2 * n)
-
-
-def check_norm(model: str, norm: str, features: int) -> None:
-    """Raise for an unknown norm, or one that would turn the narrowest layer into constants.
-
-    Args:
-      model: name of the model, for the message.
-      norm: what was given.
-      features: width of the narrowest layer that is normalised.
-
-    Raises:
-      InputError: as above.
-    """
-    registry.check_known("norm", norm, NORMS)
-    if norm in ("group", "layer") and features < 2:
-        raise InputError(f"{model}: norm={norm} needs a width ≥ 2, not {features}; give norm=none")
 
 
 class Norm(nn.Module):
@@ -47,7 +33,13 @@ class Norm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B ... C"]) -> Float[Array, "B ... C"]:
-        """Return the normalised features, of the same shape."""
+        """Return the normalised features, of the same shape.
+
+        Raises:
+          InputError: a single feature, of which 'layer' and 'group' would make a constant.
+        """
+        if self.kind in ("group", "layer") and x.shape[-1] < 2:
+            raise InputError(f"norm={self.kind} needs a width ≥ 2, not 1; give norm=none")
         if self.kind == "layer":
             return nn.LayerNorm(name="layer")(x)
         if self.kind == "rms":

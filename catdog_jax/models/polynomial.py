@@ -5,18 +5,19 @@ point and all starts meet there. Its params are `LinearParams`, applied to monom
 """
 
 import math
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.models import _checks, linear
-from catdog_jax.models.initializers import initializer
-from catdog_jax.registry import check_whole
-from catdog_jax.types import InputError, Model, ModelSpec, Recipe
+from catdog_jax.models import linear
+from catdog_jax.models._shapes import Outputs, Shape
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import InputError, Model, Recipe, Spec
 
 MOST_MONOMIALS = 200_000
-_HIGHEST_DEGREE = 12
 
 
 def count_monomials(num_inputs: int, degree: int) -> int:
@@ -48,13 +49,14 @@ def _blocks(num_inputs: int, degree: int) -> list[tuple[np.ndarray, np.ndarray, 
     return blocks
 
 
+@checked
 def polynomial(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: Shape,
+    num_classes: Outputs,
     *,
-    degree: int = 2,
-    init: str = "lecun",
-    gain: float = 1.0,
+    degree: Annotated[int, Range(1, 12)] = 2,
+    init: Init = "lecun",
+    gain: Gain = 1.0,
 ) -> Model:
     """Build a polynomial classifier, or a regression where there is one output.
 
@@ -77,9 +79,7 @@ def polynomial(
     Raises:
       InputError: a setting out of range, or more than MOST_MONOMIALS monomials.
     """
-    _checks.task("polynomial", input_shape, num_classes, fewest=1)
-    check_whole("polynomial", "degree", degree, 1, _HIGHEST_DEGREE)
-    draw = initializer(init, gain, "polynomial")
+    draw = INITIALIZERS[init](gain)
     num_inputs = math.prod(input_shape)
     count = count_monomials(num_inputs, degree)
     if count > MOST_MONOMIALS:
@@ -90,17 +90,18 @@ def polynomial(
     blocks = _blocks(num_inputs, degree)
 
     def monomials(inputs: Num[Array, "B ..."]) -> Float[Array, "B P"]:
-        x = linear.flatten(inputs).T  # an input is a row: rows are gathered quickly, columns not
+        # An input is a row: rows are gathered quickly, columns are not.
+        x = linear.flatten(inputs, inputs.dtype).T
         parts = [x]
         for first, rest, factor in blocks:
-            parts.append(x[first] * parts[-1][rest] * factor[:, None])
+            parts.append(x[first] * parts[-1][rest] * factor[:, None].astype(x.dtype))
         return jnp.concatenate(parts).T
 
     return linear.affine_in("monomials", monomials, draw, count, num_classes)
 
 
 MODELS = {
-    "polynomial": ModelSpec(
+    "polynomial": Spec(
         build=polynomial,
         summary="one weight per monomial of the inputs and class; of small inputs only",
         recipes={

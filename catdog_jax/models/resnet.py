@@ -9,19 +9,20 @@ Source: He et al. 2016, Identity mappings in deep residual networks, fig. 1(b).
 import functools
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from catdog_jax.models import _checks
 from catdog_jax.models._linen import Conv, Recorder, linen_model
-from catdog_jax.models.activations import activation as find_activation
+from catdog_jax.models._shapes import Classes, ImageShape, check_size
+from catdog_jax.models.activations import ACTIVATIONS, Activation
 from catdog_jax.models.cnn import HEADS
-from catdog_jax.models.initializers import Initializer, initializer
-from catdog_jax.models.normalization import Norm, check_norm
-from catdog_jax.ops.conv import FORMS
-from catdog_jax.registry import check_known, check_whole
-from catdog_jax.types import Model, ModelSpec, Recipe
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init, Initializer
+from catdog_jax.models.normalization import Norm, NormName
+from catdog_jax.ops.conv import Form
+from catdog_jax.registry import OneOf, Range, checked
+from catdog_jax.types import Model, Recipe, Spec
 
 
 class Block(nn.Module):
@@ -57,19 +58,20 @@ class Block(nn.Module):
         return shortcut + self.scale * conv(3, name="conv2")(h)
 
 
+@checked
 def resnet(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: ImageShape,
+    num_classes: Classes,
     *,
-    widths: tuple[int, ...] = (16, 32, 64),
-    blocks: int = 1,
-    stem_stride: int = 1,
-    head: str = "average",
-    activation: str = "relu",
-    norm: str = "none",
-    init: str = "he",
-    gain: float = 1.0,
-    conv: str = "direct",
+    widths: Annotated[tuple[int, ...], Range(1)] = (16, 32, 64),
+    blocks: Annotated[int, Range(1)] = 1,
+    stem_stride: Annotated[int, Range(1, 2)] = 1,
+    head: Annotated[str, OneOf(tuple(HEADS))] = "average",
+    activation: Activation = "relu",
+    norm: NormName = "none",
+    init: Init = "he",
+    gain: Gain = 1.0,
+    conv: Form = "direct",
 ) -> Model:
     """Build a residual network: a stem, stages of blocks, one linear layer on the last image.
 
@@ -91,14 +93,9 @@ def resnet(
     Raises:
       InputError: a setting out of range, or an image too small.
     """
-    check_whole("resnet", "stem_stride", stem_stride, 1, 2)
-    _checks.image("resnet", input_shape, num_classes, widths, len(widths) - 2 + stem_stride)
-    check_whole("resnet", "blocks", blocks, 1)
-    check_norm("resnet", norm, min(widths))
-    check_known("head", head, HEADS)
-    check_known("convolution form", conv, FORMS)
-    act = find_activation(activation)
-    draw = initializer(init, gain, "resnet")
+    check_size("resnet", input_shape, len(widths) - 2 + stem_stride)
+    act = ACTIVATIONS[activation]
+    draw = INITIALIZERS[init](gain)
     scale = 1 / math.sqrt(blocks * len(widths))
 
     def layers(record: Recorder, inputs: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
@@ -117,7 +114,7 @@ def resnet(
 
 
 MODELS = {
-    "resnet": ModelSpec(
+    "resnet": Spec(
         build=resnet,
         summary="residual blocks in stages, without batch statistics",
         recipes={

@@ -1,5 +1,7 @@
 """A small attention model: every word looks at every other word of its sentence."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -7,13 +9,12 @@ from jaxtyping import Array, Float, Int
 
 from catdog_jax.models import _words
 from catdog_jax.models._linen import Recorder, linen_model
-from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import Initializer, initializer
+from catdog_jax.models._shapes import Classes, SentenceShape, Vocabulary
+from catdog_jax.models.activations import ACTIVATIONS, Activation
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init, Initializer
 from catdog_jax.models.normalization import Norm
-from catdog_jax.registry import check_whole
-from catdog_jax.types import InputError, Model, ModelSpec, Recipe
-
-_MOST_BLOCKS = 16
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import InputError, Model, Recipe, Spec
 
 
 class Attention(nn.Module):
@@ -51,17 +52,18 @@ class Attention(nn.Module):
         return nn.Dense(width, kernel_init=self.kernel_init, name="out")(gathered)
 
 
+@checked
 def word_attention(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: SentenceShape,
+    num_classes: Classes,
     *,
-    vocabulary: int = 0,
-    width: int = 32,
-    depth: int = 1,
-    heads: int = 4,
-    activation: str = "gelu",
-    init: str = "lecun",
-    gain: float = 1.0,
+    vocabulary: Vocabulary = 0,
+    width: Annotated[int, Range(2)] = 32,
+    depth: Annotated[int, Range(1, 16)] = 1,
+    heads: Annotated[int, Range(1)] = 4,
+    activation: Activation = "gelu",
+    init: Init = "lecun",
+    gain: Gain = 1.0,
 ) -> Model:
     """Build a small attention model (a transformer encoder, normalised before each layer).
 
@@ -82,17 +84,13 @@ def word_attention(
 
     Source: Vaswani et al. 2017, "Attention is all you need"; Xiong et al. 2020 (normalised before).
     """
-    _words.sentences("word_attention", input_shape, num_classes, vocabulary)
-    check_whole("word_attention", "width", width, 2)
-    check_whole("word_attention", "depth", depth, 1, _MOST_BLOCKS)
-    check_whole("word_attention", "heads", heads, 1)
     if width % heads:
         raise InputError(
             f"word_attention: heads={heads} do not share width={width} evenly; give a width that "
             "is a multiple of the heads"
         )
-    act = find_activation(activation)
-    draw = initializer(init, gain, "word_attention")
+    act = ACTIVATIONS[activation]
+    draw = INITIALIZERS[init](gain)
     scale = gain * width**-0.5
 
     def layers(record: Recorder, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
@@ -117,7 +115,7 @@ def word_attention(
 
 
 MODELS = {
-    "word_attention": ModelSpec(
+    "word_attention": Spec(
         build=word_attention,
         summary="a vector per word and place; every word looks at every other",
         recipes={

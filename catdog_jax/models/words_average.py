@@ -1,29 +1,31 @@
 """Averaged embeddings: a vector per word, their mean, and a perceptron on it; order is not seen."""
 
+from typing import Annotated
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from catdog_jax.models import _words
 from catdog_jax.models._linen import Recorder, linen_model
-from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import initializer
-from catdog_jax.registry import check_whole
-from catdog_jax.types import Model, ModelSpec, Recipe
+from catdog_jax.models._shapes import Classes, SentenceShape, Vocabulary
+from catdog_jax.models.activations import ACTIVATIONS, Activation
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Model, Recipe, Spec
 
-_MOST_LAYERS = 16
 
-
+@checked
 def word_average(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: SentenceShape,
+    num_classes: Classes,
     *,
-    vocabulary: int = 0,
-    width: int = 32,
-    depth: int = 1,
-    activation: str = "relu",
-    init: str = "he",
-    gain: float = 1.0,
+    vocabulary: Vocabulary = 0,
+    width: Annotated[int, Range(1)] = 32,
+    depth: Annotated[int, Range(0, 16)] = 1,
+    activation: Activation = "relu",
+    init: Init = "he",
+    gain: Gain = 1.0,
 ) -> Model:
     """Build averaged embeddings with a perceptron on top.
 
@@ -41,11 +43,8 @@ def word_average(
     Raises:
       InputError: a setting out of range, or inputs that are no sentences.
     """
-    _words.sentences("word_average", input_shape, num_classes, vocabulary)
-    check_whole("word_average", "width", width, 1)
-    check_whole("word_average", "depth", depth, 0, _MOST_LAYERS)
-    act = find_activation(activation)
-    draw = initializer(init, gain, "word_average")
+    act = ACTIVATIONS[activation]
+    draw = INITIALIZERS[init](gain)
 
     def layers(record: Recorder, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
         embed = _words.Embedding(vocabulary, width, gain * width**-0.5, name="embedding")
@@ -63,7 +62,7 @@ def word_average(
 
 
 MODELS = {
-    "word_average": ModelSpec(
+    "word_average": Spec(
         build=word_average,
         summary="a vector per word, their mean, and hidden layers on it",
         recipes={

@@ -3,17 +3,20 @@
 from jaxtyping import Array, Float, Int
 
 from catdog_jax.models import _words, linear
-from catdog_jax.models.initializers import initializer
-from catdog_jax.types import Model, ModelSpec, Recipe
+from catdog_jax.models._shapes import Classes, SentenceShape, Vocabulary
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
+from catdog_jax.registry import checked
+from catdog_jax.types import Model, Recipe, Spec
 
 
+@checked
 def bag_of_words(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: SentenceShape,
+    num_classes: Classes,
     *,
-    vocabulary: int = 0,
-    init: str = "lecun",
-    gain: float = 1.0,
+    vocabulary: Vocabulary = 0,
+    init: Init = "lecun",
+    gain: Gain = 1.0,
 ) -> Model:
     """Build the linear classifier of word counts; its params and formula are those of `linear`.
 
@@ -30,8 +33,7 @@ def bag_of_words(
     Raises:
       InputError: a setting out of range, or inputs that are no sentences.
     """
-    _words.sentences("bag_of_words", input_shape, num_classes, vocabulary)
-    draw = initializer(init, gain, "bag_of_words")
+    draw = INITIALIZERS[init](gain)
 
     def counts(tokens: Int[Array, "B T"]) -> Float[Array, "B V"]:
         return _words.counts(tokens, vocabulary)
@@ -40,7 +42,7 @@ def bag_of_words(
 
 
 MODELS = {
-    "bag_of_words": ModelSpec(
+    "bag_of_words": Spec(
         build=bag_of_words,
         summary="one weight per word and class on how often each word occurs",
         recipes={

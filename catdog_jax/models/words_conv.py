@@ -1,18 +1,18 @@
 """Convolution over embeddings: a few neighbouring words at a time, wherever they stand."""
 
+from typing import Annotated
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from catdog_jax.models import _words
 from catdog_jax.models._linen import Recorder, linen_model
-from catdog_jax.models.activations import activation as find_activation
-from catdog_jax.models.initializers import initializer
-from catdog_jax.registry import check_known, check_whole
-from catdog_jax.types import Model, ModelSpec, Recipe
-
-POOLS = ("mean", "max")
-_MOST_LAYERS = 16
+from catdog_jax.models._shapes import Classes, SentenceShape, Vocabulary
+from catdog_jax.models.activations import ACTIVATIONS, Activation
+from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
+from catdog_jax.registry import OneOf, Range, checked
+from catdog_jax.types import Model, Recipe, Spec
 
 
 def neighbours(x: Float[Array, "B T D"], window: int) -> Float[Array, "B T E"]:
@@ -25,18 +25,19 @@ def neighbours(x: Float[Array, "B T D"], window: int) -> Float[Array, "B T E"]:
     return jnp.concatenate([padded[:, i : i + x.shape[1]] for i in range(window)], axis=-1)
 
 
+@checked
 def word_conv(
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: SentenceShape,
+    num_classes: Classes,
     *,
-    vocabulary: int = 0,
-    width: int = 32,
-    window: int = 3,
-    depth: int = 1,
-    pool: str = "max",
-    activation: str = "relu",
-    init: str = "he",
-    gain: float = 1.0,
+    vocabulary: Vocabulary = 0,
+    width: Annotated[int, Range(1)] = 32,
+    window: Annotated[int, Range(1)] = 3,
+    depth: Annotated[int, Range(1, 16)] = 1,
+    pool: Annotated[str, OneOf(("mean", "max"))] = "max",
+    activation: Activation = "relu",
+    init: Init = "he",
+    gain: Gain = 1.0,
 ) -> Model:
     """Build a convolution over embeddings.
 
@@ -59,13 +60,8 @@ def word_conv(
 
     Source: Kim 2014, "Convolutional neural networks for sentence classification" (one layer, max).
     """
-    _words.sentences("word_conv", input_shape, num_classes, vocabulary)
-    check_whole("word_conv", "width", width, 1)
-    check_whole("word_conv", "window", window, 1)
-    check_whole("word_conv", "depth", depth, 1, _MOST_LAYERS)
-    check_known("pool", pool, POOLS)
-    act = find_activation(activation)
-    draw = initializer(init, gain, "word_conv")
+    act = ACTIVATIONS[activation]
+    draw = INITIALIZERS[init](gain)
 
     def layers(record: Recorder, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
         mask = _words.present(inputs)
@@ -85,7 +81,7 @@ def word_conv(
 
 
 MODELS = {
-    "word_conv": ModelSpec(
+    "word_conv": Spec(
         build=word_conv,
         summary="a vector per word, and patterns of neighbouring words, wherever they stand",
         recipes={

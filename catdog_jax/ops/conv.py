@@ -19,7 +19,7 @@ With 64 images instead of 8 the activations leave the cache: 32→32 direct fall
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from jaxtyping import Array, Float
 from catdog_jax import registry
 
 FORMS = ("direct", "lax", "patches")
+Form = Annotated[str, registry.OneOf(FORMS)]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 4  # up to here one matrix product over patches beats the convolution kernel
@@ -91,13 +92,11 @@ def conv(
       The convolved images; rows and columns as `padding` and `stride` say.
 
     Raises:
-      ValueError: a stride < 1, an unknown padding, or an image smaller than a VALID window.
-      InputError: an unknown form.
+      ValueError: a stride < 1, an unknown padding or form, or an image smaller than a VALID window.
     """
-    if form not in FORMS:
-        raise registry.unknown("convolution form", form, FORMS)
-    if stride < 1 or padding not in ("SAME", "VALID"):
-        raise ValueError(f"stride={stride}, padding={padding!r}; stride ≥ 1, 'SAME' or 'VALID'")
+    if stride < 1 or padding not in ("SAME", "VALID") or form not in FORMS:
+        wanted = f"stride ≥ 1, 'SAME' or 'VALID', a form of {', '.join(FORMS)}"
+        raise ValueError(f"stride={stride}, padding={padding!r}, form={form!r}; give {wanted}")
     image, window = (x.shape[1], x.shape[2]), (w.shape[0], w.shape[1])
     rows, columns = lax.padtype_to_pads(image, window, (stride, stride), padding)
     pads = ((int(rows[0]), int(rows[1])), (int(columns[0]), int(columns[1])))

@@ -4,7 +4,6 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from catdog_jax.population import rule
 from catdog_jax.population.devices import total_memory
@@ -76,7 +75,7 @@ def make_plan(
 
     Args:
       model: the formula; only its shapes are looked at.
-      batch: shape and dtype of one preprocessed batch (jax.ShapeDtypeStruct or array).
+      batch: shape and dtype of one batch (jax.ShapeDtypeStruct or array).
       num_members: members asked for, >= 1.
       num_devices: devices at hand, >= 1.
       backend: 'cpu', 'gpu' or 'tpu'.
@@ -164,10 +163,9 @@ def local_plan(
     Raises:
       InputError: see `make_plan`.
     """
-    dtype = jnp.float32 if inputs.dtype == jnp.uint8 else inputs.dtype  # as preprocessed
     return make_plan(
         model,
-        jax.ShapeDtypeStruct((batch_size, *inputs.shape[1:]), dtype),
+        jax.ShapeDtypeStruct((batch_size, *inputs.shape[1:]), inputs.dtype),
         num_members=num_members,
         num_devices=jax.local_device_count(),
         backend=jax.default_backend(),

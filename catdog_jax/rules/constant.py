@@ -1,17 +1,21 @@
 """Constant: the same answer whatever the picture, a linear classifier whose weights are zero."""
 
 import math
+from typing import Annotated
 
 import jax.numpy as jnp
 
 from catdog_jax.models import linear
-from catdog_jax.registry import check_known
-from catdog_jax.types import Classifier, RuleSpec
+from catdog_jax.registry import OneOf, checked
+from catdog_jax.types import Classifier, Spec
 
 ANSWERS = {"cat": (1.0, 0.0), "dog": (0.0, 1.0)}
 
 
-def constant(input_shape: tuple[int, ...], *, answer: str = "dog") -> Classifier:
+@checked
+def constant(
+    input_shape: tuple[int, ...], *, answer: Annotated[str, OneOf(tuple(ANSWERS))] = "dog"
+) -> Classifier:
     """Build the classifier that never looks.
 
     Args:
@@ -24,8 +28,7 @@ def constant(input_shape: tuple[int, ...], *, answer: str = "dog") -> Classifier
     Raises:
       InputError: another answer.
     """
-    check_known("answer", answer, ANSWERS)
     return linear.classifier(jnp.zeros((math.prod(input_shape), 2)), jnp.asarray(ANSWERS[answer]))
 
 
-RULES = {"constant": RuleSpec(constant, "always the same answer: zero weights and a typed bias")}
+RULES = {"constant": Spec(constant, "always the same answer: zero weights and a typed bias")}

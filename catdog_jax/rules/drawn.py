@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from catdog_jax.models._shapes import ImageShape
+from catdog_jax.registry import checked
 from catdog_jax.rules import looking
 from catdog_jax.rules.looking import Beliefs
-from catdog_jax.types import Classifier, RuleSpec
+from catdog_jax.types import Classifier, Spec
 
 # Where a head may be: x, y and radius in half pictures, tilt in radians.
 PLACES = tuple(
@@ -185,16 +187,16 @@ def apply(params: DrawnParams, images: Float[Array, "B H W 3"]) -> Float[Array, 
     return looking.logits(votes(params, images))
 
 
-def drawn(input_shape: tuple[int, ...]) -> Classifier:
+@checked
+def drawn(input_shape: ImageShape) -> Classifier:
     """Build the rule for drawn pictures.
 
     Args:
       input_shape: (H, W, 3).
 
     Raises:
-      InputError: the inputs are not pictures of three colours, 8 px or more.
+      InputError: another number of axes.
     """
-    looking.check_pictures("drawn_rule", input_shape)
     params = DrawnParams(
         looking.typed_beliefs(BELIEFS),
         jnp.asarray(SIGHTS, jnp.float32),
@@ -238,6 +240,4 @@ def _pink(colour: Float[Array, "B 3"]) -> Float[Array, " B"]:
     return colour[:, 0] + colour[:, 2] - 2.0 * colour[:, 1]
 
 
-RULES = {
-    "drawn_rule": RuleSpec(drawn, "for drawn pictures: finds the head, looks at eleven places")
-}
+RULES = {"drawn_rule": Spec(drawn, "for drawn pictures: finds the head, looks at eleven places")}

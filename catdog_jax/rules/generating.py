@@ -12,7 +12,7 @@ smaller than 1. The rule can be wrong only where a cue is not legible.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,8 @@ from catdog_jax.data.drawing_factors import (
     PATTERN_ODDS,
     sample_factors,
 )
-from catdog_jax.types import Classifier, InputError, RuleSpec, Split
+from catdog_jax.registry import Range, checked
+from catdog_jax.types import Classifier, InputError, Spec, Split
 
 READ = tuple(cue for cue in CUES if cue != "coat")
 NUM_OWN = 2.0  # a factor's own part is within so many spreads, see `sample_factors`
@@ -116,8 +117,9 @@ def apply(params: GeneratingParams, factors: Float[Array, "B F"]) -> Float[Array
     return jnp.stack([half, -half], axis=1)
 
 
+@checked
 def generating(
-    input_shape: tuple[int, ...], *, difficulty: float = DEFAULT_DIFFICULTY
+    input_shape: tuple[int, ...], *, difficulty: Annotated[float, Range(0, 1)] = DEFAULT_DIFFICULTY
 ) -> Classifier:
     """Build the rule that reads drawing factors.
 
@@ -128,8 +130,6 @@ def generating(
     Raises:
       InputError: another number of factors, or the difficulty out of range.
     """
-    if not 0.0 <= difficulty <= 1.0:
-        raise InputError(f"difficulty {difficulty} is out of range; give 0 (easy) to 1 (hard)")
     num_factors = len(factor_names())
     if tuple(input_shape) != (num_factors,):
         raise InputError(
@@ -176,7 +176,7 @@ def _coat(
 
 
 RULES = {
-    "generating_rule": RuleSpec(
-        generating, "the ceiling: the rule that the drawn pictures follow", reads="factors"
+    "generating_rule": Spec(
+        generating, "the ceiling: the rule that the drawn pictures follow", reads=("factors",)
     )
 }

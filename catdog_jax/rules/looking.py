@@ -10,10 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from catdog_jax.types import InputError
-
 GRID = 32  # pixels of a side; every picture is brought to this size before it is looked at
-SMALLEST = 8
 
 Grey = Float[Array, "B H W"]
 
@@ -47,19 +44,6 @@ def logits(votes: Float[Array, "B T"]) -> Float[Array, "B 2"]:
     """Sum the votes: half for the dog, half against the cat."""
     half = 0.5 * votes.sum(1)
     return jnp.stack([-half, half], axis=1)
-
-
-def check_pictures(rule: str, input_shape: tuple[int, ...]) -> None:
-    """Raise for inputs that are no pictures in three colours.
-
-    Raises:
-      InputError: another shape than (H, W, 3) with H, W ≥ 8.
-    """
-    if len(input_shape) != 3 or input_shape[2] != 3 or min(input_shape[:2]) < SMALLEST:
-        raise InputError(
-            f"rule {rule!r} cannot look at inputs of shape {tuple(input_shape)}; give pictures "
-            f"of three colours, {SMALLEST} pixels or more on a side"
-        )
 
 
 def on_grid(images: Float[Array, "B H W 3"]) -> Float[Array, "B G G 3"]:

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from catdog_jax.models._shapes import ImageShape
+from catdog_jax.registry import checked
 from catdog_jax.rules import looking
 from catdog_jax.rules.looking import Beliefs, mean_in, rises
-from catdog_jax.types import Classifier, RuleSpec
+from catdog_jax.types import Classifier, Spec
 
 # name: (weight towards dog, threshold, width)
 BELIEFS = {
@@ -130,16 +132,16 @@ def apply(params: PhotoParams, images: Float[Array, "B H W 3"]) -> Float[Array, 
     return looking.logits(votes(params, images))
 
 
-def photo(input_shape: tuple[int, ...]) -> Classifier:
+@checked
+def photo(input_shape: ImageShape) -> Classifier:
     """Build the rule for photographs.
 
     Args:
       input_shape: (H, W, 3).
 
     Raises:
-      InputError: the inputs are not pictures of three colours, 8 px or more.
+      InputError: another number of axes.
     """
-    looking.check_pictures("photo_rule", input_shape)
     margins = jnp.asarray(list(MARGINS.values()), jnp.float32)
     return Classifier(PhotoParams(looking.typed_beliefs(BELIEFS), margins), apply)
 
@@ -155,4 +157,4 @@ def _covariance(
     return product - mean_in(first, region) * mean_in(second, region)
 
 
-RULES = {"photo_rule": RuleSpec(photo, "for photographs: eleven tests of colour, edge and shape")}
+RULES = {"photo_rule": Spec(photo, "for photographs: eleven tests of colour, edge and shape")}

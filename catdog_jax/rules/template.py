@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from catdog_jax.models import linear
-from catdog_jax.rules.looking import check_pictures
-from catdog_jax.types import Classifier, RuleSpec
+from catdog_jax.models._shapes import ImageShape
+from catdog_jax.registry import checked
+from catdog_jax.types import Classifier, Spec
 
 # '+' brighter in a dog than in a cat, '-' darker, '=' much darker. Believed, not measured:
 # a cat's ears stand dark against the background, left and right of the top; a dog's hang dark
@@ -75,7 +76,8 @@ def picture(height: int, width: int) -> Float[Array, "H W 3"]:
     return weights / jnp.abs(weights).sum()
 
 
-def template(input_shape: tuple[int, ...]) -> Classifier:
+@checked
+def template(input_shape: ImageShape) -> Classifier:
     """Build the linear classifier whose weights are the drawing.
 
     Args:
@@ -85,11 +87,10 @@ def template(input_shape: tuple[int, ...]) -> Classifier:
       A linear classifier without bias.
 
     Raises:
-      InputError: the inputs are not pictures of three colours, 8 px or more.
+      InputError: another number of axes.
     """
-    check_pictures("template", input_shape)
     dog = STRENGTH * picture(*input_shape[:2]).reshape(-1)
     return linear.classifier(jnp.stack([-dog, dog], axis=1), jnp.zeros(2))
 
 
-RULES = {"template": RuleSpec(template, "hand-set weights: a small drawing, scaled up")}
+RULES = {"template": Spec(template, "hand-set weights: a small drawing, scaled up")}

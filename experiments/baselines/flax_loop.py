@@ -15,14 +15,13 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from catdog_jax.models.build import build_model
+from catdog_jax.models.build import build_model, normaliser
 from catdog_jax.population import Seeds, member_keys, varied
 from catdog_jax.population.flops import step_flops
 from catdog_jax.registry import parse_entry, typed_settings, unknown
 from catdog_jax.train import epoch_order
 from catdog_jax.types import Recipe
 from experiments.baselines.case import CHECK_STEPS, NUM_BATCHES, SHAPE, Case, Start, Trainer, loop
-from experiments.shared.jobs import preprocess
 
 NUM_CHECKED = 8  # members whose first steps are compared
 
@@ -162,7 +161,8 @@ def first_steps(case: Case) -> Start:
     keys, data = member_keys(Seeds(), varied(NUM_CHECKED)), job.dataset.train
     order = np.asarray(epoch_order(keys.order, jnp.int32(0), len(data.labels)))
     rows = order[: NUM_BATCHES * case.recipe.batch_size].reshape(NUM_BATCHES, -1)
-    images, labels = preprocess(job.dataset)(jnp.asarray(data.inputs[rows])), data.labels[rows]
+    normalise, labels = normaliser(**job.dataset.constants), data.labels[rows]
+    images = jax.vmap(normalise)(jnp.asarray(data.inputs[rows]))
     params, module = as_flax(jax.vmap(job.model.init)(keys.init)), network(case.model)
     flops = step_flops(module.apply, {"params": jax.tree.map(lambda x: x[0], params)}, images[0])
     kinds = [device.device_kind for device in jax.local_devices()]

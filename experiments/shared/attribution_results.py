@@ -14,10 +14,9 @@ from catdog_jax.analysis import attribution
 from catdog_jax.analysis.first_layer import first_layer
 from catdog_jax.analysis.maximise import maximising_input
 from catdog_jax.analysis.sketch import sketch
-from catdog_jax.models.build import build_model
+from catdog_jax.models.build import build_model, normaliser
 from catdog_jax.population import Seeds, member_keys, parse_vary, varied
 from catdog_jax.store import Run, open_run
-from catdog_jax.train import normaliser
 from catdog_jax.types import InputError, Model, Params
 from experiments.shared.progress import Progress
 from experiments.shared.report import aligned, number
@@ -71,7 +70,13 @@ def build(run: Run, label: str) -> Model:
     """Build the formula of a model of a finished run."""
     entries = {part["model"]: part.get("entry", part["model"]) for part in run.manifest["parts"]}
     inputs = run.manifest["inputs"]
-    return build_model(entries[label], tuple(inputs["shape"]), len(inputs["class_names"]))
+    return build_model(
+        entries[label],
+        tuple(inputs["shape"]),
+        len(inputs["class_names"]),
+        mean=tuple(inputs["mean"]),
+        std=tuple(inputs["std"]),
+    )
 
 
 def final_params(run: Run, label: str, model: Model, members: Any) -> Params:
@@ -191,6 +196,12 @@ def ask(
     model = build(run, label)
     pictures, labels = _pictures(run, rows)
     images = normaliser(tuple(mean), tuple(std))(jnp.asarray(pictures))
+    scale, offset = (jnp.asarray(255.0 * x, jnp.float32)[None, None, None] for x in (std, mean))
+
+    def apply(params: Params, numbers: Any) -> Any:
+        """Apply the formula to pictures given by their normalised numbers."""
+        return model.apply(params, scale * numbers + offset)
+
     contrast = jnp.asarray(attribution.against_others(labels, num_classes))
     classes = attribution.against_others(np.arange(num_classes), num_classes)
     noise = jax.random.key(seed, impl="threefry2x32")
@@ -198,7 +209,7 @@ def ask(
     @jax.jit
     def explain(params: Params, images: Any) -> dict[str, Any]:
         baseline = jnp.zeros_like(images)  # after normalising, the mean colour
-        asked = (model.apply, params, images)
+        asked = (apply, params, images)
         parts = attribution.integrated_gradients(
             *asked, baseline, contrast, steps=steps, rule="gauss-legendre"
         )
@@ -207,13 +218,13 @@ def ask(
             "integrated_gradients": parts.sum(axis=-1),
             "occlusion": attribution.occlusion(*asked, baseline, contrast, **_cover(images)),
             "score": attribution.scores(*asked, contrast),
-            "baseline_score": attribution.scores(model.apply, params, baseline, contrast),
+            "baseline_score": attribution.scores(apply, params, baseline, contrast),
             "completeness_gap": attribution.completeness_gap(parts, *asked, baseline, contrast),
         }
 
     low, high = (((pixel - mean) / std).astype(np.float32) for pixel in (0.0, 1.0))
     held: dict[str, Any] = {"variation": VARIATION, "rms": CONTRAST, "low": low, "high": high}
-    climb = jax.jit(functools.partial(maximising_input, model.apply, steps=ascent_steps, **held))
+    climb = jax.jit(functools.partial(maximising_input, apply, steps=ascent_steps, **held))
     told: list[dict[str, Any]] = []
     maximised, finals = [], []
     with jax.default_matmul_precision("highest"):
@@ -238,7 +249,7 @@ def ask(
             told.append(maps if layer is None else maps | {"first_layer": layer})
             maximised.append(best.images)
             finals.append(final)
-        judge = jax.jit(model.apply)
+        judge = jax.jit(apply)
         seen = jnp.asarray(np.concatenate(maximised))
         judged = np.stack([np.asarray(judge(params, seen)) for params in finals], axis=1)
     answer = {name: np.stack([one[name] for one in told]) for name in told[0]}

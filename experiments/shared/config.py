@@ -135,12 +135,12 @@ class TrainConfig:
     @staticmethod
     def epilogue() -> str:
         """Write the table of what unset training flags become, for the help."""
-        from catdog_jax.models.build import model_table
+        from catdog_jax.models.build import MODEL
         from experiments.shared.report import aligned
 
         names = ["steps", "batch", "optimizer", "rate", "decay", "augment"]
         rows = [["model", "data set", *names]]
-        for model, spec in model_table().items():
+        for model, spec in MODEL.table().items():
             for dataset, recipe in spec.recipes.items():
                 cells = (f"{x:g}" if isinstance(x, float) else str(x) for x in recipe)
                 rows.append([model, "any other" if dataset == "default" else dataset, *cells])

@@ -8,20 +8,14 @@ import jax
 import numpy as np
 
 from catdog_jax.augment import augmenter, parse_augment
-from catdog_jax.models.build import build_model, model_spec, model_table, recipe_for
+from catdog_jax.models.build import MODEL, build_model, check_logits, recipe_for
 from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Members, Plan, Schedule, Seeds, parse_vary, varied
+from catdog_jax.population import Plan, Schedule, Seeds
 from catdog_jax.population.plan import STRATEGIES, tree_bytes
-from catdog_jax.sample import Sample, parse_sample
+from catdog_jax.registry import reason
 from catdog_jax.store.manifest import check_name
-from catdog_jax.train import (
-    PRECISIONS,
-    Learner,
-    make_learner,
-    normaliser,
-    steps_per_epoch,
-)
+from catdog_jax.train import PRECISIONS, Learner, make_learner, steps_per_epoch
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
 from experiments.shared.config import STEP_MAX, TrainConfig, check_ranges, deciding
 
@@ -135,8 +129,7 @@ def make_jobs(
                 f"--stretch={stretch:g} gives {entry} {recipe.num_steps:,} steps; at most "
                 f"{STEP_MAX:,} are allowed, give a smaller one"
             )
-        sample = _sample(config, num_examples)
-        steps_per_epoch(sample.size if sample else num_examples, recipe.batch_size)
+        steps_per_epoch(num_examples, recipe.batch_size)
         _check_reads(entry, recipe, dataset)
         model = formula(entry, dataset, "direct")
         count = _checked_num_params(entry, model, dataset)
@@ -149,9 +142,9 @@ def make_jobs(
 
 
 def _check_reads(entry: str, recipe: Recipe, dataset: Dataset) -> None:
-    reads = model_spec(entry).reads
+    reads = MODEL.spec(entry).reads
     if dataset.kind not in reads:
-        fit = [name for name, spec in model_table().items() if dataset.kind in spec.reads]
+        fit = [name for name, spec in MODEL.table().items() if dataset.kind in spec.reads]
         raise InputError(
             f"model {entry!r} reads {' or '.join(reads)}; the data set {dataset.name} has "
             f"{dataset.kind}; give one of {', '.join(fit)}"
@@ -165,28 +158,18 @@ def _check_reads(entry: str, recipe: Recipe, dataset: Dataset) -> None:
 
 def _checked_num_params(entry: str, model: Model, dataset: Dataset) -> int:
     """Count the weights of a formula, a person's own above all, that does what a run relies on."""
-    shape, num_classes = dataset.train.inputs.shape[1:], len(dataset.class_names)
-    dtype = np.int32 if dataset.kind == "tokens" else np.float32
-    inputs = jax.ShapeDtypeStruct((2, *shape), dtype)
+    inputs = dataset.train.inputs
     try:
         params = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)))
-        logits: Any = jax.eval_shape(model.apply, params, inputs)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a formula of one's own may raise anything
-        why = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(
-            f"model {entry!r} fails on {dataset.kind} {shape} ({type(error).__name__}: {why}); "
-            "mend its init or apply"
-        ) from error
+        raise InputError(f"model {entry!r} fails ({reason(error)}); mend its init") from error
     leaves = jax.tree.leaves(params)
     if not leaves or not all(np.issubdtype(leaf.dtype, np.floating) for leaf in leaves):
         raise InputError(f"model {entry!r}: init must return floating-point arrays, at least one")
-    if getattr(logits, "shape", None) != (2, num_classes):
-        raise InputError(
-            f"model {entry!r} makes {getattr(logits, 'shape', type(logits).__name__)} of 2 "
-            f"examples; apply must return logits [2, {num_classes}], one per class"
-        )
+    examples = jax.ShapeDtypeStruct((2, *inputs.shape[1:]), inputs.dtype)
+    check_logits("model", entry, model.apply, params, examples, len(dataset.class_names))
     return sum(math.prod(leaf.shape) for leaf in leaves)
 
 
@@ -207,37 +190,12 @@ def job_learner(config: TrainConfig, job: Job, plan: Plan) -> Learner:
         formula(job.entry, job.dataset, plan.conv),
         _optimizer(config, job.recipe),
         batch_size=job.recipe.batch_size,
-        preprocess=preprocess(job.dataset),
-        augment=augmenter(parse_augment(job.recipe.augment)),
+        augment=augmenter(parse_augment(job.recipe.augment), job.dataset.constants.get("mean", ())),
         smoothing=config.label_smoothing,
         precision=config.precision,
         microbatch=plan.microbatch,
         eval_batch=plan.eval_batch,
-        sample=_sample(config, len(job.dataset.train.labels)),
     )
-
-
-def preprocess(dataset: Dataset) -> Any:
-    """Normalise pictures by the channel statistics of the training ones; leave others alone."""
-    if dataset.kind != "images":
-        return None
-    return normaliser(*channel_statistics(dataset))
-
-
-def channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of the training pictures, pixels in 0..1.
-
-    Exact: sums of integers. A channel that never changes gets the deviation 1/255.
-    """
-    images = dataset.train.inputs
-    counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
-    levels = np.arange(256) / 255.0
-    mean = [float(c @ levels / c.sum()) for c in counts]
-    std = [
-        float(np.sqrt(max(c @ (levels - m) ** 2 / c.sum(), 255.0**-2)))
-        for c, m in zip(counts, mean, strict=True)
-    ]
-    return tuple(mean), tuple(std)
 
 
 def evaluation_sets(dataset: Dataset) -> dict[str, Data]:
@@ -267,13 +225,8 @@ def run_settings(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> 
 
 
 def seeds_of(config: TrainConfig) -> Seeds:
-    """The integers a person typed."""
-    return Seeds(config.init_seed, config.order_seed, config.augment_seed, config.data_seed or 0)
-
-
-def members_of(config: TrainConfig) -> Members:
-    """The usual table, of --num_members and --vary."""
-    return varied(config.num_members, parse_vary(config.vary))
+    """The three integers a person typed."""
+    return Seeds(config.init_seed, config.order_seed, config.augment_seed)
 
 
 def state_bytes(config: TrainConfig, job: Job) -> int:
@@ -285,13 +238,8 @@ def state_bytes(config: TrainConfig, job: Job) -> int:
 
 def formula(entry: str, dataset: Dataset, conv: str) -> Model:
     """Build the model of an entry of --models for a data set, with convolutions in some form."""
-    shape = dataset.train.inputs.shape[1:]
-    words = {"vocabulary": len(dataset.vocabulary)} if dataset.vocabulary else {}
-    return build_model(entry, shape, len(dataset.class_names), conv=conv, **words)
-
-
-def _sample(config: TrainConfig, num_examples: int) -> Sample | None:
-    return parse_sample(config.sample, num_examples) if config.sample else None
+    shape, num_classes = dataset.train.inputs.shape[1:], len(dataset.class_names)
+    return build_model(entry, shape, num_classes, conv=conv, **dataset.constants)
 
 
 def _filled(config: TrainConfig, recipe: Recipe, num_examples: int) -> Recipe:

@@ -15,7 +15,7 @@ from catdog_jax.models import linear
 from catdog_jax.population import member_keys
 from catdog_jax.types import Dataset, Model, Params, Split
 from experiments.shared.config import TrainConfig
-from experiments.shared.jobs import Job, members_of, preprocess, seeds_of
+from experiments.shared.jobs import Job, members_of, seeds_of
 from experiments.shared.progress import Progress
 from experiments.shared.results import Trained, described
 
@@ -68,8 +68,8 @@ def layer_shapes(job: Job) -> list[tuple[str, tuple[int, ...]]]:
         layers = named_features(job.model, params, inputs)
         found.extend((name, x.shape[1:]) for name, x in layers)
 
-    dtype = np.int32 if job.dataset.kind == "tokens" else np.float32
-    inputs = jax.ShapeDtypeStruct((1, *job.dataset.train.inputs.shape[1:]), dtype)
+    train = job.dataset.train.inputs
+    inputs = jax.ShapeDtypeStruct((1, *train.shape[1:]), train.dtype)
     jax.eval_shape(note, jax.eval_shape(job.model.init, jax.random.key(0)), inputs)
     return found
 
@@ -83,12 +83,11 @@ def layer_reader(
       job: the model and its data.
       chosen: what is kept of the layers [B, size], in order, the logits last; a pure function.
     """
-    prepare = preprocess(job.dataset) or (lambda inputs: inputs)
 
     @jax.jit
     def layers(params: Params, inputs: Any) -> list[Any]:
         with jax.default_matmul_precision("highest"):
-            named = named_features(job.model, params, prepare(inputs))
+            named = named_features(job.model, params, inputs)
         return chosen([x.reshape(x.shape[0], -1).astype(jnp.float32) for _, x in named])
 
     def read(params: Params, inputs: np.ndarray) -> list[np.ndarray]:
