@@ -1,10 +1,10 @@
 """The command line of an experiment: flags from its Config, errors to exit statuses.
 
-    0         done, already done, or help
-    1         a failure that is not the person's: disk full, folder in use, everything diverged
-    2         wrong input, named in one line
-    10, 11    kept for verdicts
-    129, 130, 143   interrupted by SIGHUP, SIGINT, SIGTERM; what was reached is saved
+0         done, already done, or help
+1         a failure that is not the person's: disk full, folder in use, everything diverged
+2         wrong input, named in one line
+10, 11    kept for verdicts
+129, 130, 143   interrupted by SIGHUP, SIGINT, SIGTERM; what was reached is saved
 """
 
 import dataclasses

@@ -41,7 +41,7 @@ class Experiment(NamedTuple):
         found = take(config, self.name) if config.run else self.train(config)
         if found.data is None:
             found = found.finish(self.analyse(found.populations, config))
-        draw(found, self.figures)
+        draw(found.data, found.path, self.figures)
         print(self.table(found))
         print(f"results, weights and figures: {found.path}")
         raise_if_all_diverged(found)

@@ -1,16 +1,18 @@
-"""From trained waves to the one labelled data set of a run."""
+"""What every trained run holds and prints: the labelled results of populations, and a table."""
 
-import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from catdog_jax.analysis import agreement, distance
+from catdog_jax.analysis.convergence import Summary, summary
 from catdog_jax.analysis.first_layer import first_layer
 from catdog_jax.analysis.trajectory import principal_plane
+from catdog_jax.run import Population, Run
+from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset
-from experiments.shared.jobs import Job
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,39 +23,17 @@ PICTURE_BYTES = 4 * 2**20  # and what they may take
 FIRST_LAYERS = (5, 8)  # of so many members and units are kept, the first ones
 
 
-class Trained(NamedTuple):
-    """All members of one model.
-
-    Attributes:
-      steps: [E].
-      arrays: name -> [M, ...], of the waves, in the order of the members.
-      params: final weights, in the structure of the formula, stacked [M, ...].
-    """
-
-    steps: np.ndarray
-    arrays: Mapping[str, np.ndarray]
-    params: Any
-
-    @property
-    def weights(self) -> np.ndarray:
-        """All weights of each member, [M, D]."""
-        return distance.flatten_members(self.params)
-
-
-def assemble(
-    dataset: Dataset, jobs: Sequence[Job], trained: Sequence[Trained], settings: Mapping[str, Any]
-) -> "xr.Dataset":
-    """Lay the results of all models out along `model, member, eval, example, class`.
+def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
+    """Lay what was trained out along `model, member, eval, example, class`.
 
     A model with fewer evaluations than another repeats its last one, so that index -1 is the final
     one for all.
 
     Args:
-      dataset: what was trained on.
-      jobs: the models, in order.
-      trained: their members.
-      settings: the recipe, kept as the attribute `recipe`.
+      populations: label -> members, of one data set and as many for each model.
     """
+    trained = list(populations.values())
+    dataset = trained[0].data
     num_evals = max(len(t.steps) for t in trained)
 
     def over_evals(name: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -66,7 +46,7 @@ def assemble(
     sketches = [_repeat_last(t.arrays["observed"], num_evals, axis=1) for t in trained]
     planes = [principal_plane(sketch) for sketch in sketches]
     pairs = ("model", "member", "other_member")
-    distances, relatives = zip(*(_distances(t.weights) for t in trained), strict=True)
+    distances, relatives = zip(*(_distances(t.params) for t in trained), strict=True)
     per_member = ("model", "member")
     variables = {
         "train_loss": over_evals("train_loss"),
@@ -84,7 +64,7 @@ def assemble(
         "example_id": (("example",), _text(dataset.test.ids)),
         "ensemble_accuracy": (("model",), _ensembles(logits, labels, diverged)),
         "diverged_step": (per_member, diverged),
-        "num_parameters": (("model",), np.array([job.num_params for job in jobs])),
+        "num_parameters": (("model",), np.array([t.num_params for t in trained])),
         "sketch": (("model", "member", "eval", "bucket"), np.stack(sketches)),
         "trajectory": (
             ("model", "member", "eval", "axis"),
@@ -101,7 +81,7 @@ def assemble(
         **_first_layers(dataset, trained),
     }
     coordinates = {
-        "model": np.array([job.label for job in jobs], dtype=object),
+        "model": np.array(list(populations), dtype=object),
         "member": np.arange(logits.shape[1]),
         "class": np.array(dataset.class_names, dtype=object),
         "step": (
@@ -111,8 +91,7 @@ def assemble(
     }
     import xarray as xr  # takes most of a second to import
 
-    data = xr.Dataset(variables, coordinates)
-    data.attrs = {"dataset": dataset.name, "recipe": json.dumps(settings, sort_keys=True)}
+    data = xr.Dataset(variables, coordinates, {"dataset": dataset.name})
     return described(data, _DESCRIPTIONS)
 
 
@@ -151,7 +130,7 @@ def picture_rows(labels: np.ndarray, picture_bytes: int) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def _first_layers(dataset: Dataset, trained: Sequence[Trained]) -> dict[str, Any]:
+def _first_layers(dataset: Dataset, trained: Sequence[Population]) -> dict[str, Any]:
     """Keep the first layers of the first members of each model that reads pixels in one."""
     found = {}
     members, units = FIRST_LAYERS
@@ -178,7 +157,8 @@ def _text(names: Sequence[str]) -> np.ndarray:
     return np.array(plain, dtype=object)
 
 
-def _distances(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distances(params: Any) -> tuple[np.ndarray, np.ndarray]:
+    weights = distance.flatten_members(params)
     apart = distance.pairwise_weight_distance(weights)
     return apart, distance.relative_weight_distance(apart, distance.weight_norms(weights))
 
@@ -189,6 +169,86 @@ def _repeat_last(values: np.ndarray, length: int, axis: int) -> np.ndarray:
         return values
     last = np.take(values, [-1], axis=axis)
     return np.concatenate([values, np.repeat(last, missing, axis=axis)], axis=axis)
+
+
+def summaries(data: "xr.Dataset") -> list[Summary]:
+    """Make one row per model of a finished run's data set."""
+    rows = []
+    for entry in data["model"].values:
+        one = data.sel(model=entry)
+        rows.append(
+            summary(
+                str(entry),
+                int(one["num_parameters"]),
+                test_accuracy=one["test_accuracy"].values[:, -1],
+                logits=one["logits"].values,
+                labels=one["label"].values,
+                diverged_step=one["diverged_step"].values,
+                disagreement=one["disagreement"].values,
+                weight_distance=one["weight_distance"].values,
+                relative_weight_distance=one["relative_weight_distance"].values,
+            )
+        )
+    return rows
+
+
+def table(run: Run) -> str:
+    """Write the table that ends a run."""
+    data, timings = run.data, run.manifest.get("timings", {})
+    rows = summaries(data)
+    unbalanced = _unbalanced(data)
+    head = ["model", "parameters", "test accuracy", "min", "max"]
+    head += ["balanced"] if unbalanced else []
+    head += [
+        "ensemble",
+        "disagreement",
+        "weight distance",
+        "(relative)",
+        "seconds",
+        "member-steps/s",
+    ]
+    body = []
+    for row in rows:
+        spent = timings.get(row.model, {})
+        seconds = spent.get("seconds", math.nan)
+        cells = [
+            row.model,
+            f"{row.num_parameters:,}",
+            f"{number(row.mean_accuracy)} ± {number(row.sd_accuracy)}",
+            number(row.min_accuracy),
+            number(row.max_accuracy),
+        ]
+        cells += [number(row.balanced_accuracy)] if unbalanced else []
+        cells += [
+            number(row.ensemble_accuracy),
+            number(row.disagreement),
+            number(row.weight_distance, 2),
+            number(row.relative_weight_distance),
+            number(seconds, 1),
+            number(spent.get("rate", math.nan), 1),
+        ]
+        body.append(cells)
+    diverged = [
+        f"{row.model}: {row.num_diverged} of {row.num_members} members diverged (a loss that was "
+        f"not finite) and left out, diverged_step says when"
+        for row in rows
+        if row.num_diverged
+    ]
+    members = (
+        f"{data.sizes['member']} members each; ± is one standard deviation over members; "
+        "seconds count all of a model's work, member-steps/s its training steps alone"
+    )
+    return "\n".join([*aligned([head, *body]), members, *diverged])
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Write a number for a person; nan is a dash."""
+    return "–" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def _unbalanced(data: "xr.Dataset") -> bool:
+    counts = [int((data["label"] == k).sum()) for k in range(data.sizes["class"])]
+    return max(counts) > 1.05 * max(min(counts), 1)
 
 
 _DESCRIPTIONS = {

@@ -1,13 +1,13 @@
 """From a Config to tasks: the settings of every experiment that trains, every default filled in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from catdog_jax import run
 from catdog_jax.augment import parse_augment
 from catdog_jax.data import dataset_spec, load_dataset
-from catdog_jax.models.build import model_table, recipe_for
+from catdog_jax.models.build import MODEL, recipe_for
 from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Seeds, parse_vary, varied
@@ -142,7 +142,7 @@ class TrainConfig:
         """Write the table of what unset training flags become, for the help."""
         names = ["steps", "batch", "optimizer", "rate", "decay", "augment"]
         rows = [["model", "data set", *names]]
-        for model, spec in model_table().items():
+        for model, spec in MODEL.table().items():
             for dataset, recipe in spec.recipes.items():
                 cells = (f"{x:g}" if isinstance(x, float) else str(x) for x in recipe[:6])
                 rows.append([model, "any other" if dataset == "default" else dataset, *cells])
@@ -158,13 +158,10 @@ def read_data(config: Any) -> Dataset:
     """
     check(config)
     run.begin(config.coordinator, config.num_processes, config.process_id, config.compile_cache)
-    bar = ReadingProgress()
-    return run.read_together(
-        lambda: load_dataset(
-            **source(config), download=config.download, progress=bar.to
-        ),
-        config.download,
-    )
+    where = source(config)
+    name = where.pop("dataset")
+    where |= {"download": config.download, "progress": ReadingProgress().to}
+    return run.read_together(lambda: load_dataset(name, **where), config.download)
 
 
 def source(config: Any) -> dict[str, Any]:

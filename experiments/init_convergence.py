@@ -11,21 +11,31 @@ the same accuracy, and disagree on the harder pictures.
 
 The first takes about two minutes on two cores. It ends with a table and the path of the run
 folder: results.nc (every number), manifest.json (settings, versions, times), figures/*.png, and
-the weights. The same command again goes on where a run was left, and only prints where it is done.
+the weights. Rerun the same command to resume a run; where it is done, it only prints.
 """
 
-import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from catdog_jax.store import Run
-from experiments.shared import figures, launcher, report
-from experiments.shared.config import TrainConfig
-from experiments.shared.training import raise_if_all_diverged, train_to_folder
+from catdog_jax.run import Population
+from experiments import _cli, _results
+from experiments._experiment import Experiment
+from experiments._tasks import TrainConfig
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
 class Config(TrainConfig):
     """Settings of init_convergence."""
+
+
+def analyse(populations: Mapping[str, Population], config: Config) -> "xr.Dataset":
+    """Compare all members: in accuracy, in what they answer, in their weights."""
+    del config
+    return _results.training_results(populations)
 
 
 FIGURES = {
@@ -39,17 +49,11 @@ FIGURES = {
 }
 
 
-def run(config: Config) -> Run:
-    """Train, draw every figure, print the table."""
-    finished, folder = train_to_folder(config, "init_convergence")
-    figures.draw(finished.data, folder, FIGURES)
-    print(report.table(finished.data, finished.manifest.get("timings", {})))
-    print(f"results, weights and figures: {folder}")
-    raise_if_all_diverged(finished, folder)
-    return finished
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    experiment = Experiment("init_convergence", analyse, FIGURES, _results.table)
+    return _cli.run(argv, Config, experiment)
 
-
-main = functools.partial(launcher.main, "experiments.init_convergence", Config, run)
 
 if __name__ == "__main__":
-    main()
+    _cli.command(main)

@@ -66,9 +66,11 @@ class Population:
                 "start; type it again in --models"
             )
         inputs = self.entry["inputs"]
-        words = {"vocabulary": len(inputs["vocabulary"])} if "vocabulary" in inputs else {}
         shape, num_classes = tuple(inputs["shape"]), len(inputs["class_names"])
-        return build_model(name, shape, num_classes, **words)
+        constants = {key: inputs[key] for key in ("mean", "std") if key in inputs}
+        if "vocabulary" in inputs:
+            constants["vocabulary"] = len(inputs["vocabulary"])
+        return build_model(name, shape, num_classes, **constants)
 
     @property
     def data(self) -> Dataset:
@@ -110,6 +112,11 @@ class Population:
     def num_members(self) -> int:
         """M."""
         return len(self.diverged_step)
+
+    @property
+    def num_params(self) -> int:
+        """Weights of one member."""
+        return sum(x.size for x in jax.tree.leaves(self.params)) // self.num_members
 
     @property
     def alive(self) -> np.ndarray:
@@ -280,7 +287,12 @@ def open_run(
     load = functools.cache(functools.partial(_load, found, data_dir, own))
     populations = {
         entry["model"]: Population(
-            entry["model"], entry, functools.partial(_read, folder, entry["part"], record), load, None, own
+            entry["model"],
+            entry,
+            functools.partial(_read, folder, entry["part"], record),
+            load,
+            None,
+            own,
         )
         for entry in found.get("parts", ())
     }

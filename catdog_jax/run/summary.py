@@ -23,7 +23,7 @@ from catdog_jax.population.estimate import (
 from catdog_jax.population.fit import flops_of, work_of
 from catdog_jax.population.machine import peak_of
 from catdog_jax.run.progress import duration
-from catdog_jax.run.task import Task, channel_statistics
+from catdog_jax.run.task import Task
 from catdog_jax.types import Dataset, InputError
 
 SECONDS_TO_COMPILE = 4.0  # a model
@@ -73,8 +73,13 @@ def run_summary(
 
 
 def _notes(tasks: Sequence[Task], plans: Sequence[Plan], num_processes: int) -> list[str]:
-    """Name the models whose members cannot differ, and processes that have nothing to do."""
+    """Say what is likely to surprise."""
     notes = []
+    if own := [t.label for t in tasks if t.data.kind == "images" and t.is_own]:
+        notes.append(
+            f"note: {', '.join(own)} gets pictures as they are, uint8 0..255; a builder with the "
+            "keywords mean and std is told those of the training pictures, in 0..1"
+        )
     if alike := [task.label for task in tasks if task.alike]:
         columns = ",".join(tasks[0].members.streams)
         notes.append(
@@ -151,8 +156,7 @@ def input_entries(dataset: Dataset) -> dict[str, Any]:
         "class_names": list(dataset.class_names),
     }
     if dataset.kind == "images":
-        mean, std = channel_statistics(dataset)
-        entries |= {"mean": list(mean), "std": list(std)}
+        entries |= {name: list(dataset.constants[name]) for name in ("mean", "std")}
     if dataset.vocabulary:
         entries["vocabulary"] = list(dataset.vocabulary)
     return entries

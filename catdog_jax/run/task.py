@@ -11,15 +11,15 @@ import numpy as np
 import optax
 
 from catdog_jax.augment import augmenter, parse_augment
-from catdog_jax.models.build import build_model, model_spec, model_table
+from catdog_jax.models.build import MODEL, build_model, check_logits
 from catdog_jax.optimizers import HYPERPARAMS, NUMBERWISE, make_optimizer
 from catdog_jax.population import Members, Plan, Schedule, Seeds
 from catdog_jax.population.fit import Training
 from catdog_jax.population.members import DEFAULT_SEEDS
 from catdog_jax.population.plan import tree_bytes
-from catdog_jax.registry import parse_entry
+from catdog_jax.registry import parse_entry, reason
 from catdog_jax.sample import Sample, parse_sample
-from catdog_jax.train import Learner, MemberKeys, make_learner, normaliser, steps_per_epoch
+from catdog_jax.train import Learner, MemberKeys, make_learner, steps_per_epoch
 from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
 
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
@@ -143,7 +143,8 @@ class Task:
         """Build the formula with convolutions in some form."""
         if isinstance(self.model, Model):
             return self.model
-        return formula(self.model, self.data, conv)
+        shape, num_classes = self.data.train.inputs.shape[1:], len(self.data.class_names)
+        return build_model(self.model, shape, num_classes, conv=conv, **self.data.constants)
 
     def learner(self, plan: Plan) -> Learner:
         """Make the functions of one member in the form that a plan asks for."""
@@ -151,8 +152,9 @@ class Task:
             self.form(plan.conv),
             self.optimizer,
             batch_size=self.recipe.batch_size,
-            preprocess=preprocess(self.data),
-            augment=augmenter(parse_augment(self.recipe.augment)),
+            augment=augmenter(
+                parse_augment(self.recipe.augment), self.data.constants.get("mean", ())
+            ),
             smoothing=self.recipe.label_smoothing,
             precision=self.execution.precision,
             microbatch=plan.microbatch,
@@ -191,6 +193,11 @@ class Task:
         return tree_bytes(self.param_shapes) + tree_bytes(state)
 
     @property
+    def is_own(self) -> bool:
+        """Whether the formula is a person's own."""
+        return isinstance(self.model, Model) or MODEL.is_own(self.model)
+
+    @property
     def alike(self) -> bool:
         """Whether all members must end the same, because nothing that differs touches them."""
         table, recipe = self.members, self.recipe
@@ -201,36 +208,6 @@ class Task:
             or ("order" in table.streams and recipe.batch_size < len(self.data.train.labels))
             or ("augment" in table.streams and recipe.augment != "none")
         )
-
-
-def formula(entry: str, dataset: Dataset, conv: str) -> Model:
-    """Build the model of an entry of `--models` for a data set, with convolutions in some form."""
-    shape = dataset.train.inputs.shape[1:]
-    words = {"vocabulary": len(dataset.vocabulary)} if dataset.vocabulary else {}
-    return build_model(entry, shape, len(dataset.class_names), conv=conv, **words)
-
-
-def preprocess(dataset: Dataset) -> Any:
-    """Normalise pictures by the channel statistics of the training ones; leave others alone."""
-    if dataset.kind != "images":
-        return None
-    return normaliser(*channel_statistics(dataset))
-
-
-def channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of the training pictures, pixels in 0..1.
-
-    Exact: sums of integers. A channel that never changes gets the deviation 1/255.
-    """
-    images = dataset.train.inputs
-    counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
-    levels = np.arange(256) / 255.0
-    mean = [float(c @ levels / c.sum()) for c in counts]
-    std = [
-        float(np.sqrt(max(c @ (levels - m) ** 2 / c.sum(), 255.0**-2)))
-        for c, m in zip(counts, mean, strict=True)
-    ]
-    return tuple(mean), tuple(std)
 
 
 def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
@@ -246,9 +223,9 @@ def default_eval_every(recipe: Recipe, dataset: Dataset) -> int:
 
 def _check_reads(task: Task) -> None:
     kind, augment = task.data.kind, task.recipe.augment
-    reads = (kind,) if isinstance(task.model, Model) else model_spec(task.model).reads
+    reads = (kind,) if isinstance(task.model, Model) else MODEL.spec(task.model).reads
     if kind not in reads:
-        fit = [name for name, spec in model_table().items() if kind in spec.reads]
+        fit = [name for name, spec in MODEL.table().items() if kind in spec.reads]
         raise InputError(
             f"model {task.model!r} reads {' or '.join(reads)}; the data set {task.data.name} has "
             f"{kind}; give one of {', '.join(fit)}"
@@ -262,29 +239,19 @@ def _check_reads(task: Task) -> None:
 
 def _check_formula(task: Task) -> None:
     """Check that a formula, a person's own above all, does what a run relies on."""
-    name, data = task.label, task.data
-    shape, num_classes = data.train.inputs.shape[1:], len(data.class_names)
-    dtype = np.int32 if data.kind == "tokens" else np.float32
-    inputs = jax.ShapeDtypeStruct((2, *shape), dtype)
+    name, inputs = task.label, task.data.train.inputs
     try:
         params = task.param_shapes
-        logits: Any = jax.eval_shape(task.formula.apply, params, inputs)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a formula of one's own may raise anything
-        why = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(
-            f"model {name!r} fails on {data.kind} {shape} ({type(error).__name__}: {why}); "
-            "mend its init or apply"
-        ) from error
+        raise InputError(f"model {name!r} fails ({reason(error)}); mend its init") from error
     leaves = jax.tree.leaves(params)
     if not leaves or not all(np.issubdtype(leaf.dtype, np.floating) for leaf in leaves):
         raise InputError(f"model {name!r}: init must return floating-point arrays, at least one")
-    if getattr(logits, "shape", None) != (2, num_classes):
-        raise InputError(
-            f"model {name!r} makes {getattr(logits, 'shape', type(logits).__name__)} of 2 "
-            f"examples; apply must return logits [2, {num_classes}], one per class"
-        )
+    examples = jax.ShapeDtypeStruct((2, *inputs.shape[1:]), inputs.dtype)
+    num_classes = len(task.data.class_names)
+    check_logits("model", name, task.formula.apply, params, examples, num_classes)
 
 
 def _shapes(data: Data) -> Any:

@@ -17,7 +17,7 @@ from catdog_jax.analysis.sketch import sketch
 from catdog_jax.population import Plan, distributed, train_population
 from catdog_jax.population.distributed import Group, ProcessEnded
 from catdog_jax.population.waves import Segment
-from catdog_jax.registry import check_known
+from catdog_jax.registry import unknown
 from catdog_jax.run.checkpointer import Checkpointer
 from catdog_jax.run.interrupt import deferred
 from catdog_jax.run.plans import has_plans, kept_plans, new_plans
@@ -196,7 +196,8 @@ def take_run(
         raise InputError(f"--run={path}: no trained members in it; give a run of init_convergence")
     models = models or tuple(found.populations)
     for label in models:
-        check_known("model of the run", label, found.populations)
+        if label not in found.populations:
+            raise unknown("model of the run", label, found.populations)
     where = found.path.resolve()
     settings = {
         **settings,
@@ -205,9 +206,7 @@ def take_run(
         "models": ",".join(models),
     }
     name = name or run_name(where.name, settings)
-    folder = RunFolder.open_or_create(
-        out_dir, experiment, name, settings, growable=(), fresh=fresh
-    )
+    folder = RunFolder.open_or_create(out_dir, experiment, name, settings, growable=(), fresh=fresh)
     with contextlib.ExitStack() as on_error:
         on_error.callback(folder.close)
         if folder.finished:

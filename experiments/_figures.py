@@ -1,9 +1,9 @@
-"""Draws the figures of a finished run into its folder."""
+"""Draws the figures of a run into its folder."""
 
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def draw(data: "xr.Dataset", folder: Path, table: Mapping[str, str | Callable[..., Any]]) -> None:
+def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
     """Draw every figure of a table into `folder/figures`, where it is not there yet.
 
     A figure that has nothing to show in this run is None, and left out. Two processes that print
@@ -20,14 +20,14 @@ def draw(data: "xr.Dataset", folder: Path, table: Mapping[str, str | Callable[..
     Args:
       data: what the figures read, of `results.nc`; axis `member`.
       folder: of the run.
-      table: name of the file -> function of `data`, or where it lies below `catdog_jax.figures`,
+      figures: name of the file -> function of `data`, or where it lies below `catdog_jax.figures`,
         like 'pairwise.disagreement': matplotlib is imported when there is something to draw, for a
         run should begin to train at once.
     """
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     stamp = f"{data.sizes['member']} members"
-    for name, figure in table.items():
+    for name, figure in figures.items():
         path = place / f"{name}.png"
         if path.exists() and _stamp(path) == stamp:
             continue
