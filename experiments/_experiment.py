@@ -4,7 +4,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+
 from catdog_jax import run
+from catdog_jax.analysis.layers import Networks
 from catdog_jax.types import Dataset, InputError
 from experiments import _tasks
 from experiments._cli import check_ranges, command_line, deciding, split_list
@@ -80,6 +83,16 @@ def take(config: Any, experiment: str) -> run.Run:
         name=config.name,
         fresh=config.fresh,
     )
+
+
+def networks(populations: Mapping[str, run.Population]) -> dict[str, Networks]:
+    """Give populations as the analyses of layers take them."""
+    inputs = next(iter(populations.values())).data.train.inputs
+    example = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
+    return {
+        label: Networks(found.model, found.moment, found.alive, example)
+        for label, found in populations.items()
+    }
 
 
 def raise_if_all_diverged(found: run.Run) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catdog_jax.store.manifest import model_folder
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -20,31 +22,34 @@ def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
     Args:
       data: what the figures read, of `results.nc`; axis `member`.
       folder: of the run.
-      figures: name of the file -> function of `data`, or where it lies below `catdog_jax.figures`,
+      figures: name of the file, '{model}' in it for one of each model -> function of `data`, or where it lies below `catdog_jax.figures`,
         like 'pairwise.disagreement': matplotlib is imported when there is something to draw, for a
         run should begin to train at once.
     """
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     stamp = f"{data.sizes['member']} members"
-    for name, figure in figures.items():
-        path = place / f"{name}.png"
-        if path.exists() and _stamp(path) == stamp:
-            continue
-        if sys.stderr.isatty():
-            print(f"drawing {name} …", end="\r", file=sys.stderr, flush=True)
-        if isinstance(figure, str):
-            module, _, function = figure.rpartition(".")
-            figure = getattr(importlib.import_module(f"catdog_jax.figures.{module}"), function)
-        drawn = figure(data)
-        if drawn is None:
-            continue
-        part = place / f"{name}.{os.getpid()}.part"
-        try:
-            drawn.savefig(part, format="png", dpi=150, metadata={"Comment": stamp})
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    for pattern, figure in figures.items():
+        labels = [str(label) for label in data["model"].values] if "{model}" in pattern else [""]
+        for label in labels:
+            name = pattern.format(model=model_folder(label))
+            path = place / f"{name}.png"
+            if path.exists() and _stamp(path) == stamp:
+                continue
+            if sys.stderr.isatty():
+                print(f"drawing {name} …", end="\r", file=sys.stderr, flush=True)
+            if isinstance(figure, str):
+                module, _, function = figure.rpartition(".")
+                figure = getattr(importlib.import_module(f"catdog_jax.figures.{module}"), function)
+            drawn = figure(data.sel(model=[label]) if label else data)
+            if drawn is None:
+                continue
+            part = place / f"{name}.{os.getpid()}.part"
+            try:
+                drawn.savefig(part, format="png", dpi=150, metadata={"Comment": stamp})
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
 
 
 def _stamp(path: Path) -> str:

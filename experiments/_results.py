@@ -9,6 +9,7 @@ import numpy as np
 from catdog_jax.analysis import agreement, distance
 from catdog_jax.analysis.convergence import Summary, summary
 from catdog_jax.analysis.first_layer import first_layer
+from catdog_jax.analysis.labelled import described
 from catdog_jax.analysis.trajectory import principal_plane
 from catdog_jax.run import Population, Run
 from catdog_jax.run.summary import aligned
@@ -93,19 +94,6 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
 
     data = xr.Dataset(variables, coordinates, {"dataset": dataset.name})
     return described(data, _DESCRIPTIONS)
-
-
-def described(data: "xr.Dataset", texts: Mapping[str, tuple[str, str]]) -> "xr.Dataset":
-    """Give each variable its unit and a line on what it is.
-
-    Args:
-      data: the results.
-      texts: name -> (unit, what it is); names that the results lack are passed over.
-    """
-    for name, (unit, text) in texts.items():
-        if name in data.variables:
-            data[name].attrs = {"units": unit, "long_name": text}
-    return data
 
 
 def shown_inputs(dataset: Dataset) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What did it learn, in pictures? What members of a run look at, and whether they look alike.
 
-Takes a finished run and asks chosen members of each model what in the run's own test pictures
+Takes the members of a finished run and asks some of each model what in its test pictures
 speaks for their class: the gradient (saliency), integrated gradients and occlusion; which input
 they would most like to see; and what their first layer looked for before and after training.
 Expected: linear members look at the same places, the same ones in every picture, because their
@@ -10,139 +10,96 @@ parts of a picture are covered (occlusion), and in both more than before trainin
   python -m experiments.attribution --run=runs/init_convergence/NAME
   python -m experiments.attribution --run=runs/init_convergence/NAME --members=0,3 --num_pictures=6
 
-It takes seconds to minutes: occlusion asks a network a few hundred times per picture. Nothing is
-trained and no data set is needed. It ends with a table and the path of its own run folder:
-results.nc (every map and number) and figures/*.png.
+It takes seconds to minutes: occlusion asks a network a few hundred times per picture. Without
+--run it trains members of its own, as init_convergence does. It ends with a table and the path of
+its own run folder: results.nc (every map and number) and figures/*.png.
 """
 
-import dataclasses
-import functools
-import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
-from catdog_jax.population import use_compilation_cache
-from catdog_jax.registry import unknown
-from catdog_jax.store import Run, RunFolder, open_run, run_name
-from catdog_jax.store.manifest import model_folder
-from catdog_jax.types import InputError
-from experiments.shared import figures, launcher
-from experiments.shared.attribution_results import assemble, open_pictures, table
-from experiments.shared.config import SEED_MAX, check_ranges, deciding, setting
-from experiments.shared.jobs import split_models
-from experiments.shared.run_summary import command_line
+from catdog_jax.analysis.maps import KINDS, METHODS, Pictures, explain_members
+from catdog_jax.run import Population, Run
+from catdog_jax.run.progress import Progress
+from catdog_jax.run.summary import aligned
+from catdog_jax.types import Dataset, InputError
+from experiments import _cli
+from experiments._cli import setting
+from experiments._experiment import Experiment, networks
+from experiments._results import number, picture_rows
+from experiments._tasks import SEED_MAX, TrainConfig
 
 DEFAULT_MEMBERS = 8
 DEFAULT_PICTURES = 12
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(TrainConfig):
     """Settings of attribution."""
 
-    run: str = setting("", "folder of a finished run that was trained on pictures")
-    models: str = setting("", "list of the run's models; empty: all")
+    num_members: int = setting(8, "random starts of each model", low=1)
     members: str = setting(
         "", f"list of member numbers, like 0,1,2; empty: the first {DEFAULT_MEMBERS}"
     )
     num_pictures: int | None = setting(
-        None, f"of the run's own test pictures; unset: {DEFAULT_PICTURES}", low=1
+        None, f"of the test pictures; unset: {DEFAULT_PICTURES}", low=1
     )
     steps: int = setting(128, "points of the integral of integrated gradients", low=1)
     ascent_steps: int = setting(256, "steps towards a maximising input", low=1)
     seed: int = setting(0, "of the noise that maximising inputs begin with", low=0, high=SEED_MAX)
-    out_dir: str = setting("runs", "where run folders are made", operational=True)
-    name: str = setting("", "of the run folder; empty: made from the settings", operational=True)
-    fresh: bool = setting(
-        False, "start another run beside one of the same settings", operational=True
-    )
 
 
-# Beside the maps of each model.
 FIGURES = {
+    "maps_{model}": "attribution.maps",
     "map_agreement": "attribution.map_agreement",
     "maximising_inputs": "attribution.maximising_inputs",
     "first_layer_before_after": "first_layers.before_after",
 }
 
 
-def run(config: Config) -> Run:
-    """Ask the members, draw every figure, print the table."""
-    check_ranges(config)
-    source = open_pictures(config.run, "init_convergence on pictures")
-    labels = chosen_models(source, config.models)
-    members = chosen_members(source, labels, config.members)
-    rows = chosen_pictures(source, config.num_pictures)
-    path = source.path.resolve()
-    with open(path / "results.nc", "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = deciding(config) | {
-        "run": f"{path.parent.name}/{path.name}",
-        "results of the run": digest,
-        "models": ",".join(labels),
-        "members": members,
-        "num_pictures": len(rows),
-    }
-    name = config.name or run_name(path.name, settings)
-    with RunFolder.open_or_create(
-        config.out_dir, "attribution", name, settings, growable=(), fresh=config.fresh
-    ) as folder:
-        if folder.finished:
-            print(f"already done: {folder.path}; nothing is computed")
-        else:
-            use_compilation_cache()
-            shown = dataclasses.replace(config, run=f"runs/{settings['run']}")
-            folder.update_manifest(
-                command=command_line(shown, "attribution"),
-                source={"run": settings["run"], "command": source.manifest["command"]},
-                inputs=source.manifest["inputs"],
-            )
-            print(
-                f"{len(members)} members of {', '.join(labels)} on {len(rows)} pictures "
-                f"of {settings['run']}\nrun folder: {folder.path}",
-                flush=True,
-            )
-            asked = rows, config.steps, config.ascent_steps, config.seed
-            data = assemble(source, labels, members, *asked)
-            told = {"run": settings["run"], "command": folder.manifest["command"]}
-            folder.write_results(data.assign_attrs(told, kind="images"))
-        finished = open_run(folder.path)
-    data = finished.data
-    for label in labels:
-        maps = {f"maps_{model_folder(label)}": "attribution.maps"}
-        figures.draw(data.sel(model=[label]), folder.path, maps)
-    figures.draw(data, folder.path, FIGURES)
-    print(table(data))
-    print(f"results and figures: {folder.path}")
-    return finished
+def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset:
+    """Ask the members what speaks for the class in the same pictures."""
+    data = next(iter(populations.values())).data
+    if data.kind != "images":
+        raise InputError(f"--run={config.run}: {data.name} has no pictures; give a run that has")
+    members = chosen_members(populations, config.members)
+    rows = chosen_pictures(data, config.num_pictures)
+    pictures = Pictures(
+        data.test.inputs[rows],
+        data.test.labels[rows].astype(np.int32),
+        rows.astype(np.int32),
+        data.constants["mean"],
+        data.constants["std"],
+        data.class_names,
+    )
+    parts = 3 * len(populations) * len(members)
+    with Progress("maps", parts, "maps of a member") as progress:
+        found = explain_members(
+            networks(populations),
+            members,
+            pictures,
+            steps=config.steps,
+            ascent_steps=config.ascent_steps,
+            seed=config.seed,
+            progress=progress.to,
+        )
+    return found.assign_attrs(dataset=data.name)
 
 
-def chosen_models(source: Run, text: str) -> list[str]:
-    """Read --models: models of the run.
-
-    Raises:
-      InputError: one that the run does not have, or twice the same.
-    """
-    known = source.data["model"].values.tolist()
-    chosen = list(split_models(text)) if text else known
-    for label in chosen:
-        if label not in known:
-            raise unknown("model of the run", label, known)
-    return chosen
-
-
-def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
+def chosen_members(populations: Mapping[str, Population], text: str) -> list[int]:
     """Read --members: numbers of members that did not diverge.
 
     Raises:
       InputError: no numbers, numbers not in the run or given twice, or diverged members.
     """
-    diverged = source.data["diverged_step"].sel(model=labels).values
-    alive = [int(m) for m in np.flatnonzero((diverged < 0).all(axis=0))]
+    kept = np.stack([found.alive for found in populations.values()])
+    alive = [int(m) for m in np.flatnonzero(kept.all(axis=0))]
     if not alive:
         raise InputError(
-            f"no member of {', '.join(labels)} is left in this run; try other --models"
+            f"no member of {', '.join(populations)} is left in this run; try other --models"
         )
     if not text:
         return alive[:DEFAULT_MEMBERS]
@@ -151,9 +108,9 @@ def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
         if not part.strip().isdecimal():
             raise InputError(f"--members={text}: {part!r} is no number; write a list like 0,1,2")
         member = int(part)
-        if member >= diverged.shape[1]:
+        if member >= kept.shape[1]:
             raise InputError(
-                f"--members={text}: the run has members 0 to {len(diverged[0]) - 1}; choose some"
+                f"--members={text}: the run has members 0 to {kept.shape[1] - 1}; choose some"
             )
         if member not in alive:
             raise InputError(
@@ -166,13 +123,14 @@ def chosen_members(source: Run, labels: list[str], text: str) -> list[int]:
     return members
 
 
-def chosen_pictures(source: Run, num_pictures: int | None) -> np.ndarray:
-    """Choose the first few pictures of each class, by their places among those the run keeps.
+def chosen_pictures(data: Dataset, num_pictures: int | None) -> np.ndarray:
+    """Choose the first few pictures of each class among those that a run keeps.
 
     Raises:
-      InputError: more pictures than the run keeps.
+      InputError: more pictures than a run keeps.
     """
-    labels = source.data["label"].values[source.data["picture_example"].values]
+    kept = picture_rows(data.test.labels, data.test.inputs[0].nbytes)
+    labels = data.test.labels[kept]
     count = min(DEFAULT_PICTURES, len(labels)) if num_pictures is None else num_pictures
     if count > len(labels):
         raise InputError(
@@ -180,10 +138,55 @@ def chosen_pictures(source: Run, num_pictures: int | None) -> np.ndarray:
         )
     among = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])
     rows = np.lexsort((labels, among))[:count]
-    return rows[np.lexsort((rows, labels[rows]))]
+    return kept[rows[np.lexsort((rows, labels[rows]))]]
 
 
-main = functools.partial(launcher.main, "experiments.attribution", Config, run)
+def table(run: Run) -> str:
+    """Write how alike the maps of members are."""
+    data = run.data
+    rank = data["agreement"].sel(measure="rank of sizes")
+    signed = data["agreement"].sel(measure="signed", kind=KINDS[0])
+    own = data["agreement_with_own_start"].sel(measure="rank of sizes")
+    rows = [["model", "map", *KINDS, "own start", "signed, same picture"]]
+    seen = [["model", "completeness error", "maximising inputs alike", "convince other members"]]
+    for model in data["model"].values:
+        for method in METHODS:
+            at = {"model": model, "map": method}
+            values = [mean_pair(rank.sel(kind=kind, **at).values) for kind in KINDS]
+            values += [float(own.sel(at).mean()), mean_pair(signed.sel(at).values)]
+            rows.append([str(model), method, *map(number, values)])
+        one = data.sel(model=model)
+        change = float(np.sqrt(((one["score"] - one["baseline_score"]) ** 2).mean()))
+        error = float(abs(one["completeness_gap"]).max()) / change if change else np.nan
+        alike = np.mean([mean_pair(x) for x in one["maximising_agreement"].values])
+        said = one["maximising_logits"].values.argmax(-1)  # [maker, class, judge]
+        right = (said == np.arange(said.shape[1])[:, None]).mean(axis=1)
+        seen.append([str(model), f"{error:.1e}", number(float(alike)), number(mean_pair(right))])
+    return "\n".join(
+        [
+            *aligned(rows),
+            "Spearman's correlation of the sizes of two members' maps (signed: Pearson's of the "
+            "maps), mean over pairs;",
+            "own start: the same member before and after training",
+            "",
+            *aligned(seen),
+            "completeness error: largest gap of the integral over the typical change of the score; "
+            "convince: share of inputs that another member puts into the class they were made for",
+        ]
+    )
+
+
+def mean_pair(values: np.ndarray) -> float:
+    """Average a matrix [M, M] over pairs of different members; nan where there is none."""
+    found = values[~np.eye(len(values), dtype=bool)].astype(np.float64)
+    found = found[np.isfinite(found)]
+    return float(found.mean()) if found.size else np.nan
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    return _cli.run(argv, Config, Experiment("attribution", analyse, FIGURES, table))
+
 
 if __name__ == "__main__":
-    main()
+    _cli.command(main)

@@ -23,17 +23,21 @@ The first takes about three minutes on two cores. It ends with a table and the p
 folder: results.nc (every number), figures/*.png, and the weights.
 """
 
-import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import xarray as xr
 
-from catdog_jax.store import Run
-from experiments.shared import figures, launcher
-from experiments.shared.config import TrainConfig, setting
-from experiments.shared.layer_results import probe_layers
-from experiments.shared.report import aligned, number
-from experiments.shared.training import prepare, raise_if_all_diverged, train_to_folder
+from catdog_jax.analysis.layers import probe_layers
+from catdog_jax.run import Population, Run, Task
+from catdog_jax.run.progress import Progress
+from catdog_jax.run.summary import aligned
+from catdog_jax.types import Dataset
+from experiments import _cli, _tasks
+from experiments._cli import setting
+from experiments._experiment import Experiment, networks
+from experiments._results import number, training_results
+from experiments._tasks import TrainConfig
 
 MODELS = "mlp:depth=1,mlp:depth=3,mlp:depth=5,cnn,resnet"
 SMALL_MODELS = (
@@ -64,6 +68,28 @@ class Config(TrainConfig):
     neighbours: int = setting(15, "nearest neighbours that vote in each layer", low=1)
 
 
+def tasks(config: Config, data: Dataset) -> list[Task]:
+    """The usual tasks, of small models on the embedded pictures."""
+    models = SMALL_MODELS if data.name == "procedural" else MODELS
+    return _tasks.tasks(config, data, models=models)
+
+
+def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset:
+    """Probe every layer of every member, before and after training."""
+    trained = next(iter(populations.values()))
+    count = 2 * len(populations) * trained.num_members
+    with Progress("probing", count, "networks") as progress:
+        probed = probe_layers(
+            networks(populations),
+            trained.data,
+            probe_examples=config.probe_examples,
+            probe_features=config.probe_features,
+            neighbours=config.neighbours,
+            progress=progress.to,
+        )
+    return training_results(populations).merge(probed, combine_attrs="no_conflicts")
+
+
 FIGURES = {
     "class_by_layer": "layers.class_by_layer",
     "neighbours_by_layer": "layers.neighbours_by_layer",
@@ -72,12 +98,9 @@ FIGURES = {
 }
 
 
-def table(data: xr.Dataset) -> str:
-    """Write what probes read off the input, the last features and the network itself.
-
-    Args:
-      data: of `results.nc`.
-    """
+def table(run: Run) -> str:
+    """Write what probes read off the input, the last features and the network itself."""
+    data = run.data
     shown = [f for f in ("ear_hang", "muzzle_length", "head_x", "tilt") if f in data["factor"]]
     rows = []
     for model in data["model"].values:
@@ -115,21 +138,10 @@ def _median(values: xr.DataArray) -> str:
     return number(float(values.median()))
 
 
-def run(config: Config) -> Run:
-    """Train, probe every layer, draw, print the table."""
-    dataset = prepare(config)
-    default = SMALL_MODELS if dataset.name == "procedural" else MODELS
-    settings = config.probe_examples, config.probe_features, config.neighbours
-    measure = functools.partial(probe_layers, config, dataset, *settings)
-    finished, folder = train_to_folder(config, "layers", dataset, default, measure)
-    figures.draw(finished.data, folder, FIGURES)
-    print(table(finished.data))
-    print(f"results, weights and figures: {folder}")
-    raise_if_all_diverged(finished, folder)
-    return finished
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    return _cli.run(argv, Config, Experiment("layers", analyse, FIGURES, table, tasks))
 
-
-main = functools.partial(launcher.main, "experiments.layers", Config, run)
 
 if __name__ == "__main__":
-    main()
+    _cli.command(main)

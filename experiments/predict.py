@@ -7,7 +7,6 @@ every member's vote in order.
   python -m experiments.predict --run=runs/init_convergence/NAME cat.jpg dog.png
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,11 @@ import numpy as np
 from jax import Array
 
 from catdog_jax.data.pictures import decode
-from catdog_jax.store import Run
+from catdog_jax.run import Run, open_run
+from catdog_jax.run.summary import aligned
 from catdog_jax.types import InputError
-from experiments.shared import launcher
-from experiments.shared.attribution_results import build, final_params, open_pictures
-from experiments.shared.config import setting
-from experiments.shared.report import aligned
+from experiments import _cli
+from experiments._cli import setting, split_list
 
 
 @dataclass(frozen=True)
@@ -31,19 +29,27 @@ class Config:
     """Settings of predict."""
 
     run: str = setting("", "folder of a finished run of init_convergence")
+    models: str = setting("", "list of the run's models that are code of your own, if any")
     pictures: tuple[str, ...] = setting((), "the picture files, after the flags")
 
 
-def run(config: Config) -> None:
+def predict(config: Config) -> None:
     """Print every member's vote on every picture."""
-    if config.run and not config.pictures:
+    if not config.run:
+        raise InputError("--run is missing; give the run folder that a finished command printed")
+    if not config.pictures:
         raise InputError("no picture given; name one or more files after the flags")
-    finished = open_pictures(config.run, "init_convergence or layers")
-    inputs = finished.manifest["inputs"]
-    size = inputs["shape"][0]
+    own = split_list("models", config.models) if config.models else ()
+    found = open_run(config.run, own=own)
+    inputs = found.manifest.get("inputs", {})
+    if inputs.get("kind") != "images" or not found.populations:
+        raise InputError(
+            f"--run={config.run}: no members trained on pictures in it; give a run folder of "
+            "init_convergence or layers"
+        )
+    size, names = inputs["shape"][0], inputs["class_names"]
     images = np.stack([read_picture(path, size) for path in config.pictures])
-    names = inputs["class_names"]
-    answers = judge(finished, images)
+    answers = judge(found, images)
     for i, path in enumerate(config.pictures):
         print(f"\n{path} (as {size} × {size} pixels)")
         one = {model: logits[:, i] for model, logits in answers.items()}
@@ -64,24 +70,23 @@ def read_picture(path: str, size: int) -> np.ndarray:
         raise InputError(f"{path!r} cannot be read as a picture ({error})") from error
 
 
-def judge(finished: Run, images: np.ndarray) -> dict[str, Array]:
+def judge(found: Run, images: np.ndarray) -> dict[str, Array]:
     """Apply every member of every model to pictures.
 
     Args:
-      finished: a run.
+      found: a run.
       images: [B, H, W, 3] uint8.
 
     Returns:
       Model -> [M, B, K], logits of its members that did not diverge; no model without any.
     """
-    answers, pixels = {}, jnp.asarray(images)
-    for label in finished.params:
-        alive = finished.data["diverged_step"].sel(model=label).values < 0
-        if alive.any():
-            model = build(finished, label)
-            params = final_params(finished, label, model, alive)
+    answers, pictures = {}, jnp.asarray(images)
+    for label, members in found.populations.items():
+        if members.alive.any():
+            apply = members.model.apply
+            params = jax.tree.map(lambda x, own=members.alive: jnp.asarray(x[own]), members.params)
             answers[label] = jax.jit(
-                lambda p, apply=model.apply: jax.lax.map(lambda one: apply(one, pixels), p)
+                lambda p, apply=apply: jax.lax.map(lambda one: apply(one, pictures), p)
             )(params)
     return answers
 
@@ -107,7 +112,10 @@ def describe(answers: Mapping[str, Array], names: Sequence[str]) -> list[str]:
     return aligned(rows)
 
 
-main = functools.partial(launcher.main, "experiments.predict", Config, run)
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    return _cli.run(argv, Config, predict)
+
 
 if __name__ == "__main__":
-    main()
+    _cli.command(main)

@@ -18,18 +18,20 @@ results.nc (every number), figures/*.png, and the weights. Rerun the same comman
 resume a run that was stopped; of one that is done it only prints.
 """
 
-import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from catdog_jax.store import Run
-from experiments.shared import figures, launcher, report
-from experiments.shared.config import TrainConfig, setting
-from experiments.shared.report import aligned
-from experiments.shared.training import prepare, raise_if_all_diverged, train_to_folder
-from experiments.shared.words_results import check_grammar, word_results
+from catdog_jax.analysis.word_vectors import check_grammar, word_results
+from catdog_jax.run import Population, Run, Task
+from catdog_jax.run.summary import aligned
+from catdog_jax.types import Dataset
+from experiments import _cli, _results, _tasks
+from experiments._cli import setting
+from experiments._experiment import Experiment, networks
+from experiments._tasks import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,27 @@ class Config(TrainConfig):
     )
 
 
+def tasks(config: Config, data: Dataset) -> list[Task]:
+    """The usual tasks, of the sentences of the grammar."""
+    check_grammar(data)
+    return _tasks.tasks(config, data)
+
+
+def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset:
+    """Read the words' vectors and every layer, before and after training."""
+    data = next(iter(populations.values())).data
+    check_grammar(data)
+    ended = _results.training_results(populations)
+    of_words = word_results(
+        networks(populations),
+        ended["logits"].values,
+        data,
+        probe_members=config.probe_members,
+        probe_sentences=config.probe_sentences,
+    )
+    return ended.merge(of_words, combine_attrs="no_conflicts")
+
+
 FIGURES = {
     "learning_curves": "learning_curves.learning_curves",
     "final_accuracy": "final_accuracy.final_accuracy",
@@ -62,9 +85,9 @@ FIGURES = {
 }
 
 
-def tables(data: xr.Dataset) -> str:
-    """Write what probes read off each layer, and which words lie together."""
-    lines: list[str] = []
+def table(run: Run) -> str:
+    """Write where members ended, what probes read off each layer, and which words lie together."""
+    data, lines = run.data, [_results.table(run)]
     if "probe_accuracy" in data:
         head = ["a word's vector, probed: start → trained", *map(str, data["probe"].values)]
         rows = []
@@ -110,23 +133,11 @@ def _overlap(data: xr.Dataset, model: str, when: str) -> float:
     return float(pairs.mean()) if pairs.size else float("nan")
 
 
-def run(config: Config) -> Run:
-    """Train, read the words' vectors, draw, print the tables."""
-    dataset = prepare(config)
-    check_grammar(dataset)
-    measure = functools.partial(
-        word_results, config, dataset, config.probe_members, config.probe_sentences
-    )
-    finished, folder = train_to_folder(config, "words", dataset, measure=measure)
-    figures.draw(finished.data, folder, FIGURES)
-    print(report.table(finished.data, finished.manifest.get("timings", {})))
-    print(tables(finished.data))
-    print(f"results, weights and figures: {folder}")
-    raise_if_all_diverged(finished, folder)
-    return finished
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    experiment = Experiment("words", analyse, FIGURES, table, tasks)
+    return _cli.run(argv, Config, experiment)
 
-
-main = functools.partial(launcher.main, "experiments.words", Config, run)
 
 if __name__ == "__main__":
-    main()
+    _cli.command(main)

@@ -31,7 +31,6 @@ from catdog_jax import build_model, make_learner, make_optimizer, open_run
 from catdog_jax.models.build import MODEL
 from catdog_jax.train import MemberKeys
 from catdog_jax.types import Data
-from experiments.shared import launcher
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = os.environ.get("CATDOG_GOLDEN") == "write"
@@ -59,8 +58,7 @@ def write(name, content):
 
 def launch(name, argv):
     """Run an experiment in this process and return its exit status."""
-    module = importlib.import_module(f"experiments.{name}")
-    return launcher.launch([name, *argv], module.__name__, module.Config, module.run)
+    return importlib.import_module(f"experiments.{name}").main(argv)
 
 
 @pytest.fixture(scope="module")

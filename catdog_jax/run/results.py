@@ -152,7 +152,11 @@ class Population:
         """Final params of one member."""
         return jax.tree.map(operator.itemgetter(index), self.params)
 
-    @property
+    def moment(self, index: int, when: int) -> Params:
+        """Params of one member before (0) or after training (1)."""
+        return self.member(index) if when else self.start(index)
+
+    @functools.cached_property
     def keys(self) -> MemberKeys:
         """What every member is a function of."""
         columns = {name: np.asarray(x) for name, x in self.entry["streams"].items()}

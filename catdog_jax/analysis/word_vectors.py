@@ -1,20 +1,18 @@
-"""What a run on sentences adds to its results: embeddings, neighbours, probes, constructions."""
+"""What networks make of words: embeddings, neighbours, probes, and accuracy by construction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 import xarray as xr
 
 from catdog_jax.analysis.embeddings import nearest_words, neighbour_overlap, word_planes
+from catdog_jax.analysis.labelled import described
+from catdog_jax.analysis.layers import Networks, layer_shapes, named_features
 from catdog_jax.analysis.probe import fit_probe
 from catdog_jax.data import grammar
 from catdog_jax.data.annotation import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
-from experiments.shared.config import TrainConfig
-from experiments.shared.jobs import Job
-from experiments.shared.layer_results import layer_shapes, named_features, networks
-from experiments.shared.results import Trained, described
 
 NEIGHBOURS = 3
 FOLDS = 4  # parts of the words of a class that are left out in turn
@@ -48,30 +46,30 @@ def check_grammar(dataset: Dataset) -> None:
 
 
 def word_results(
-    config: TrainConfig,
+    networks: Mapping[str, Networks],
+    logits: np.ndarray,
     dataset: Dataset,
+    *,
     probe_members: int,
     probe_sentences: int,
-    jobs: Sequence[Job],
-    trained: Sequence[Trained],
 ) -> xr.Dataset:
     """Collect all that is particular to sentences.
 
     Args:
-      config: the settings.
-      dataset: the sentences.
+      networks: label -> members, as many of each.
+      logits: [P, M, N, K], of the test sentences.
+      dataset: the sentences of the grammar.
       probe_members: members whose layers are probed, at most.
       probe_sentences: training sentences that probes are fitted on, and test sentences, at most.
-      jobs, trained: the models and their members.
     """
     fit, judge = (x.inputs[:probe_sentences] for x in (dataset.train, dataset.test))
     models, names, scores = [], [], []
-    for job, found in zip(jobs, trained, strict=True):
-        layers, accuracy = _probed(config, job, found, fit, judge, probe_members)
-        models += [job.label] * len(layers)
+    for label, found in networks.items():
+        layers, accuracy = _probed(found, fit, judge, probe_members)
+        models += [label] * len(layers)
         names += layers
         scores += list(accuracy)
-    data = xr.merge([_by_kind(dataset.test, trained), _embeddings(config, jobs, trained)])
+    data = xr.merge([_by_kind(dataset.test, logits), _embeddings(networks)])
     if scores:
         data["probe_accuracy"] = (("layer", "probed", "when", "probe"), np.stack(scores))
         data["probe_baseline"] = (("probe",), baselines(fit, judge))
@@ -84,9 +82,8 @@ def word_results(
     return described(data, _DESCRIPTIONS)
 
 
-def _by_kind(test: Split, trained: Sequence[Trained]) -> xr.Dataset:
+def _by_kind(test: Split, logits: np.ndarray) -> xr.Dataset:
     """Accuracy for each construction, and for each number of modified noun phrases."""
-    logits = np.stack([found.arrays["test_logits"] for found in trained])
     right = np.where(np.isfinite(logits).all(-1), logits.argmax(-1) == test.labels, np.nan)
     names = np.array(list(grammar.CONSTRUCTIONS), object)
     kinds = {"construction": names, "modifiers": np.arange(3)}
@@ -101,15 +98,13 @@ def _by_kind(test: Split, trained: Sequence[Trained]) -> xr.Dataset:
     return data.assign({f"factor_{name}": (("example",), x) for name, x in test.factors.items()})
 
 
-def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trained]) -> xr.Dataset:
+def _embeddings(networks: Mapping[str, Networks]) -> xr.Dataset:
     """The vectors of all words, and which words lie next to one another."""
     tables = {}
-    for job, found in zip(jobs, trained, strict=True):
-        ended = _table(found.params)
-        if ended is not None:
-            weights = networks(config, job.model, found.params)
-            starts = [_table(params) for _, when, params in weights if when == 0]
-            tables[job.label] = np.array([starts, ended], np.float32)
+    for label, found in networks.items():
+        both = [[_table(found.params(m, w)) for m in range(len(found.alive))] for w in (0, 1)]
+        if both[0][0] is not None:
+            tables[label] = np.array(both, np.float32)
     if not tables:
         return xr.Dataset()
     widest = max(table.shape[-1] for table in tables.values())
@@ -121,10 +116,10 @@ def _embeddings(config: TrainConfig, jobs: Sequence[Job], trained: Sequence[Trai
         nearest[n] = [[nearest_words(m, NEIGHBOURS) for m in both] for both in table]
     planes = np.full((len(tables), *vectors.shape[2:4], 2), np.nan, np.float32)
     explained = np.full((len(tables), vectors.shape[2], 2), np.nan, np.float32)
-    for job, found in zip(jobs, trained, strict=True):
-        if job.label in tables and tables[job.label].shape[-1] > 1:
-            n, alive = list(tables).index(job.label), found.arrays["diverged_step"] < 0
-            planes[n, alive], explained[n, alive] = word_planes(tables[job.label][1, alive])
+    for n, (label, table) in enumerate(tables.items()):
+        if table.shape[-1] > 1:
+            alive = networks[label].alive
+            planes[n, alive], explained[n, alive] = word_planes(table[1, alive])
     each = ("embedded", "when", "member")
     overlaps = [[neighbour_overlap(both) for both in one] for one in nearest]
     cats, dogs = (np.isin(WORDS, GROUPS[animal]) for animal in ("cats", "dogs"))
@@ -153,21 +148,22 @@ def _table(params: Params) -> np.ndarray | None:
 
 
 def _probed(
-    config: TrainConfig, job: Job, found: Trained, fit: np.ndarray, judge: np.ndarray, most: int
+    found: Networks, fit: np.ndarray, judge: np.ndarray, most: int
 ) -> tuple[list[str], np.ndarray]:
     """Probe the layers of a model that have a vector per word: names, and [L, members, 2, P]."""
-    layers = layer_shapes(job)
+    layers = layer_shapes(found.model, found.params(0, 0), found.inputs)
     kept = [k for k, (_, shape) in enumerate(layers) if len(shape) == 2]
-    alive = found.arrays["diverged_step"] < 0
-    scores = np.full((len(kept), min(most, len(alive)), len(WHEN), len(PROBES)), np.nan)
+    members = min(most, len(found.alive))
+    scores = np.full((len(kept), members, len(WHEN), len(PROBES)), np.nan)
 
     @jax.jit
     def vectors(params: Params, tokens: np.ndarray) -> list[jax.Array]:
-        features = named_features(job.model, params, tokens)
+        features = named_features(found.model, params, tokens)
         return [features[k][1] for k in kept]
 
-    for member, when, params in networks(config, job.model, found.params):
-        if member < most and alive[member]:
+    for member, when in np.ndindex(members, len(WHEN)):
+        if found.alive[member]:
+            params = found.params(member, when)
             seen, unseen = (jax.device_get(vectors(params, x)) for x in (fit, judge))
             if all(np.isfinite(x).all() for x in (*seen, *unseen)):
                 for n, (x, y) in enumerate(zip(seen, unseen, strict=True)):

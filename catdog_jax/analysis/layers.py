@@ -1,7 +1,6 @@
 """What every layer of every member makes of examples, before and after training, and probes."""
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,14 +9,10 @@ import numpy as np
 import xarray as xr
 
 from catdog_jax.analysis import probe, similarity
+from catdog_jax.analysis.labelled import described
 from catdog_jax.estimators import centroid, knn
 from catdog_jax.models import linear
-from catdog_jax.population import member_keys
 from catdog_jax.types import Dataset, Model, Params, Split
-from experiments.shared.config import TrainConfig
-from experiments.shared.jobs import Job, members_of, seeds_of
-from experiments.shared.progress import Progress
-from experiments.shared.results import Trained, described
 
 WHEN = ("before", "after")
 CIRCULAR = {"light_angle": 2 * np.pi, "background_hue": 1.0}  # their ends meet: no straight line
@@ -45,6 +40,22 @@ COMPARISONS = {
 _OTHERS = ("other_when", "other_cka_member", "other_layer")
 
 
+class Networks(NamedTuple):
+    """The members of one model, before and after training.
+
+    Attributes:
+      model: the formula.
+      params: (member, 0 before or 1 after) -> weights of one member.
+      alive: [M] bool, members that did not diverge.
+      inputs: shape [1, ...] and type of one example.
+    """
+
+    model: Model
+    params: Callable[[int, int], Params]
+    alive: np.ndarray
+    inputs: jax.ShapeDtypeStruct
+
+
 class Examples(NamedTuple):
     """Examples that probes see: labels [n], factors [n, F]."""
 
@@ -60,34 +71,32 @@ def named_features(model: Model, params: Params, inputs: Any) -> tuple[tuple[str
     return (("input", inputs), ("logits", model.apply(params, inputs)))
 
 
-def layer_shapes(job: Job) -> list[tuple[str, tuple[int, ...]]]:
+def layer_shapes(model: Model, params: Params, inputs: Any) -> list[tuple[str, tuple[int, ...]]]:
     """Name the layers, with the shape of what each makes of one example, computing none."""
     found: list[tuple[str, tuple[int, ...]]] = []
 
     def note(params: Params, inputs: Any) -> None:
-        layers = named_features(job.model, params, inputs)
+        layers = named_features(model, params, inputs)
         found.extend((name, x.shape[1:]) for name, x in layers)
 
-    train = job.dataset.train.inputs
-    inputs = jax.ShapeDtypeStruct((1, *train.shape[1:]), train.dtype)
-    jax.eval_shape(note, jax.eval_shape(job.model.init, jax.random.key(0)), inputs)
+    jax.eval_shape(note, params, inputs)
     return found
 
 
 def layer_reader(
-    job: Job, chosen: Callable[[list[Any]], list[Any]] = list
+    model: Model, chosen: Callable[[list[Any]], list[Any]] = list
 ) -> Callable[[Params, np.ndarray], list[np.ndarray]]:
     """Make a function (params of one member, examples) -> layers, each [N, numbers] float32.
 
     Args:
-      job: the model and its data.
+      model: the formula.
       chosen: what is kept of the layers [B, size], in order, the logits last; a pure function.
     """
 
     @jax.jit
     def layers(params: Params, inputs: Any) -> list[Any]:
         with jax.default_matmul_precision("highest"):
-            named = named_features(job.model, params, inputs)
+            named = named_features(model, params, inputs)
         return chosen([x.reshape(x.shape[0], -1).astype(jnp.float32) for _, x in named])
 
     def read(params: Params, inputs: np.ndarray) -> list[np.ndarray]:
@@ -102,28 +111,6 @@ def layer_reader(
         return [np.concatenate(same) for same in zip(*parts, strict=True)]
 
     return read
-
-
-def networks(
-    config: TrainConfig, model: Model, params: Params
-) -> Iterator[tuple[int, int, Params]]:
-    """Give each member's weights before training, drawn again from its key, and after.
-
-    The first are those of the engine: a member is a function of its keys.
-
-    Args:
-      config: of the run.
-      model: the formula.
-      params: final weights, stacked [M, ...].
-
-    Returns:
-      (member, 0 before or 1 after, weights), in this order.
-    """
-    num_members = len(jax.tree.leaves(params)[0])
-    keys = member_keys(seeds_of(config), members_of(config).rows(0, num_members)).init
-    for member in range(num_members):
-        yield member, 0, model.init(keys if keys.ndim == 0 else keys[member])
-        yield member, 1, jax.tree.map(operator.itemgetter(member), params)
 
 
 def factors_of(split: Split) -> dict[str, np.ndarray]:
@@ -150,84 +137,86 @@ def choose(split: Split, most: int) -> Examples:
 
 
 def probe_layers(
-    config: TrainConfig,
+    networks: Mapping[str, Networks],
     dataset: Dataset,
+    *,
     probe_examples: int,
     probe_features: int,
     neighbours: int,
-    jobs: Sequence[Job],
-    trained: Sequence[Trained],
+    progress: Callable[[int, str], None],
 ) -> xr.Dataset:
-    """Probe the networks of a run.
+    """Probe every layer of every member of every model, before and after training.
 
     Args:
-      config: of the run; the starting weights are drawn again from its seeds.
-      dataset: the run's. Probes are fitted on training examples and scored on test examples.
+      networks: label -> members, as many of each.
+      dataset: probes are fitted on its training examples and scored on its test examples.
       probe_examples: training examples that are used, and test examples, at most.
       probe_features: a layer of more numbers is mixed down to so many.
       neighbours: k of the k nearest neighbours; no more than there are examples.
-      jobs, trained: the models and their members.
+      progress: takes the number of networks that are done, of `2 * P * M`, and the label.
 
     Returns:
       Variables along `model, when, member, layer`, described in `_DESCRIPTIONS`. Deterministic.
     """
     train, test = (choose(split, probe_examples) for split in (dataset.train, dataset.test))
     one_hot = np.eye(len(dataset.class_names))[train.labels]
-    layers = [[(n, int(np.prod(shape))) for n, shape in layer_shapes(job)] for job in jobs]
-    depth, num_members = max(map(len, layers)), len(trained[0].arrays["diverged_step"])
+    shapes = (layer_shapes(x.model, x.params(0, 0), x.inputs) for x in networks.values())
+    layers = [[(n, int(np.prod(shape))) for n, shape in one] for one in shapes]
+    depth, num_members = max(map(len, layers)), len(next(iter(networks.values())).alive)
     compared, num_pictures = min(num_members, CKA_MEMBERS), min(len(test.labels), CKA_EXAMPLES)
     names = list(factors_of(dataset.train))
-    extents = (len(jobs), len(WHEN), num_members, depth, len(names))
+    extents = (len(networks), len(WHEN), num_members, depth, len(names))
     columns = {name: np.full(extents[: len(d)], np.nan) for name, d in _DIMENSIONS.items()}
     alignments = []
     pixels: Any = None  # the input and what was read off it: the same for all networks
 
-    with Progress("probing", 2 * len(jobs) * num_members, "networks") as progress:
-        for m, (job, members) in enumerate(zip(jobs, trained, strict=True)):
-            whole = layer_reader(job)
-            mixed = layer_reader(
-                job, lambda x: [*(probe.reduced(layer, probe_features) for layer in x[:-1]), x[-1]]
-            )
-            last = layer_reader(job, lambda x: [probe.reduced(x[-2], LAST_FEATURES)])
-            grams = np.full((len(WHEN), compared, depth, num_pictures**2), np.nan, np.float32)
-            ridge = None
-            for i, w, params in networks(config, job.model, members.params):
-                progress.to(2 * (m * num_members + i) + w, job.label)
-                if w and members.arrays["diverged_step"][i] >= 0:
-                    continue
-                seen, asked = mixed(params, train.inputs), mixed(params, test.inputs)
-                head = asked[-1].argmax(axis=1)
-                if not np.isfinite(asked[-1]).all():
-                    head[:] = -1
-                found = pixels
-                for n, (x, y) in enumerate(zip(seen, asked, strict=True)):
-                    # A layer may be the one before it, laid out anew.
-                    if found is None or not np.array_equal(x, found[0]):
-                        found = (x, *probe_layer(x, y, train, test, one_hot, neighbours))
-                    pixels = pixels or found
-                    _, answers, scores = found
-                    for name, score in scores.items():
-                        columns[name][m, w, i, n] = score
-                    columns["head_agreement"][m, w, i, n] = share(answers, head)
-                    if n == len(seen) - 2:
-                        instead = answers
-                # In the head's place: a regression on all that it reads, not mixed down.
-                if seen[-2].shape[1] < layers[m][-2][1] and (instead >= 0).all():
-                    if ridge is None or len(seen) > 2:
-                        fit = _fit(last(params, train.inputs)[0], one_hot)
-                        ridge = fit.predict(last(params, test.inputs)[0]).argmax(axis=1)
-                    instead = ridge
-                columns["head_accuracy"][m, w, i] = share(head, test.labels)
-                columns["ridge_accuracy"][m, w, i] = share(instead, test.labels)
-                columns["ridge_agreement"][m, w, i] = share(instead, head)
-                if i < compared:
-                    for n, x in enumerate(whole(params, test.inputs[:num_pictures])):
-                        gram = similarity.centred_gram(x, debiased=True)
-                        # Scaled in float64, so that no large feature overflows its products.
-                        grams[w, i, n] = (gram / (np.linalg.norm(gram) or 1.0)).ravel()
-            flat = similarity.gram_cka(grams.reshape(-1, grams.shape[-1]))
-            alignments.append(flat.reshape(*grams.shape[:3], *grams.shape[:3]).astype(np.float32))
-        progress.to(2 * len(jobs) * num_members)
+    for m, (label, members) in enumerate(networks.items()):
+        whole = layer_reader(members.model)
+        mixed = layer_reader(
+            members.model,
+            lambda x: [*(probe.reduced(layer, probe_features) for layer in x[:-1]), x[-1]],
+        )
+        last = layer_reader(members.model, lambda x: [probe.reduced(x[-2], LAST_FEATURES)])
+        grams = np.full((len(WHEN), compared, depth, num_pictures**2), np.nan, np.float32)
+        ridge = None
+        for i, w in np.ndindex(num_members, len(WHEN)):
+            progress(2 * (m * num_members + i) + w, label)
+            if w and not members.alive[i]:
+                continue
+            params = members.params(i, w)
+            seen, asked = mixed(params, train.inputs), mixed(params, test.inputs)
+            head = asked[-1].argmax(axis=1)
+            if not np.isfinite(asked[-1]).all():
+                head[:] = -1
+            found = pixels
+            for n, (x, y) in enumerate(zip(seen, asked, strict=True)):
+                # A layer may be the one before it, laid out anew.
+                if found is None or not np.array_equal(x, found[0]):
+                    found = (x, *probe_layer(x, y, train, test, one_hot, neighbours))
+                pixels = pixels or found
+                _, answers, scores = found
+                for name, score in scores.items():
+                    columns[name][m, w, i, n] = score
+                columns["head_agreement"][m, w, i, n] = share(answers, head)
+                if n == len(seen) - 2:
+                    instead = answers
+            # In the head's place: a regression on all that it reads, not mixed down.
+            if seen[-2].shape[1] < layers[m][-2][1] and (instead >= 0).all():
+                if ridge is None or len(seen) > 2:
+                    fit = _fit(last(params, train.inputs)[0], one_hot)
+                    ridge = fit.predict(last(params, test.inputs)[0]).argmax(axis=1)
+                instead = ridge
+            columns["head_accuracy"][m, w, i] = share(head, test.labels)
+            columns["ridge_accuracy"][m, w, i] = share(instead, test.labels)
+            columns["ridge_agreement"][m, w, i] = share(instead, head)
+            if i < compared:
+                for n, x in enumerate(whole(params, test.inputs[:num_pictures])):
+                    gram = similarity.centred_gram(x, debiased=True)
+                    # Scaled in float64, so that no large feature overflows its products.
+                    grams[w, i, n] = (gram / (np.linalg.norm(gram) or 1.0)).ravel()
+        flat = similarity.gram_cka(grams.reshape(-1, grams.shape[-1]))
+        alignments.append(flat.reshape(*grams.shape[:3], *grams.shape[:3]).astype(np.float32))
+    progress(2 * len(networks) * num_members, "")
     columns["cka"] = np.stack(alignments)
     columns["alignment"] = alignment_maps(columns["cka"])
     dimensions = _DIMENSIONS | {

@@ -1,9 +1,9 @@
-"""Asks members of a finished run what they see in its pictures: data set and table."""
+"""Asks members what they see in pictures, before and after training, and compares their maps."""
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,11 @@ import xarray as xr
 
 from catdog_jax.analysis import attribution
 from catdog_jax.analysis.first_layer import first_layer
+from catdog_jax.analysis.labelled import described
+from catdog_jax.analysis.layers import Networks
 from catdog_jax.analysis.maximise import maximising_input
-from catdog_jax.analysis.sketch import sketch
-from catdog_jax.models.build import build_model, normaliser
-from catdog_jax.population import Seeds, member_keys, parse_vary, varied
-from catdog_jax.store import Run, open_run
-from catdog_jax.types import InputError, Model, Params
-from experiments.shared.progress import Progress
-from experiments.shared.report import aligned, number
-from experiments.shared.results import described
+from catdog_jax.models.build import normaliser
+from catdog_jax.types import Params
 
 METHODS = ("saliency", "integrated gradients", "occlusion")
 KINDS = ("same picture", "other pictures", "before training")
@@ -45,97 +41,58 @@ _DIMENSIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def open_pictures(path: str, wanted: str) -> Run:
-    """Open the finished run of --run.
+class Pictures(NamedTuple):
+    """What members are asked about.
 
-    Args:
-      path: as typed.
-      wanted: the runs that would do.
-
-    Raises:
-      InputError: none given, or no finished run that was trained on pictures.
+    Attributes:
+      images: [P, H, W, C] uint8.
+      labels: [P] int32, their true classes.
+      rows: [P] int32, their places among the test examples.
+      mean, std: [C] of the training pictures, pixels in 0..1.
+      class_names: K names.
     """
-    if not path:
-        raise InputError("--run is missing; give the run folder that a finished command printed")
-    run = open_run(path)
-    shape = run.manifest.get("inputs", {}).get("shape", ())
-    if len(shape) != 3 or "parts" not in run.manifest or "picture" not in run.data:
-        raise InputError(
-            f"--run={path}: no members trained on pictures in it; give a run folder of {wanted}"
-        )
-    return run
+
+    images: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+    mean: Sequence[float]
+    std: Sequence[float]
+    class_names: Sequence[str]
 
 
-def build(run: Run, label: str) -> Model:
-    """Build the formula of a model of a finished run."""
-    entries = {part["model"]: part.get("entry", part["model"]) for part in run.manifest["parts"]}
-    inputs = run.manifest["inputs"]
-    return build_model(
-        entries[label],
-        tuple(inputs["shape"]),
-        len(inputs["class_names"]),
-        mean=tuple(inputs["mean"]),
-        std=tuple(inputs["std"]),
-    )
-
-
-def final_params(run: Run, label: str, model: Model, members: Any) -> Params:
-    """Give the trained weights of one member (a number) or of some (indices)."""
-    stacked = run.params_like(label, jax.eval_shape(model.init, jax.random.key(0)))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[members]), stacked)
-
-
-def starting_params(run: Run, label: str, model: Model, member: int) -> Params:
-    """Draw the weights that a member began with: they are a function of its key.
-
-    Raises:
-      RuntimeError: they are not those that the run began with, going by its sketch of them.
-    """
-    recipe = run.manifest["recipe"]
-    table = varied(member + 1, parse_vary(recipe["vary"])).rows(member, member + 1)
-    key = member_keys(Seeds(init=int(recipe["init_seed"])), table).init
-    params = model.init(key[0] if key.ndim else key)
-    kept = run.data["sketch"].sel(model=label).values[member, 0]
-    if not np.allclose(sketch(params), kept, rtol=1e-4, atol=1e-4 * np.abs(kept).max()):
-        raise RuntimeError(
-            f"the starting weights of member {member} of {label} are not drawn here as they were "
-            "in the run; use the versions of the libraries that its manifest.json names"
-        )
-    return params
-
-
-def assemble(
-    run: Run,
-    labels: Sequence[str],
+def explain_members(
+    networks: Mapping[str, Networks],
     members: Sequence[int],
-    rows: np.ndarray,
+    pictures: Pictures,
+    *,
     steps: int,
     ascent_steps: int,
     seed: int,
+    progress: Callable[[int], None],
 ) -> xr.Dataset:
     """Ask all members of all models, compare their maps, and lay everything out.
 
     Args:
-      run: a finished run that was trained on pictures.
-      labels: its models that are asked.
+      networks: label -> members.
       members: M member numbers, none of them diverged.
-      rows: [P], which of the pictures that the run keeps they are asked about.
+      pictures: what they are asked about.
       steps: points of the integral of integrated gradients.
       ascent_steps: towards a maximising input.
       seed: of the noise that it begins with.
+      progress: takes how many parts of the work are done, of 3 for each member of each model.
 
     Returns:
       Data set with the dimensions model, member, picture, row, column and others.
     """
-    images, true = _pictures(run, rows)
-    with Progress("maps", 3 * len(labels) * len(members), "maps of a member") as bar:
-        counted = itertools.count(1)
-        one = functools.partial(ask, run, members, rows, steps, ascent_steps, seed)
-        answers = [one(label, lambda: bar.to(next(counted))) for label in labels]
+    counted = itertools.count(1)
+    answers = [
+        ask(found, members, pictures, steps, ascent_steps, seed, lambda: progress(next(counted)))
+        for found in networks.values()
+    ]
     variables: dict[str, Any] = {
-        "picture_pixels": (("picture", "row", "column", "channel"), images),
-        "label": (("picture",), true),
-        "picture_example": (("picture",), run.data["picture_example"].values[rows]),
+        "picture_pixels": (("picture", "row", "column", "channel"), pictures.images),
+        "label": (("picture",), pictures.labels),
+        "picture_example": (("picture",), pictures.rows),
     }
     for index, answer in enumerate(answers):
         if "first_layer" in answer:
@@ -147,21 +104,15 @@ def assemble(
         values = np.stack([answer[name] for answer in answers], axis=dimensions.index("model"))
         variables[name] = (dimensions, values)
     coordinates = {
-        "model": list(labels),
+        "model": list(networks),
         "member": np.asarray(members),
-        "class": list(run.manifest["inputs"]["class_names"]),
+        "class": list(pictures.class_names),
         "kind": list(KINDS),
         "map": list(METHODS),
         "measure": list(MEASURES),
         "moment": ["before", "after"],
     }
-    attrs = {"dataset": str(run.data.attrs["dataset"]), **_cover(images)}
-    return described(xr.Dataset(variables, coordinates, attrs), _DESCRIPTIONS)
-
-
-def _pictures(run: Run, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    labels = run.data["label"].values[run.data["picture_example"].values[rows]]
-    return run.data["picture"].values[rows], labels.astype(np.int32)
+    return described(xr.Dataset(variables, coordinates, _cover(pictures.images)), _DESCRIPTIONS)
 
 
 def _cover(images: np.ndarray) -> dict[str, Any]:
@@ -171,31 +122,27 @@ def _cover(images: np.ndarray) -> dict[str, Any]:
 
 
 def ask(
-    run: Run,
+    found: Networks,
     members: Sequence[int],
-    rows: np.ndarray,
+    pictures: Pictures,
     steps: int,
     ascent_steps: int,
     seed: int,
-    label: str,
     progress: Callable[[], None],
 ) -> dict[str, np.ndarray]:
     """Ask the members of one model.
 
     Args:
-      run, members, rows, steps, ascent_steps, seed: see `assemble`.
-      label: the model.
+      found: the model.
+      members, pictures, steps, ascent_steps, seed: see `explain_members`.
       progress: called after each of the 3 · M parts of the work.
 
     Returns:
       What the results hold of the model, the first layers as [M, 2, units, h, w, C].
     """
-    inputs = run.manifest["inputs"]
-    mean, std = (np.asarray(inputs[name], np.float64) for name in ("mean", "std"))
-    num_classes = len(inputs["class_names"])
-    model = build(run, label)
-    pictures, labels = _pictures(run, rows)
-    images = normaliser(tuple(mean), tuple(std))(jnp.asarray(pictures))
+    mean, std = (np.asarray(x, np.float64) for x in (pictures.mean, pictures.std))
+    num_classes, model, labels = len(pictures.class_names), found.model, pictures.labels
+    images = normaliser(tuple(mean), tuple(std))(jnp.asarray(pictures.images))
     scale, offset = (jnp.asarray(255.0 * x, jnp.float32)[None, None, None] for x in (std, mean))
 
     def apply(params: Params, numbers: Any) -> Any:
@@ -229,8 +176,7 @@ def ask(
     maximised, finals = [], []
     with jax.default_matmul_precision("highest"):
         for member in members:
-            start = starting_params(run, label, model, member)
-            final = final_params(run, label, model, member)
+            start, final = found.params(member, 0), found.params(member, 1)
             maps = jax.device_get(explain(final, images))
             progress()
             before = jax.device_get(explain(start, images))
@@ -245,7 +191,7 @@ def ask(
             maps |= {f"{name}_before": values for name, values in before.items()}
             maps["maximising_score"] = best.scores * steep
             maps["maximising_start_score"] = best.start_scores * steep
-            layer = _first_layer([start, final], tuple(inputs["shape"]), num_classes)
+            layer = _first_layer([start, final], images.shape[1:], num_classes)
             told.append(maps if layer is None else maps | {"first_layer": layer})
             maximised.append(best.images)
             finals.append(final)
@@ -295,47 +241,6 @@ def _flat(maps: np.ndarray, sizes: bool) -> np.ndarray:
         maps = np.abs(maps)
         maps = maps.max(axis=-1) if maps.ndim == 5 else maps
     return maps.reshape(*maps.shape[:2], -1)
-
-
-def table(data: xr.Dataset) -> str:
-    """Write the table that ends a run."""
-    rank = data["agreement"].sel(measure="rank of sizes")
-    signed = data["agreement"].sel(measure="signed", kind=KINDS[0])
-    own = data["agreement_with_own_start"].sel(measure="rank of sizes")
-    rows = [["model", "map", *KINDS, "own start", "signed, same picture"]]
-    seen = [["model", "completeness error", "maximising inputs alike", "convince other members"]]
-    for model in data["model"].values:
-        for method in METHODS:
-            at = {"model": model, "map": method}
-            values = [mean_pair(rank.sel(kind=kind, **at).values) for kind in KINDS]
-            values += [float(own.sel(at).mean()), mean_pair(signed.sel(at).values)]
-            rows.append([str(model), method, *map(number, values)])
-        one = data.sel(model=model)
-        change = float(np.sqrt(((one["score"] - one["baseline_score"]) ** 2).mean()))
-        error = float(abs(one["completeness_gap"]).max()) / change if change else np.nan
-        alike = np.mean([mean_pair(x) for x in one["maximising_agreement"].values])
-        said = one["maximising_logits"].values.argmax(-1)  # [maker, class, judge]
-        right = (said == np.arange(said.shape[1])[:, None]).mean(axis=1)
-        seen.append([str(model), f"{error:.1e}", number(float(alike)), number(mean_pair(right))])
-    return "\n".join(
-        [
-            *aligned(rows),
-            "Spearman's correlation of the sizes of two members' maps (signed: Pearson's of the "
-            "maps), mean over pairs;",
-            "own start: the same member before and after training",
-            "",
-            *aligned(seen),
-            "completeness error: largest gap of the integral over the typical change of the score; "
-            "convince: share of inputs that another member puts into the class they were made for",
-        ]
-    )
-
-
-def mean_pair(values: np.ndarray) -> float:
-    """Average a matrix [M, M] over pairs of different members; nan where there is none."""
-    found = values[~np.eye(len(values), dtype=bool)].astype(np.float64)
-    found = found[np.isfinite(found)]
-    return float(found.mean()) if found.size else np.nan
 
 
 _MAPS = {
