@@ -120,8 +120,7 @@ def map_agreement(data: xr.Dataset) -> Figure | None:
     bold = {"transform": panels[0].get_yaxis_transform(), "weight": "bold", "va": "bottom"}
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for p, model in enumerate(models):
-        name = style.wrap(model, 3.0, most=1)[0]
-        panels[0].text(0.0, group * p - 0.55, name, bbox=ground, **bold)
+        panels[0].text(0.0, group * p - 0.55, style.short(model, 36), bbox=ground, **bold)
     caption = (
         f"Every dot is a pair of {num_members} members. Spearman's rank correlation of the sizes "
         f"of their maps, averaged over {data.sizes['picture']} pictures: 1 where both find the "

@@ -30,7 +30,7 @@ def learning_curves(data: xr.Dataset) -> Figure:
         one, hue = data.isel(model=p), style.colour(p)
         step, stop, test = (one[name].values for name in ("step", "diverged_step", "test_accuracy"))
         alive = stop < 0
-        thin = style.thin(alive.sum())
+        thin = style.thin(int(alive.sum()))
         axes.plot(step, test[alive].T, color=hue, linewidth=0.7, alpha=thin, label="member")
         for row, last in zip(test[~alive], stop[~alive], strict=True):
             kept = (step <= last) & np.isfinite(row)

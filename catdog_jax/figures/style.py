@@ -20,7 +20,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B8860B", "#3A8FBF")
 INK, GREY, PALE = "#222222", "#777777", "#DDDDDD"
 MARGIN = 0.12  # inches around the text
 SIZE = 8.5  # points, of running text
-LETTERS = 119  # of one point in an inch: what DejaVu Sans Mono needs, and DejaVu Sans nearly
+LETTERS = 120  # of one point in an inch, of the wider lines of DejaVu Sans
 DOTTED: Any = {"color": INK, "linewidth": 0.8, "linestyle": ":", "zorder": 1}
 TICKS = {"color": GREY, "labelcolor": INK, "labelsize": 8, "major.width": 0.7, "major.size": 3}
 LOOK: dict[Any, Any] = {
@@ -162,14 +162,16 @@ def wrap(text: str, width: float, size: float = SIZE, most: int | None = None) -
       The lines.
     """
     letters = max(1, int(width * LETTERS / size))
-    rules: Any = {"break_on_hyphens": False, "max_lines": most, "placeholder": "…"}
-    return textwrap.wrap(text, letters, **rules)
+    lines = textwrap.wrap(text, letters, break_on_hyphens=False)
+    if most and len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1][: letters - 1] + "…"]
+    return lines
 
 
-def model_title(model: str, width: float, size: float = 9.5) -> str:
-    """Write a model in up to five lines `width` inches wide: its name, then its settings."""
+def model_title(model: str, width: float, size: float = 9.5, most: int = 3) -> str:
+    """Write the name of a model, and its settings in `most` lines; all `width` inches wide."""
     name, _, settings = model.partition(":")
-    lines = wrap(name, width, size, 2) + wrap(settings.replace(":", ", "), width, size, 3)
+    lines = wrap(name, width, size, 2) + wrap(settings.replace(":", ", "), width, size, most)
     return "\n".join(lines)
 
 
@@ -191,7 +193,7 @@ def finish(
     width, height = map(float, figure.get_size_inches())
     inner = width - 2 * MARGIN
     heading, paragraph = wrap(title, inner, 11.5), wrap(caption, inner)
-    command = wrap(data.attrs["command"], inner, 7.5)
+    command = wrap(data.attrs["command"], inner, 8.2)  # of one width, a little wider
     rooms = [len(str(handle.get_label())) * SIZE / LETTERS + 0.45 for handle in handles]
     columns = len(rooms) if sum(rooms) <= inner else max(1, int(inner / max(rooms)))
     top = MARGIN + 0.225 * len(heading)  # where the legend begins
