@@ -66,7 +66,7 @@ class Range(NamedTuple):
     high: float = math.inf
     above: float = -math.inf
 
-    def allows(self, value: float | tuple[float, ...]) -> bool:
+    def allows(self, value: Any) -> bool:
         """Return whether a number, or each one of a tuple, is finite and in the range."""
         numbers = value if isinstance(value, tuple) else (value,)
         return all(
@@ -99,19 +99,21 @@ def checked(build: Callable[P, T]) -> Callable[P, T]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         for name, value in bound.arguments.items():
-            if typing.get_origin(hints[name]) is Annotated:
-                _check(build.__name__, name, value, *typing.get_args(hints[name]))
+            _check(build.__name__, name, value, *_parts(hints[name]))
         return build(*args, **kwargs)
 
     return build_checked
 
 
-def _check(owner: str, name: str, value: Any, kind: Any, allowed: Range | OneOf) -> None:
-    if isinstance(allowed, OneOf):
-        if value not in allowed.names:
-            raise unknown(name, value, allowed.names)
-        return
-    if value is None and type(None) in typing.get_args(kind):
+def _parts(hint: Any) -> tuple[Any, Any]:
+    """Split an annotation into the type and what it allows."""
+    return typing.get_args(hint)[:2] if typing.get_origin(hint) is Annotated else (hint, None)
+
+
+def _check(owner: str, name: str, value: Any, kind: Any, allowed: Any) -> None:
+    if isinstance(allowed, OneOf) and value not in allowed.names:
+        raise unknown(name, value, allowed.names)
+    if not isinstance(allowed, Range) or value is None:
         return
     is_tuple = typing.get_origin(kind) is tuple
     length = len(typing.get_args(kind)) if is_tuple and ... not in typing.get_args(kind) else None
@@ -186,6 +188,10 @@ class Kind(NamedTuple):
         """
         return find_spec(self.name, parse_entry(entry)[0], self.table(), Spec, self.call)
 
+    def settings(self, entry: str) -> dict[str, Any]:
+        """Read the settings that an entry gives its builder; see `typed_settings`."""
+        return typed_settings(entry, self.spec(entry).build, parse_entry(entry)[1])
+
     def build(self, entry: str, *args: Any, **proposed: Any) -> Any:
         """Call the builder that an entry names, with the settings typed for it.
 
@@ -199,16 +205,14 @@ class Kind(NamedTuple):
           InputError: an unknown name or setting, a value out of range, or a builder that cannot be
             called so.
         """
-        function = self.spec(entry).build
-        name, texts = parse_entry(entry)
+        function, settings = self.spec(entry).build, self.settings(entry)
         try:
             signature = inspect.signature(function)
             signature.bind(*args)
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"{self.name} {name!r} cannot be called ({error}); give a function {self.call}"
+                f"{self.name} {entry!r} cannot be called ({error}); give a function {self.call}"
             ) from error
-        settings = typed_settings(entry, function, texts)
         named = {key for key, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY}
         proposed = {key: value for key, value in proposed.items() if key in named}
         return function(*args, **(proposed | settings))
@@ -277,7 +281,7 @@ def typed_settings(
       hidden: parameters of the function that are no settings.
 
     Raises:
-      InputError: an unknown setting or a value of another type.
+      InputError: an unknown setting, a value of another type, or one out of range.
     """
     parameters = {
         name: p
@@ -285,14 +289,16 @@ def typed_settings(
         if p.kind is inspect.Parameter.KEYWORD_ONLY and name not in hidden
     }
     try:
-        hints = typing.get_type_hints(getattr(function, "func", function))
+        hints = typing.get_type_hints(getattr(function, "func", function), include_extras=True)
     except (NameError, TypeError):  # a person's own function may have hints for readers only
         hints = {}
     values: dict[str, Any] = {}
     for name, text in settings.items():
         if name not in parameters:
             raise unknown(f"setting of {entry!r}:", name, parameters or ["(none)"])
-        values[name] = _convert(entry, name, text, hints.get(name, str))
+        kind, allowed = _parts(hints.get(name, str))
+        values[name] = _convert(entry, name, text, kind)
+        _check(entry.partition(":")[0], name, values[name], kind, allowed)
     return values
 
 

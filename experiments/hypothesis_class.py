@@ -94,8 +94,7 @@ def run(config: Config) -> Run:
     most = max(network.num_examples for network in grid)
     rows = training_sets.draw_rows(num_examples, config.num_sets, most, config.data_seed)
     settled = replace(config, augment=config.augment or "none", set_size=set_size)
-    vectors = training_sets.as_vectors(dataset)
-    jobs = training_sets.make_jobs(settled, vectors, grid, rows)
+    jobs = training_sets.make_jobs(settled, dataset, grid, rows)
     settings = job_module.run_settings(settled, dataset, jobs)
 
     def finish(folder: RunFolder, trained: list[Trained]) -> xr.Dataset:

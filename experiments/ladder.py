@@ -24,11 +24,12 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from catdog_jax import Dataset, InputError, registry
-from catdog_jax.estimators.build import estimator_spec
-from catdog_jax.models import linear
+from catdog_jax import Dataset, InputError
+from catdog_jax.estimators.build import ESTIMATOR
+from catdog_jax.models.build import MODEL
+from catdog_jax.rules.build import RULE
 from catdog_jax.store import Run, RunFolder
-from experiments.shared import figures, ladder_results, launcher, rungs
+from experiments.shared import classifiers, figures, ladder_results, launcher
 from experiments.shared import jobs as job_module
 from experiments.shared.config import TrainConfig, setting
 from experiments.shared.program import check_program_path, check_writable, save_program
@@ -44,7 +45,6 @@ SMALL_DEEP = (
     + ",cnn:widths=8-16-32:head=flatten,resnet:widths=8-16-32:stem_stride=2:head=flatten"
 )
 SMALL_STRETCH = 4.0
-NOT_LINEAR = ("knn", "qda")  # of the estimators
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ FIGURES = {"ladder": "ladder.ladder", "average_animals": "average_animals.averag
 def run(config: Config) -> Run:
     """Build every rung, ask it about every picture, draw, print the table."""
     for entry in _listed("rules", config.rules):
-        rungs.rule_settings(entry)
+        RULE.settings(entry)
     estimators = _listed("estimators", config.estimators)
     for entry in estimators:
-        registry.typed_settings(entry, estimator_spec(entry).fit, registry.parse_entry(entry)[1])
+        ESTIMATOR.settings(entry)
     models = "" if config.models == "none" else config.models
     dataset = prepare(dataclasses.replace(config, models=models))
     if dataset.kind != "images":
@@ -92,7 +92,7 @@ def run(config: Config) -> Run:
         config = dataclasses.replace(config, stretch=stretch)
     rules = _rules(config, dataset)
     pca, jobs = _jobs(config, dataset)
-    names = [*(rung.name for rung in rules), *estimators, *(job.label for job in jobs)]
+    names = [*(rule.name for rule in rules), *estimators, *(job.label for job in jobs)]
     if not names:
         raise InputError("no rung is left: --rules, --estimators and --models are all none")
     if config.write_program:
@@ -103,12 +103,9 @@ def run(config: Config) -> Run:
                 f"--program_model={name!r} is no rung of this ladder; give one of "
                 f"{', '.join(names)}"
             )
-        is_linear = {rung.name: rung.is_linear for rung in rules}
-        is_linear |= {job.label: job.model.apply is linear.apply for job in jobs}
-        if not is_linear.get(name, registry.parse_entry(name)[0] not in NOT_LINEAR):
-            check_writable(name)
+        check_writable(name)
     settings = job_module.run_settings(config, dataset, jobs)
-    settings["rules"] = ",".join(rung.name for rung in rules)
+    settings["rules"] = ",".join(rule.name for rule in rules)
     # Before the folder is made: only now is an estimator's setting seen to be out of range.
     done = is_finished(config, "ladder", settings, "ladder")
     fitted = [] if done else _estimated(estimators, dataset)
@@ -119,9 +116,11 @@ def run(config: Config) -> Run:
         for job, members in zip(jobs, trained, strict=True):
             reduced = pca if job.dataset.kind == "vectors" else None
             seconds = spent.get(job.label, {}).get("seconds", float("nan"))
-            built.append(rungs.learned(job, members, seconds, reduced, config.label_smoothing))
+            built.append(
+                classifiers.learned(job, members, seconds, reduced, config.label_smoothing)
+            )
         built.sort(key=lambda r: ("programmed", "estimated", "learned").index(r.origin))
-        folder.update_manifest(rung_seconds={rung.name: rung.seconds for rung in built})
+        folder.update_manifest(rung_seconds={one.name: one.seconds for one in built})
         return ladder_results.assemble_ladder(dataset, built, settings)
 
     finished, folder = fill_folder(config, "ladder", dataset, jobs, settings, "ladder", finish)
@@ -145,12 +144,12 @@ def _listed(flag: str, text: str) -> tuple[str, ...]:
     return () if text.strip() in ("", "none") else job_module.split_list(flag, text)
 
 
-def _rules(config: Config, dataset: Dataset) -> list[rungs.Rung]:
+def _rules(config: Config, dataset: Dataset) -> list[classifiers.LadderClassifier]:
     """Build the rules; raise for one that does not fit the data where asked for, else leave out."""
     asked = _listed("rules", config.rules)
-    names = asked or (() if config.rules == "none" else tuple(rungs.rule_table()))
-    built = {name: rungs.programmed(name, dataset) for name in names}
-    missing = [name for name, rung in built.items() if rung is None]
+    names = asked or (() if config.rules == "none" else tuple(RULE.table()))
+    built = {name: classifiers.programmed(name, dataset) for name in names}
+    missing = [name for name, rule in built.items() if rule is None]
     if asked and missing:
         raise InputError(
             f"--rules={config.rules}: {missing[0]!r} needs the classes cat and dog, and "
@@ -159,21 +158,21 @@ def _rules(config: Config, dataset: Dataset) -> list[rungs.Rung]:
     if missing:
         print(f"left out, for they cannot be asked of {dataset.name}: {', '.join(missing)}")
     order = ("constant", "template", "photo_rule", "drawn_rule", "generating_rule")
-    known = [rung for rung in built.values() if rung is not None]
+    known = [rule for rule in built.values() if rule is not None]
     return sorted(known, key=lambda r: order.index(r.name) if r.name in order else len(order))
 
 
-def _estimated(entries: Sequence[str], dataset: Dataset) -> list[rungs.Rung]:
+def _estimated(entries: Sequence[str], dataset: Dataset) -> list[classifiers.LadderClassifier]:
     """Compute the rungs that take one step."""
     built = []
     with Progress("computing in one step", len(entries), "rungs") as progress:
         for index, entry in enumerate(entries):
             progress.to(index, entry)
-            built.append(rungs.estimated(entry, dataset))
+            built.append(classifiers.estimated(entry, dataset))
     return built
 
 
-def _jobs(config: Config, dataset: Dataset) -> tuple[rungs.PCA | None, list[job_module.Job]]:
+def _jobs(config: Config, dataset: Dataset) -> tuple[classifiers.PCA | None, list[job_module.Job]]:
     """Make the jobs of the learned rungs, those that read vectors on principal components."""
     if config.models == "none":
         return None, []
@@ -182,9 +181,9 @@ def _jobs(config: Config, dataset: Dataset) -> tuple[rungs.PCA | None, list[job_
     jobs: list[job_module.Job] = []
     for entry in job_module.split_models(config.models or f"linear,{POLYNOMIALS},{small}"):
         own, data = config, dataset
-        if job_module.model_spec(entry).reads[0] == "vectors":
+        if MODEL.spec(entry).reads[0] == "vectors":
             if pca is None:
-                pca, vectors = rungs.scores(dataset, config.components)
+                pca, vectors = classifiers.scores(dataset, config.components)
             own, data = dataclasses.replace(config, augment="none"), vectors
         stretch = config.stretch or 1.0
         jobs += job_module.make_jobs(own, data, [entry], first=len(jobs), stretch=stretch)

@@ -1,15 +1,15 @@
 """The examples that estimators are fitted to."""
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int, Num
 
 from catdog_jax.types import InputError
 
-Examples = Float[np.ndarray, "N ..."] | Float[Array, "N ..."]
+Examples = Num[np.ndarray, "N ..."] | Num[Array, "N ..."]
 Labels = Int[np.ndarray, " N"] | Int[Array, " N"]
 
 
-def as_rows(examples: Examples) -> Float[np.ndarray, "N D"]:
+def as_rows(examples: Examples) -> Num[np.ndarray, "N D"]:
     """Lay each example out as one row, on the host."""
     rows = np.asarray(examples)
     return rows.reshape(len(rows), -1)

@@ -3,7 +3,6 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
 
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ class Progress:
                 total=total, initial=done, desc=title, unit=f" {unit}", unit_scale=True, leave=False
             )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(

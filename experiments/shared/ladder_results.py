@@ -12,49 +12,50 @@ import xarray as xr
 from catdog_jax.analysis.intervals import bootstrap_interval, members_interval
 from catdog_jax.estimators.centroid import centroid_distances, class_means, linear_from_means
 from catdog_jax.models import linear
+from catdog_jax.models.build import on_pixels
 from catdog_jax.types import Dataset
+from experiments.shared.classifiers import LadderClassifier, in_parts, linear_weights, predictions
 from experiments.shared.progress import Progress
 from experiments.shared.report import aligned
 from experiments.shared.results import described, shown_inputs
-from experiments.shared.rungs import Rung, in_parts, pixels, predictions
 
 
 def assemble_ladder(
-    dataset: Dataset, rungs: Sequence[Rung], settings: Mapping[str, Any]
+    dataset: Dataset, classifiers: Sequence[LadderClassifier], settings: Mapping[str, Any]
 ) -> xr.Dataset:
-    """Ask every rung about every picture, and lay all answers out along `rung, member, example`.
+    """Ask every classifier about every picture; lay all out along `rung, member, example`.
 
     Args:
-      dataset: what the rungs were made from.
-      rungs: from the lowest to the highest.
+      dataset: what they were made from.
+      classifiers: from the lowest to the highest.
       settings: the recipe, kept as the attribute `recipe`.
 
     Returns:
-      The results; a rung with fewer members than another is filled with -1 or nan.
+      The results; one with fewer members than another is filled with -1 or nan.
     """
-    most, answers = max(len(rung.diverged) for rung in rungs), []
-    with Progress("asking every rung", len(rungs), "rungs") as progress:
-        for index, rung in enumerate(rungs):
-            progress.to(index, rung.name)
-            answers.append([predictions(rung, s, most) for s in (dataset.train, dataset.test)])
-        progress.to(len(rungs))
+    most, answers = max(len(one.diverged) for one in classifiers), []
+    with Progress("asking every classifier", len(classifiers), "classifiers") as progress:
+        for index, one in enumerate(classifiers):
+            progress.to(index, one.name)
+            answers.append([predictions(one, s, most) for s in (dataset.train, dataset.test)])
+        progress.to(len(classifiers))
     train, test = np.stack([a for a, _ in answers]), np.stack([a for _, a in answers])
     labels, train_labels = dataset.test.labels, dataset.train.labels
     alive = np.all(test >= 0, axis=2)
     accuracy = np.where(alive, np.mean(test == labels, axis=2), np.nan)
-    intervals = np.full((4, len(rungs)), np.nan)
+    intervals = np.full((4, len(classifiers)), np.nan)
     from_optimum = np.full(alive.shape, np.nan)
-    for r, rung in enumerate(rungs):
-        from_optimum[r, : len(rung.diverged)] = rung.from_optimum
+    for r, one in enumerate(classifiers):
+        from_optimum[r, : len(one.diverged)] = one.from_optimum
         if alive[r].any():
             intervals[:2, r] = bootstrap_interval(test[r][alive[r]] == labels)
             intervals[2:, r] = members_interval(accuracy[r][alive[r]])
     ends = ("test_low", "test_high", "members_low", "members_high")
     over = ("rung", "member")
     variables: dict[str, Any] = {
-        "origin": ("rung", [rung.origin for rung in rungs]),
-        "num_parameters": ("rung", [rung.num_params for rung in rungs]),
-        "num_members": ("rung", np.array([rung.num_members for rung in rungs], np.int32)),
+        "origin": ("rung", [one.origin for one in classifiers]),
+        "num_parameters": ("rung", [one.num_params for one in classifiers]),
+        "num_members": ("rung", np.array([one.num_members for one in classifiers], np.int32)),
         "train_accuracy": (over, np.where(alive, np.mean(train == train_labels, axis=2), np.nan)),
         "test_accuracy": (over, accuracy),
         **{name: ("rung", values) for name, values in zip(ends, intervals, strict=True)},
@@ -64,11 +65,11 @@ def assemble_ladder(
         "label": ("example", labels),
         "train_label": ("train_example", train_labels),
         **_averages(dataset),
-        **_weights([rung for rung in rungs if rung.is_linear and not rung.diverged.all()], dataset),
+        **_weights(classifiers, dataset),
         **shown_inputs(dataset),
     }
     coordinates = {
-        "rung": np.array([rung.name for rung in rungs], dtype=object),
+        "rung": np.array([one.name for one in classifiers], dtype=object),
         "class": np.array(dataset.class_names, dtype=object),
     }
     attrs = {"dataset": dataset.name, "recipe": json.dumps(dict(settings), sort_keys=True)}
@@ -78,29 +79,34 @@ def assemble_ladder(
 def _averages(dataset: Dataset) -> dict[str, Any]:
     """The average picture of each class, and what the nearest of them says of each test picture."""
     num_classes, images = len(dataset.class_names), dataset.test.inputs
-    means = class_means(pixels(dataset.train.inputs), dataset.train.labels, num_classes)
-    difference = linear_from_means(means[:2].reshape(2, -1))
+    means = class_means(dataset.train.inputs, dataset.train.labels, num_classes)
+    difference = linear_from_means(means[:2].reshape(2, -1) / 255.0)
     distances = in_parts(functools.partial(centroid_distances, means), images)
-    logits = in_parts(functools.partial(linear.apply, difference), images)
+    logits = in_parts(functools.partial(on_pixels(linear.apply), difference), images)
     return {
-        "class_mean": (("class", "row", "column", "channel"), means.astype(np.float32)),
+        "class_mean": (("class", "row", "column", "channel"), (means / 255.0).astype(np.float32)),
         "nearest_mean": ("example", distances.argmin(axis=1).astype(np.int16)),
         "projection": ("example", logits[:, 1] - logits[:, 0]),
     }
 
 
-def _weights(rungs: Sequence[Rung], dataset: Dataset) -> dict[str, Any]:
-    """The weights of the linear rungs (of the first living member) and their logits."""
-    if not rungs:
+def _weights(classifiers: Sequence[LadderClassifier], dataset: Dataset) -> dict[str, Any]:
+    """The weights of the linear formulas (of the first living member) and their logits."""
+    shape = dataset.train.inputs.shape[1:]
+    living = [one for one in classifiers if not one.diverged.all()]
+    pairs = [(one, linear_weights(one, shape)) for one in living]
+    found = [(one, weights) for one, weights in pairs if weights is not None]
+    if not found:
         return {}
-    shape = (-1, *dataset.train.inputs.shape[1:])
-    chosen = [rung.member(int(np.argmin(rung.diverged))) for rung in rungs]
-    weights = np.stack([np.asarray(p.weights).T.reshape(shape) for p in chosen])
-    logits = [in_parts(functools.partial(linear.apply, p), dataset.test.inputs) for p in chosen]
+    asked = [functools.partial(c.apply, c.member(int(np.argmin(c.diverged)))) for c, _ in found]
+    logits = [in_parts(ask, dataset.test.inputs) for ask in asked]
     return {
-        "linear_rung": np.array([rung.name for rung in rungs], dtype=object),
-        "weights": (("linear_rung", "class", "row", "column", "channel"), weights),
-        "bias": (("linear_rung", "class"), np.stack([np.asarray(p.bias) for p in chosen])),
+        "linear_rung": np.array([one.name for one, _ in found], dtype=object),
+        "weights": (
+            ("linear_rung", "class", "row", "column", "channel"),
+            np.stack([weights for _, (weights, _) in found]),
+        ),
+        "bias": (("linear_rung", "class"), np.stack([bias for _, (_, bias) in found])),
         "linear_logits": (("linear_rung", "example", "class"), np.stack(logits)),
     }
 

@@ -84,26 +84,6 @@ def draw_rows(num_examples: int, num_sets: int, size: int, seed: int) -> list[np
     ]
 
 
-def as_vectors(dataset: Dataset) -> Dataset:
-    """Turn pictures into the numbers a network sees, normalised by all training pictures alike.
-
-    So that training sets differ in their examples alone; examples that are vectors stay as they
-    are.
-    """
-    if dataset.kind != "images":
-        return dataset
-    mean, std = (np.array(x, np.float32) for x in job_module.channel_statistics(dataset))
-
-    def flat(split: Split) -> Split:
-        rows = (split.inputs / np.float32(255) - mean) / std
-        rows = rows.reshape(len(split.labels), -1)
-        return dataclasses.replace(split, inputs=rows, factors={})
-
-    return dataclasses.replace(
-        dataset, train=flat(dataset.train), valid=flat(dataset.valid), test=flat(dataset.test)
-    )
-
-
 def make_jobs(
     config: TrainConfig, dataset: Dataset, grid: Sequence[Network], rows: Sequence[np.ndarray]
 ) -> list[Job]:
@@ -111,7 +91,8 @@ def make_jobs(
 
     Args:
       config: the settings.
-      dataset: vectors, all of them.
+      dataset: all examples. Pictures are normalised by all training pictures alike, so that
+        training sets differ in their examples alone.
       grid: the networks.
       rows: of each training set, at the largest size.
     """

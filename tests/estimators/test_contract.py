@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from small_data import features, logits, pictures
 
-from catdog_jax.estimators.build import estimator_table, fit_estimator
+from catdog_jax.estimators.build import ESTIMATOR, fit_estimator
 from catdog_jax.models import linear
 from catdog_jax.types import Classifier, InputError
 
-NAMES = tuple(estimator_table())
+NAMES = tuple(ESTIMATOR.table())
 # Folds are dealt by place, so what cross-validation chooses depends on the order of the examples.
 CHOSEN = {
     "lda": "lda:shrinkage=0.3",
@@ -129,7 +129,7 @@ def test_data_that_cannot_be_used_are_refused_in_one_line(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_table_tells_each_origin(name):
-    spec = estimator_table()[name]
+    spec = ESTIMATOR.table()[name]
     assert spec.summary
     assert spec.origin == ("learned" if name == "logistic" else "estimated")
 

@@ -10,7 +10,7 @@ from catdog_jax.data import load_dataset
 from catdog_jax.store import open_run
 from catdog_jax.types import Dataset, Split
 from experiments import ladder
-from experiments.shared import launcher, rungs
+from experiments.shared import classifiers, launcher
 
 DATA = "procedural:num_train=96:num_valid=8:num_test=48"
 SMALL = (
@@ -149,10 +149,10 @@ def test_rules_of_cats_and_dogs_are_left_out_for_others(capsys):
     pictures = np.zeros((4, 8, 8, 3), np.uint8)
     part = Split(pictures, np.array([0, 1, 0, 1], np.int32), tuple("abcd"))
     birds = Dataset("birds", part, part, part, ("crow", "owl"), {})
-    assert rungs.programmed("photo_rule", birds) is None
+    assert classifiers.programmed("photo_rule", birds) is None
     turned = Dataset("turned", part, part, part, ("Dogs", "cats"), {})
     straight = Dataset("straight", part, part, part, ("cat", "dog"), {})
-    first, second = (rungs.programmed("template", d) for d in (turned, straight))
+    first, second = (classifiers.programmed("template", d) for d in (turned, straight))
     images = jnp.asarray(np.random.default_rng(0).random((5, 8, 8, 3)), jnp.float32)
     np.testing.assert_array_equal(
         first.apply(first.member(0), images), second.apply(second.member(0), images)[:, ::-1]
