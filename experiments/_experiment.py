@@ -29,7 +29,8 @@ class Experiment(NamedTuple):
       figures: file name -> the function of the labelled data that draws it.
       table: (run) -> what is printed at the end.
       tasks: (settings, data set) -> what is trained.
-      short_name: see `_tasks.train`.
+      short_name, growable: see `_tasks.train`.
+      train: settings -> the run, its members trained; None: as `_tasks` does.
     """
 
     name: str
@@ -38,23 +39,27 @@ class Experiment(NamedTuple):
     table: Callable[[run.Run], str]
     tasks: Callable[[Any, Dataset], list[run.Task]] = _tasks.tasks
     short_name: str = ""
+    growable: bool = True
+    train: Callable[[Any], run.Run] | None = None
 
     def __call__(self, config: Any) -> run.Run:
         """Do it, and print where everything is."""
-        found = take(config, self.name) if config.run else self.train(config)
-        if found.data is None:
-            found = found.finish(self.analyse(found.populations, config))
+        taken = getattr(config, "run", None)
+        found = take(config, self.name) if taken else (self.train or self._train)(config)
+        if found.folder is not None:
+            with found.folder:
+                found = found.finish(self.analyse(found.populations, config))
         draw(found.data, found.path, self.figures)
         print(self.table(found))
         print(f"results, weights and figures: {found.path}")
         raise_if_all_diverged(found)
         return found
 
-    def train(self, config: Any) -> run.Run:
-        """Train what is missing."""
+    def _train(self, config: Any) -> run.Run:
         data = _tasks.read_data(config)
         tasks = self.tasks(config, data)
-        return _tasks.train(config, self.name, data, tasks, short_name=self.short_name)
+        names = {"short_name": self.short_name, "growable": self.growable}
+        return _tasks.train(config, self.name, data, tasks, **names)
 
 
 def take(config: Any, experiment: str) -> run.Run:
@@ -104,8 +109,9 @@ def raise_if_all_diverged(found: run.Run) -> None:
     data = found.data
     if data is None or "diverged_step" not in data:
         return
-    for label in data["model"].values:
-        steps = data["diverged_step"].sel(model=label).values
+    axis = data["diverged_step"].dims[0]  # the models
+    for label in data[axis].values:
+        steps = data["diverged_step"].sel({axis: label}).values
         if (steps >= 0).all():
             raise RuntimeError(
                 f"all {len(steps)} members of {label} diverged (a loss that was not finite, first "

@@ -20,15 +20,15 @@ def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
     the same finished run may draw at the same time.
 
     Args:
-      data: what the figures read, of `results.nc`; axis `member`.
+      data: what the figures read, of `results.nc`.
       folder: of the run.
-      figures: name of the file, '{model}' in it for one of each model -> function of `data`, or where it lies below `catdog_jax.figures`,
-        like 'pairwise.disagreement': matplotlib is imported when there is something to draw, for a
-        run should begin to train at once.
+      figures: name of the file, with '{model}' in it for one of each model -> function of `data`,
+        or where it lies below `catdog_jax.figures`, like 'pairwise.disagreement': matplotlib is
+        imported when there is something to draw, for a run should begin to train at once.
     """
     place = folder / "figures"
     place.mkdir(exist_ok=True)
-    stamp = f"{data.sizes['member']} members"
+    stamp = f"{data.sizes.get('member', 1)} members"
     for pattern, figure in figures.items():
         labels = [str(label) for label in data["model"].values] if "{model}" in pattern else [""]
         for label in labels:

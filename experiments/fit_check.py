@@ -17,18 +17,18 @@ two cores.
 """
 
 import dataclasses
-import functools
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from catdog_jax.population import Plan, fit, parse_vary, use_all_cores
+from catdog_jax.analysis.sketch import sketch
+from catdog_jax.population import Plan, fit, use_all_cores
 from catdog_jax.population.estimate import (
     Work,
     equivalent_steps,
@@ -38,15 +38,16 @@ from catdog_jax.population.estimate import (
 )
 from catdog_jax.population.machine import LOCAL, Machine, find_machine, peak_of
 from catdog_jax.population.plan import STRATEGIES
+from catdog_jax.run import Task
+from catdog_jax.run.plans import MEASURE
+from catdog_jax.run.progress import duration
+from catdog_jax.run.summary import aligned, size
 from catdog_jax.store.atomic import replacing, writing
 from catdog_jax.store.manifest import run_name, versions
 from catdog_jax.types import Dataset, InputError, Split
-from experiments.shared import jobs as job_module
-from experiments.shared import launcher, plans
-from experiments.shared.config import TrainConfig, check_ranges, deciding, setting
-from experiments.shared.jobs import Job
-from experiments.shared.progress import duration
-from experiments.shared.report import aligned, size
+from experiments import _cli, _tasks
+from experiments._cli import check_ranges, deciding, setting
+from experiments._tasks import TrainConfig
 
 
 def _as_in_training(name: str, default: Any) -> Any:
@@ -58,8 +59,6 @@ def _as_in_training(name: str, default: Any) -> Any:
 @dataclass(frozen=True)
 class Config:
     """Settings of fit_check."""
-
-    AFTER: ClassVar[str] = "nothing of it is kept; the same command begins again"
 
     topology: str = setting(
         LOCAL,
@@ -115,20 +114,19 @@ class Answer(NamedTuple):
     reason: str
 
 
-def run(config: Config) -> None:
+def fit_check(config: Config) -> None:
     """Compile, print, and write fit_check.json.
 
     Raises:
       InputError: wrong input.
       RuntimeError: it does not fit, or members are coupled.
     """
-    training = _training(config)
+    found = tasks(config)
     if config.topology == LOCAL:
         use_all_cores()
     else:  # what is compiled for another machine must not look for this one's devices
         jax.config.update("jax_platforms", "cpu")
     machine = find_machine(config.topology)
-    jobs = job_module.make_jobs(training, _shapes(config), job_module.split_models(config.models))
     print(
         f"{config.num_members:,} members of each model on {len(machine.devices)} × {machine.kind} "
         f"({config.topology}); {config.num_train:,} train, {config.num_test:,} test, "
@@ -136,74 +134,69 @@ def run(config: Config) -> None:
         flush=True,
     )
     answers = {}
-    for job in jobs:
-        answers[job.label] = answer = check_model(training, job, machine, config.search)
-        print(_report(training, job, machine, answer), flush=True)
-    print(f"results: {_write(config, jobs, machine, answers)}")
+    for task in found:
+        answers[task.label] = answer = check_model(task, machine, config.search)
+        print(_report(task, machine, answer), flush=True)
+    settings = deciding(config)
+    name = config.name or run_name(f"{config.topology}-{config.models}", settings)
+    path = Path(config.out_dir).expanduser() / "fit_check" / name / "fit_check.json"
+    _write(path, settings, found, machine, answers)
+    print(f"results: {path}")
     reasons = [f"{label}: {a.reason}" for label, a in answers.items() if a.reason]
     print(f"fits: {'no' if reasons else 'yes'}")
     if reasons:
         raise RuntimeError("; ".join(reasons))
 
 
-def _training(config: Config) -> TrainConfig:
-    """Make the settings of the training run that is asked about, and check them."""
+def tasks(config: Config) -> list[Task]:
+    """Make the tasks of the training run that is asked about, on data that have a shape alone."""
     check_ranges(config)
-    given = {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(Config)
-        if field.name in TrainConfig.__dataclass_fields__
-    }
-    training = TrainConfig(**given)
-    parse_vary(config.vary)
-    if config.strategy == job_module.MEASURE:
+    names = {field.name for field in dataclasses.fields(Config)}
+    shared = names & TrainConfig.__dataclass_fields__.keys()
+    training = TrainConfig(**{name: getattr(config, name) for name in shared})
+    if config.strategy == MEASURE:
         raise InputError(
             "--strategy=measure times the machine itself, which fit_check does not; allowed: "
             f"{', '.join(STRATEGIES)}"
         )
-    job_module.check_config(training)
-    return training
-
-
-def _shapes(config: Config) -> Dataset:
-    """Make a data set that has a shape and no memory: one black pixel, seen from everywhere."""
+    _tasks.check(training)
 
     def split(num: int) -> Split:
+        # One black pixel, seen from everywhere.
         pictures = np.broadcast_to(np.uint8(0), (num, config.image_size, config.image_size, 3))
         return Split(pictures, np.broadcast_to(np.int32(0), (num,)), ())
 
     two = config.num_classes == 2
     classes = ("cat", "dog") if two else tuple(map(str, range(config.num_classes)))
     train, test = split(config.num_train), split(config.num_test)
-    return Dataset(config.dataset, train, split(0), test, classes, {"fingerprint": ""})
+    constants = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    data = Dataset(
+        config.dataset, train, split(0), test, classes, {"fingerprint": ""}, constants=constants
+    )
+    return _tasks.tasks(training, data)
 
 
-def check_model(config: TrainConfig, job: Job, machine: Machine, search: bool) -> Answer:
-    """Compile a job's programs for a machine and judge them.
+def check_model(task: Task, machine: Machine, search: bool) -> Answer:
+    """Compile a task's programs for a machine and judge them.
 
     Args:
-      config, job: the training run that is asked about.
+      task: of the training run that is asked about.
       machine: to compile for.
       search: whether to look for the largest wave that fits where a run does not.
     """
 
     def tell(text: str) -> None:
-        print(f"{job.label}: {text}", file=sys.stderr, flush=True)
+        print(f"{task.label}: {text}", file=sys.stderr, flush=True)
 
-    # The statistics of the pictures are constants of the program: those of one do as well.
-    whole = job.dataset.train
-    one = dataclasses.replace(job.dataset, train=Split(whole.inputs[:1], whole.labels[:1], ()))
-    training = plans.training_of(config, job)._replace(
-        learner=lambda plan: job_module.job_learner(config, job._replace(dataset=one), plan)
-    )
+    training, how = task.training(sketch), task.execution
     try:
         plan, tried = fit.plan_training(
             training,
             machine,
-            strategy=config.strategy,
-            conv=config.conv,
-            wave=config.wave,
-            transpose=plans.may_transpose(job),
+            strategy=how.strategy,
+            conv=how.conv,
+            wave=how.wave,
+            transpose=task.may_transpose,
             search=search,
             tell=tell,
         )
@@ -214,14 +207,14 @@ def check_model(config: TrainConfig, job: Job, machine: Machine, search: bool) -
     work, times, peak = fit.work_of(training, plan), None, peak_of(machine.kind)
     if peak:
         judged = sum(len(data.labels) for data in training.evaluations.values())
-        steps = equivalent_steps(job.schedule, judged, job.recipe.batch_size)
-        least, by = least_step(work, plan, config.precision, peak)
-        each = step_seconds(work, plan, config.precision, peak)
+        steps = equivalent_steps(task.schedule, judged, task.recipe.batch_size)
+        least, by = least_step(work, plan, how.precision, peak)
+        each = step_seconds(work, plan, how.precision, peak)
         times = {
             "step": least,
             "bounded_by": by,
-            "least": run_seconds(plan, config.num_members, steps, least / plan.wave),
-            "estimate": run_seconds(plan, config.num_members, steps, each),
+            "least": run_seconds(plan, task.members.count, steps, least / plan.wave),
+            "estimate": run_seconds(plan, task.members.count, steps, each),
         }
     return Answer(plan, wave.programs, tried, work, times, problem(wave, machine))
 
@@ -244,11 +237,11 @@ def problem(wave: fit.CompiledWave, machine: Machine) -> str:
     )
 
 
-def _report(config: TrainConfig, job: Job, machine: Machine, answer: Answer) -> str:
+def _report(task: Task, machine: Machine, answer: Answer) -> str:
     """Write what was found of one model."""
     plan, work = answer.plan, answer.work
     if plan is None or work is None:
-        return f"\n{job.label} fits: no: {answer.reason}"
+        return f"\n{task.label} fits: no: {answer.reason}"
     head = ["program", "arguments", "outputs", "in place", "temporaries", "peak", "beside", "all"]
     rows = [head]
     for program in answer.programs:
@@ -258,22 +251,22 @@ def _report(config: TrainConfig, job: Job, machine: Machine, answer: Answer) -> 
     return "\n".join(
         [
             "",
-            f"{job.label}: {_waves(config, plan)}; {plan.strategy}, convolution {plan.conv}",
-            f"  one member: {job.num_params:,} weights; {work.flops / 1e6:,.1f} MFLOP a training "
-            f"step of {job.recipe.batch_size}",
+            f"{task.label}: {_waves(task, plan)}; {plan.strategy}, convolution {plan.conv}",
+            f"  one member: {task.num_params:,} weights; {work.flops / 1e6:,.1f} MFLOP a training "
+            f"step of {task.recipe.batch_size}",
             f"  memory of each device, of {size(fit.usable(machine))} that a wave may fill:",
             *("    " + line for line in aligned(rows)),
             *(f"    {p.name}: {p.refusal}" for p in answer.programs if p.refusal),
             *_communication(answer.programs),
-            *_largest(config, plan, answer.tried),
-            _time(config, job, machine, answer.times),
-            f"  {job.label} fits: {'no' if answer.reason else 'yes'}",
+            *_largest(task, plan, answer.tried),
+            _time(task, machine, answer.times),
+            f"  {task.label} fits: {'no' if answer.reason else 'yes'}",
         ]
     )
 
 
-def _waves(config: TrainConfig, plan: Plan) -> str:
-    count = -(-config.num_members // plan.wave)
+def _waves(task: Task, plan: Plan) -> str:
+    count = -(-task.members.count // plan.wave)
     place = "device" if plan.share == 1 else f"{plan.share} devices"
     many = "s" if count > 1 else ""
     return f"{count} wave{many} of {plan.wave:,} members ({plan.per_device:,} a {place})"
@@ -289,7 +282,7 @@ def _communication(programs: Sequence[fit.Compiled]) -> list[str]:
     return lines or ["  communication between devices: none, so none over members"]
 
 
-def _largest(config: TrainConfig, plan: Plan, tried: Sequence[fit.CompiledWave]) -> list[str]:
+def _largest(task: Task, plan: Plan, tried: Sequence[fit.CompiledWave]) -> list[str]:
     if not tried:
         return []
     sizes = ", ".join(
@@ -297,30 +290,32 @@ def _largest(config: TrainConfig, plan: Plan, tried: Sequence[fit.CompiledWave])
         for w in tried
     )
     found = fit.best(tried)
-    largest = _waves(config, plan.resized(found.per_device)) if found else "none was found"
+    largest = _waves(task, plan.resized(found.per_device)) if found else "none was found"
     return [f"  largest wave that fits: {largest}", f"    members a device tried: {sizes}"]
 
 
-def _time(config: TrainConfig, job: Job, machine: Machine, times: dict[str, Any] | None) -> str:
-    peak = peak_of(machine.kind)
+def _time(task: Task, machine: Machine, times: dict[str, Any] | None) -> str:
+    peak, precision = peak_of(machine.kind), task.execution.precision
     if times is None or peak is None:
         return f"  time: no peak is listed for {machine.kind!r}; measure it"
     return (
-        f"  time: about {duration(times['estimate'])} for {job.schedule.num_steps:,} steps and "
-        f"{job.schedule.num_evaluations} evaluations; at the very best {duration(times['least'])}, "
+        f"  time: about {duration(times['estimate'])} for {task.schedule.num_steps:,} steps and "
+        f"{task.schedule.num_evaluations} evaluations; at the very best "
+        f"{duration(times['least'])}, "
         f"{times['step'] * 1e3:.3g} ms a step of a wave, bound by {times['bounded_by']} "
-        f"({peak.flops[config.precision] / 1e12:,.0f} TF/s in {config.precision}, "
+        f"({peak.flops[precision] / 1e12:,.0f} TF/s in {precision}, "
         f"{peak.bandwidth / 1e9:,.0f} GB/s, {peak.source})"
     )
 
 
 def _write(
-    config: Config, jobs: Sequence[Job], machine: Machine, answers: dict[str, Answer]
-) -> Path:
-    """Write every figure to fit_check.json in the run folder, whole or not at all."""
-    settings = deciding(config)
-    name = config.name or run_name(f"{config.topology}-{config.models}", settings)
-    path = Path(config.out_dir).expanduser() / "fit_check" / name / "fit_check.json"
+    path: Path,
+    settings: dict[str, Any],
+    found: Sequence[Task],
+    machine: Machine,
+    answers: dict[str, Answer],
+) -> None:
+    """Write every figure to a file, whole or not at all."""
     content = {
         "settings": settings,
         "versions": versions(),
@@ -331,17 +326,16 @@ def _write(
         },
         "fits": not any(answer.reason for answer in answers.values()),
         "models": {
-            job.label: {
-                "recipe": job.recipe._asdict(),
-                "num_params": job.num_params,
-                **named(answers[job.label]),
+            task.label: {
+                "recipe": task.recipe._asdict(),
+                "num_params": task.num_params,
+                **named(answers[task.label]),
             }
-            for job in jobs
+            for task in found
         },
     }
     with writing("fit_check.json", path.parent), replacing(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
-    return path
 
 
 def named(value: Any) -> Any:
@@ -351,7 +345,10 @@ def named(value: Any) -> Any:
     return [named(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-main = functools.partial(launcher.main, "experiments.fit_check", Config, run)
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    return _cli.run(argv, Config, fit_check, "nothing of it is kept; the same command begins again")
+
 
 if __name__ == "__main__":
-    main()
+    _cli.command(main)

@@ -28,32 +28,32 @@ figures/throughput.png. For numbers worth quoting, let nothing else run on the m
 """
 
 import dataclasses
-import functools
 import importlib.metadata
 import importlib.util
 import itertools
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from catdog_jax.population.devices import num_cores
+from catdog_jax.population.plan import STRATEGIES
 from catdog_jax.registry import unknown
+from catdog_jax.run.progress import Progress
+from catdog_jax.run.summary import aligned
 from catdog_jax.store import atomic
+from catdog_jax.train import PRECISIONS
 from catdog_jax.types import InputError
+from experiments import _cli
+from experiments._cli import check_ranges, command_line, setting, split_list
 from experiments.baselines import main_job
 from experiments.baselines.case import Case, new_process, prepare, sample
 from experiments.baselines.flax_loop import first_steps, network
-from experiments.shared import jobs, launcher
-from experiments.shared.config import check_ranges, setting
-from experiments.shared.progress import Progress
-from experiments.shared.report import aligned
-from experiments.shared.run_summary import command_line
 
 ENGINE, PRODUCT = "this engine", "matrix product"
 MODELS, JOB_MODEL = "linear,mlp,cnn:widths=32-64-128", "cnn:widths=32-64-128"
@@ -62,8 +62,6 @@ MODELS, JOB_MODEL = "linear,mlp,cnn:widths=32-64-128", "cnn:widths=32-64-128"
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Settings of throughput."""
-
-    AFTER: ClassVar[str] = "the same command measures anew, in a new folder"
 
     parts: str = setting("table", "list of table (of competitors), start and job (of the main job)")
     full: bool = setting(False, "measure all of it, longer and more often: for a quiet hour")
@@ -118,15 +116,17 @@ def read_cases(config: Config, models: str, members: str) -> list[Case]:
     Raises:
       InputError: a value that is not allowed.
     """
-    words = jobs.split_list("members", config.members or members)
+    words = split_list("members", config.members or members)
     if not all(word.isdecimal() and int(word) for word in words):
         raise InputError(f"--members={config.members}: write whole numbers above 0, like 1,8,64")
     cases = []
-    for model in jobs.split_models(config.models or models):
+    for model in split_list("models", config.models or models):
         network(model)
         for count in sorted(map(int, words)):
             cases.append(Case(model, count, config.precision, config.strategy))
-    jobs.check_config(cases[0].config())
+    for flag, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
+        if getattr(config, flag) not in allowed:
+            raise InputError(f"--{flag}={getattr(config, flag)}; allowed: {', '.join(allowed)}")
     return cases
 
 
@@ -255,17 +255,17 @@ def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
         figure.savefig(file, format="png", dpi=150)
 
 
-def run(config: Config) -> dict[str, Any]:
+def benchmark(config: Config) -> dict[str, Any]:
     """Measure, print what was found, draw the figure, and say where they are."""
     check_ranges(config)
-    parts = jobs.split_list("parts", config.parts)
+    parts = split_list("parts", config.parts)
     if set(parts) - {"table", "start", "job"}:
         raise InputError(f"--parts={config.parts}; allowed: a list of table, start, job")
     default = (7, 3.0, 660.0, "1,8,64,256") if config.full else (3, 0.5, 60.0, "1,8")
     rounds, seconds = config.rounds or default[0], config.seconds or default[1]
     cases = read_cases(config, MODELS + ",resnet" * config.full, default[3])
     asked = config.baselines or ",".join(BASELINES)
-    baselines = () if asked == "none" else jobs.split_list("baselines", asked)
+    baselines = () if asked == "none" else split_list("baselines", asked)
     for baseline in baselines:
         if baseline not in BASELINES:
             raise unknown("baseline", baseline, BASELINES, "give a list of them or none")
@@ -312,7 +312,10 @@ def run(config: Config) -> dict[str, Any]:
     return result
 
 
-main = functools.partial(launcher.main, "experiments.throughput", Config, run)
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    return _cli.run(argv, Config, benchmark, "the same command measures anew, in a new folder")
+
 
 if __name__ == "__main__":
-    main()
+    _cli.command(main)

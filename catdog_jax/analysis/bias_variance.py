@@ -183,3 +183,61 @@ def jackknife_error(
         return np.full_like(statistic(members), np.nan)
     left = np.stack([statistic(np.delete(members, r, axis=0)) for r in range(num_sets)])
     return np.sqrt((num_sets - 1) * np.mean(np.square(left - left.mean(0)), axis=0))
+
+
+PARTS = ("error", "bias", "from_sets", "from_starts", "from_pairs")
+SHOWN_PARTS = ("error", "bias", "from_sets", "from_starts_on_a_set")
+
+
+def shown_parts(decomposition: np.ndarray) -> np.ndarray:
+    """Put the variance of starts and of pairs together, what a start changes on a given set.
+
+    Of their sum the standard error is taken as if they were independent.
+
+    Args:
+      decomposition: [..., 5, 2], in the order of PARTS: value, standard error.
+
+    Returns:
+      [..., 4, 2], in the order of SHOWN_PARTS.
+    """
+    value, error = np.moveaxis(decomposition[..., 3:, :], -1, 0)
+    starts = np.stack([value.sum(axis=-1), np.hypot(error[..., 0], error[..., 1])], axis=-1)
+    return np.concatenate([decomposition[..., :3, :], starts[..., None, :]], axis=-2)
+
+
+def decompose(
+    logits: np.ndarray, labels: np.ndarray, num_classes: int, diverged: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decompose one network's squared (Brier) and zero-one error, averaged over test examples.
+
+    A start that diverged on any set is left out on all.
+
+    Args:
+      logits: [R, M, N, K].
+      labels: [N].
+      num_classes: K.
+      diverged: [R, M], -1 = never.
+
+    Returns:
+      [loss, part, 2], the parts with jackknife standard errors over sets, and [4], those of
+      `MainPrediction`; nan where fewer than two starts are left.
+    """
+    kept = logits[:, (diverged < 0).all(axis=0)].astype(np.float64)
+    if kept.shape[1] < 2:
+        return np.full((2, len(PARTS), 2), np.nan), np.full(4, np.nan)
+    powers = np.exp(kept - kept.max(-1, keepdims=True))
+    probabilities, votes = powers / powers.sum(-1, keepdims=True), kept.argmax(-1)
+    targets = np.eye(num_classes)[labels]
+
+    def squared(x: np.ndarray) -> np.ndarray:
+        return np.array(squared_decomposition(x, targets).mean())
+
+    def zero_one(x: np.ndarray) -> np.ndarray:
+        return np.array(zero_one_decomposition(x, labels, num_classes).mean())
+
+    parts = [
+        np.stack([statistic(x), jackknife_error(statistic, x)], axis=-1)
+        for statistic, x in ((squared, probabilities), (zero_one, votes))
+    ]
+    main = main_prediction(votes, labels, num_classes)
+    return np.stack(parts), np.mean(main, axis=1)

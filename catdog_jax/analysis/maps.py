@@ -112,12 +112,12 @@ def explain_members(
         "measure": list(MEASURES),
         "moment": ["before", "after"],
     }
-    return described(xr.Dataset(variables, coordinates, _cover(pictures.images)), _DESCRIPTIONS)
+    return described(xr.Dataset(variables, coordinates, _cover(pictures.images.shape)), _DESCRIPTIONS)
 
 
-def _cover(images: np.ndarray) -> dict[str, Any]:
+def _cover(shape: Sequence[int]) -> dict[str, Any]:
     """Choose window and stride of the occlusion, in pixels."""
-    window = max(min(images.shape[1:3]) // 4, 1)
+    window = max(min(shape[1:3]) // 4, 1)
     return {"window": window, "stride": max(window // 4, 1)}
 
 
@@ -163,7 +163,7 @@ def ask(
         return {
             "saliency": attribution.saliency(*asked, contrast),
             "integrated_gradients": parts.sum(axis=-1),
-            "occlusion": attribution.occlusion(*asked, baseline, contrast, **_cover(images)),
+            "occlusion": attribution.occlusion(*asked, baseline, contrast, **_cover(images.shape)),
             "score": attribution.scores(*asked, contrast),
             "baseline_score": attribution.scores(apply, params, baseline, contrast),
             "completeness_gap": attribution.completeness_gap(parts, *asked, baseline, contrast),

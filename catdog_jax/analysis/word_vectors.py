@@ -1,6 +1,7 @@
 """What networks make of words: embeddings, neighbours, probes, and accuracy by construction."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -157,7 +158,7 @@ def _probed(
     scores = np.full((len(kept), members, len(WHEN), len(PROBES)), np.nan)
 
     @jax.jit
-    def vectors(params: Params, tokens: np.ndarray) -> list[jax.Array]:
+    def vectors(params: Params, tokens: Any) -> list[jax.Array]:
         features = named_features(found.model, params, tokens)
         return [features[k][1] for k in kept]
 

@@ -81,7 +81,7 @@ class ReadingProgress:
             self._bar = None
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """Write seconds for a person: '8 s', '3 min', '2.5 h'."""
     if seconds < 90:
         return f"{seconds:.0f} s"

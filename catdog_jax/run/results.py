@@ -203,6 +203,7 @@ def describe(task: Task, folder: str, inputs: Mapping[str, Any]) -> dict[str, An
         "streams": members.streams,
         "settings": members.settings,
         "precision": task.execution.precision,
+        "tags": task.tags,
     }
 
 
@@ -240,8 +241,10 @@ class Run:
         """
         assert self.folder is not None
         with self.folder:
-            entries = {"command": self.manifest["command"], "kind": self.manifest["inputs"]["kind"]}
-            self.folder.write_results(data.assign_attrs(entries))
+            kind = self.manifest["inputs"].get("kind", "numbers")
+            self.folder.write_results(
+                data.assign_attrs(command=self.manifest["command"], kind=kind)
+            )
         return open_run(self.path)
 
 

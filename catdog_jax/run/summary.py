@@ -162,7 +162,7 @@ def input_entries(dataset: Dataset) -> dict[str, Any]:
     return entries
 
 
-def size(num_bytes: float) -> str:
+def size(num_bytes: float | int) -> str:
     """Write bytes for a person: '3 MiB', '1.2 GiB'."""
     for unit in ("B", "KiB", "MiB"):
         if num_bytes < 1024:

@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -59,6 +59,7 @@ class Task:
       execution: how it is computed.
       start: where members begin: (keys, what was drawn) -> params, or the params [M, ...] that
         another population had reached; None for what is drawn.
+      tags: what an analysis has to know of it, ready for JSON.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Task:
     seeds: Seeds = DEFAULT_SEEDS
     execution: Execution = Execution()
     start: Callable[[MemberKeys, Params], Params] | Params | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that the parts fit together.

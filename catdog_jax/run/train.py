@@ -56,7 +56,7 @@ def train_run(
     Args:
       tasks: the populations; may be none.
       experiment: name of the folder below `out_dir`.
-      data: the run's data set; that of the first task by default.
+      data: the run's data set, if it has one; that of the first task by default.
       settings: all that decides the numbers of the run, ready for JSON; read off the tasks by
         default.
       short_name: of the name that a run without `name` gets, beside a digest of the settings.
@@ -78,7 +78,7 @@ def train_run(
       RuntimeError: disk full, or folder in use.
       WorkerDone: in a process that is not the first of its run: all is trained.
     """
-    data = tasks[0].data if data is None else data
+    data = tasks[0].data if tasks and data is None else data
     settings = dict(_settings(tasks) if settings is None else settings)
     group = distributed.current()
     run = run_name("", settings)  # what the processes call it
@@ -121,12 +121,12 @@ def train_run(
             trials=trials,
             keep=kept,
             keep_params=sorted(keep_params),
-            inputs=input_entries(data),
-            data=dict(data.provenance),
+            inputs=input_entries(data) if data else {},
+            data=dict(data.provenance) if data else {},
             source=dict(source or {}),
             machine=machine_entries(),
         )
-        if data.name == "folder":
+        if data and data.name == "folder":
             folder.write_files(data.files)
         if tasks:
             print(run_summary(tasks, plans, folder.path, group.count), flush=True)

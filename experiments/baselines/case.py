@@ -14,10 +14,10 @@ import jax
 import numpy as np
 
 from catdog_jax.models.build import recipe_for
+from catdog_jax.population import varied
 from catdog_jax.population.waves import SEGMENT_SECONDS
+from catdog_jax.run import Execution, Task
 from catdog_jax.types import Dataset, Recipe, Split
-from experiments.shared import jobs
-from experiments.shared.config import TrainConfig
 
 SHAPE = 32, 32, 3
 NUM_BATCHES = 8  # that the baselines have at hand, ready-made
@@ -51,28 +51,38 @@ class Case(NamedTuple):
 
     @property
     def recipe(self) -> Recipe:
-        """What the model proposes for CIFAR-10, without augmentation: the others have none."""
-        batch_size = 64 if self.has_conv else 128
-        return recipe_for(self.model, "cifar10")._replace(batch_size=batch_size, augment="none")
+        """What the model proposes for CIFAR-10, as all competitors can do it.
 
-    def config(self) -> TrainConfig:
-        """Write the settings with which the main job trains this case.
-
-        The rate is constant, as it is for the others.
+        The rate is constant and no picture is changed.
         """
-        return TrainConfig(
-            dataset="experiments.baselines.case.noise",
-            models=self.model,
-            num_members=self.members,
-            schedule="constant",
-            precision=self.precision,
-            strategy=self.strategy,
-            **self.recipe._asdict(),
+        plain = {"augment": "none", "schedule": "constant"}
+        batch_size = 64 if self.has_conv else 128
+        return recipe_for(self.model, "cifar10")._replace(batch_size=batch_size, **plain)
+
+    def task(self) -> Task:
+        """Make the main job's task of this case."""
+        return Task(
+            label=self.model,
+            model=self.model,
+            recipe=self.recipe,
+            data=noise(),
+            members=varied(self.members),
+            execution=Execution(strategy=self.strategy, precision=self.precision),
         )
 
-    def job(self) -> jobs.Job:
-        """Make the main job's task of this case."""
-        return jobs.make_jobs(self.config(), noise(), [self.model])[0]
+    def flags(self, num_steps: int) -> list[str]:
+        """Write the flags with which the main job trains this case for so many steps."""
+        recipe = self.recipe._asdict() | {"num_steps": num_steps, "augment": "none"}
+        given = ("num_steps", "batch_size", "optimizer", "learning_rate", "weight_decay", "augment")
+        return [
+            "--dataset=experiments.baselines.case.noise",
+            f"--models={self.model}",
+            f"--num_members={self.members}",
+            f"--precision={self.precision}",
+            f"--strategy={self.strategy}",
+            "--schedule=constant",
+            *(f"--{name}={recipe[name]}" for name in given),
+        ]
 
 
 def noise() -> Dataset:

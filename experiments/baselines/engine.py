@@ -11,20 +11,19 @@ import jax
 
 from catdog_jax.population import Program, Seeds, member_keys, use_all_cores, varied
 from catdog_jax.population.devices import member_mesh
+from catdog_jax.run.plans import new_plans
 from experiments.baselines.case import Case, Start, Trainer
 from experiments.baselines.flax_loop import as_flax
-from experiments.shared import jobs, plans
 
 
 def prepare(case: Case, start: Start) -> Trainer:
     """Build the program and draw the first wave."""
     use_all_cores()
-    config, job = case.config(), case.job()
-    plan = plans.job_plan(config, job, case.strategy, 0)
+    task = case.task()
+    (plan,), _ = new_plans([task], 1)
     keys = member_keys(Seeds(), varied(plan.wave))
     mesh = member_mesh(plan.num_devices, plan.share)
-    learner = jobs.job_learner(config, job, plan)
-    program = Program(learner, keys, job.dataset.train.data, {}, plan, mesh)
+    program = Program(task.learner(plan), keys, task.data.train.data, {}, plan, mesh)
     state = program.init(keys)
 
     def train(num_steps: int) -> None:

@@ -157,13 +157,13 @@ def prepare(case: Case, start: Start) -> Trainer:
 
 def first_steps(case: Case) -> Start:
     """Make where all competitors begin: the engine's weights and batches; and train from there."""
-    job = case.job()
-    keys, data = member_keys(Seeds(), varied(NUM_CHECKED)), job.dataset.train
+    task = case.task()
+    keys, data = member_keys(Seeds(), varied(NUM_CHECKED)), task.data.train
     order = np.asarray(epoch_order(keys.order, jnp.int32(0), len(data.labels)))
     rows = order[: NUM_BATCHES * case.recipe.batch_size].reshape(NUM_BATCHES, -1)
-    normalise, labels = normaliser(**job.dataset.constants), data.labels[rows]
+    normalise, labels = normaliser(**task.data.constants), data.labels[rows]
     images = jax.vmap(normalise)(jnp.asarray(data.inputs[rows]))
-    params, module = as_flax(jax.vmap(job.model.init)(keys.init)), network(case.model)
+    params, module = as_flax(jax.vmap(task.formula.init)(keys.init)), network(case.model)
     flops = step_flops(module.apply, {"params": jax.tree.map(lambda x: x[0], params)}, images[0])
     kinds = [device.device_kind for device in jax.local_devices()]
     start = Start(jax.default_backend(), kinds, flops, np.asarray(images), labels, params)

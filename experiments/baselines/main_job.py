@@ -13,10 +13,8 @@ whatever waits in between, on a case of the benchmark. It is held against as man
 of this engine alone, sampled in a process before the job.
 """
 
-import dataclasses
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -27,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from experiments.baselines.case import Case, new_process, prepare, sample
-from experiments.shared.run_summary import command_line
 
 CACHES = ("XDG_CACHE_HOME", "CATDOG_CACHE_DIR", "MPLCONFIGDIR")
 STATES = {"first": "kept", "cold": "none", "warm": "kept"}  # folder of compiled programs
@@ -105,9 +102,7 @@ def job(case: Case, rounds: int, seconds: float, each: float, out_dir: Path) -> 
         measured = [process.submit(sample).result() for _ in range(rounds)]
     rates = np.percentile(measured, [25, 50, 75]) / info["measured"]  # steps of a whole wave
     steps = max(20, round(seconds * rates[1] / info["waves"]))
-    config = dataclasses.replace(case.config(), num_steps=steps)
-    flags = [*shlex.split(command_line(config, "init_convergence"))[3:], "--compile_cache=none"]
-    times = run(flags, out_dir, out_dir / "caches")
+    times = run([*case.flags(steps), "--compile_cache=none"], out_dir, out_dir / "caches")
     took, done = times["kept"] - times["first_step"], times["steps"]
     return {
         "steps": done,

@@ -1,28 +1,51 @@
-"""Fits numbers on a line: polynomials and a network from many starts, beside least squares."""
+"""What can a formula become? Numbers from a curve, fitted by polynomials from many random starts.
+
+Numbers from y = a x + b x², and from a sine, are fitted by polynomials from many random starts.
+Expected: all starts of a degree meet in its least squares fit, since the loss is convex in the
+weights, and none leaves its family: a line never bends. Too low a degree errs however many points
+there are; too high a one errs where there are few. A small network's starts do not meet.
+
+  python -m experiments.curve_fitting
+  python -m experiments.curve_fitting --degrees=1,2,3 --points=20,80
+
+The first takes some forty seconds on two cores. It ends with a table and the path of the run
+folder: results.nc (every number) and figures/*.png.
+"""
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from numpy.polynomial import legendre
 
-from catdog_jax import Data, Schedule, Seeds, build_model, make_learner, make_optimizer
+from catdog_jax import Data, Schedule, Seeds, build_model, make_learner, make_optimizer, run
 from catdog_jax.analysis import distance
+from catdog_jax.analysis.curves import (
+    CURVES,
+    GRID,
+    QUANTILES,
+    coefficients,
+    columns,
+    errors,
+    expected_errors,
+    least_squares,
+    points,
+    relative_gap,
+)
 from catdog_jax.losses import REGRESSION
 from catdog_jax.population import local_plan, member_keys, train_population, varied
+from catdog_jax.run.progress import Progress
+from catdog_jax.run.summary import aligned
+from experiments import _cli
+from experiments._cli import check_ranges, command_line, deciding, setting, whole_numbers
+from experiments._experiment import Experiment
+from experiments._tasks import SEED_MAX
 
-# y of x in -1..1: one curve that degree 2 holds, and one that no polynomial does.
-CURVES: dict[str, Callable[[Any], Any]] = {
-    "parabola": lambda x: -0.5 * x + 1.5 * x**2,
-    "sine": lambda x: np.sin(2 * np.pi * x),
-}
-GRID = np.linspace(-1.0, 1.0, 401)  # where fits are drawn and judged
-QUANTILES = (0.25, 0.5, 0.75)
 OPTIMIZER = "sgd:momentum=0.98:nesterov=true"
 NETWORK = "mlp:width=32:depth=1:activation=tanh"
 NETWORK_RATE = 0.03
@@ -30,6 +53,26 @@ GAIN = 4.0  # starts are spread wider than the answers
 EXACT_SETS = 200  # training sets that the closed form is solved on
 EXACT_SIZES = (6, 8, 10, 12, 15, 20, 28, 40, 57, 80, 113, 160, 226, 320)
 MET = 1e-3  # a fit this near to least squares, relative to its size, has met it
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of curve_fitting."""
+
+    degrees: str = setting("1,2,3,5,9", "of the polynomials")
+    points: str = setting("10,20,40,160", "numbers of points on a curve")
+    shown_points: int = setting(20, "the number of points whose fits are drawn", low=2)
+    num_members: int = setting(32, "random starts of each fit", low=2)
+    num_steps: int = setting(3000, "steps of each fit, on all points at once", low=1)
+    noise: float = setting(0.2, "standard deviation of the noise on the curves", low=0.0)
+    init_seed: int = setting(0, "of the starting weights", low=0, high=SEED_MAX)
+    data_seed: int = setting(0, "of the points", low=0, high=SEED_MAX)
+    out_dir: str = setting("runs", "where run folders are made", operational=True)
+    name: str = setting("", "of the run folder; empty: made from the settings", operational=True)
+    fresh: bool = setting(
+        False, "start another run beside one of the same settings", operational=True
+    )
+
 
 # Axes after `curve`, and meaning; all are pure numbers.
 VARIABLES = {
@@ -93,78 +136,6 @@ class Fit(NamedTuple):
     weights: np.ndarray
 
 
-def points(curve: str, size: int, noise: float, seed: int, number: int = 0) -> Data:
-    """Draw training points: x even in -1..1, y with normal noise; a larger set adds to a smaller.
-
-    Args:
-      curve: a name of CURVES.
-      size: how many.
-      noise: standard deviation.
-      seed: of all sets.
-      number: of the set.
-    """
-    place = [seed, number, list(CURVES).index(curve)]
-    x = np.random.default_rng([*place, 0]).uniform(-1.0, 1.0, size)
-    y = CURVES[curve](x) + noise * np.random.default_rng([*place, 1]).normal(size=size)
-    return Data(x[:, None].astype(np.float32), y.astype(np.float32))
-
-
-def columns(x: np.ndarray, degree: int) -> np.ndarray:
-    """Give the Legendre polynomials of degree 0 to `degree`, of mean square 1 on -1..1, [N, P].
-
-    Source: Abramowitz and Stegun 1964, 22.2.10.
-    """
-    return legendre.legvander(x, degree) * np.sqrt(2.0 * np.arange(degree + 1) + 1.0)
-
-
-def least_squares(data: Data, degree: int) -> np.ndarray:
-    """Solve for the polynomial of least squared error in float64; of many, the smallest weights.
-
-    Returns:
-      [P] weights of `columns`.
-    """
-    x, y = (np.asarray(part, np.float64) for part in (data.inputs[:, 0], data.labels))
-    return np.linalg.lstsq(columns(x, degree), y, rcond=None)[0]
-
-
-def coefficients(weights: np.ndarray) -> np.ndarray:
-    """Turn weights of `columns` [..., P] into the bias, a, b, c of y = bias + a x + b x² + …."""
-    size = weights.shape[-1]
-    # Row k holds the powers of the k-th column.
-    table = np.zeros((size, size))
-    for k in range(size):
-        table[k, : k + 1] = legendre.leg2poly(np.eye(size)[k, : k + 1] * np.sqrt(2 * k + 1))
-    return weights @ table
-
-
-def errors(y: np.ndarray, curve: str, noise: float) -> np.ndarray:
-    """Mean squared error on fresh points of y [..., G] on the grid, their noise included."""
-    return np.mean(np.square(y - CURVES[curve](GRID)), axis=-1) + noise**2
-
-
-def expected_errors(
-    curve: str, degrees: Sequence[int], sizes: Sequence[int], noise: float, seed: int, num_sets: int
-) -> np.ndarray:
-    """Quartiles of the closed form's train and test error over training sets.
-
-    Returns:
-      [2, 3, degree, size]: train and test; the quantiles of QUANTILES.
-    """
-    found = np.zeros((2, num_sets, len(degrees), len(sizes)))
-    tables = [columns(GRID, degree) for degree in degrees]
-    for number in range(num_sets):
-        data = points(curve, max(sizes), noise, seed, number)
-        for s, size in enumerate(sizes):
-            part = Data(data.inputs[:size], data.labels[:size])
-            x = np.asarray(part.inputs[:, 0], np.float64)
-            for d, degree in enumerate(degrees):
-                weights = least_squares(part, degree)
-                left = columns(x, degree) @ weights - part.labels
-                found[0, number, d, s] = np.mean(np.square(left))
-                found[1, number, d, s] = errors(tables[d] @ weights, curve, noise)
-    return np.quantile(found, QUANTILES, axis=1).swapaxes(0, 1)
-
-
 def fit_polynomial(data: Data, degree: int, settings: Settings, *, powers: bool = False) -> Fit:
     """Fit by gradient descent from many starts, with steps near 1 over the largest curvature.
 
@@ -224,28 +195,34 @@ def _fit(
     )
 
 
-def relative_gap(fits: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Measure how far fits [M, G] are from a reference [G], in root mean squares of it; [M]."""
-    size = np.sqrt(np.mean(np.square(reference)))
-    return np.sqrt(np.mean(np.square(fits - reference), axis=-1)) / size
-
-
-def count_fits(settings: Settings) -> int:
-    """Count the fits that `fit_all` tells of."""
-    return len(CURVES) * (len(settings.sizes) * len(settings.degrees) + 1)
-
-
-def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
+def analyse(populations: Mapping[str, run.Population], config: Config) -> xr.Dataset:
     """Fit every curve by every formula at every size; the network at the shown size only.
-
-    Args:
-      settings: see `Settings`.
-      tell: takes the number of fits done, of `count_fits`.
 
     Returns:
       Along curve, family (the degrees and the network), degree, size, start and grid; what was not
       fitted is nan.
     """
+    del populations  # they are small: what they end as is kept, and they are not
+    degrees = whole_numbers("degrees", config.degrees, 1, 12)
+    sizes = sorted({*whole_numbers("points", config.points, 2), config.shown_points})
+    settings = Settings(
+        degrees,
+        tuple(sizes),
+        config.shown_points,
+        config.num_members,
+        config.num_steps,
+        config.noise,
+        config.data_seed,
+        config.init_seed,
+    )
+    with Progress("curves", len(CURVES) * (len(sizes) * len(degrees) + 1), "fits") as progress:
+        data = fit_all(settings, progress)
+    attrs = {"noise": config.noise, "curve_steps": config.num_steps}
+    return data.assign_attrs(attrs, exact_sets=EXACT_SETS, met=MET)
+
+
+def fit_all(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Fit every curve; see `analyse`."""
     degrees, shown, seed = settings.degrees, settings.shown, settings.data_seed
     exact_sizes = sorted({*EXACT_SIZES, *settings.sizes})
     coordinates: dict[str, Any] = {
@@ -278,7 +255,7 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
         if size == shown:
             data["curve_start"].loc[curve, family] = fit.before
             data["curve_fit"].loc[curve, family] = fit.after
-        tell(next(numbers))
+        progress.to(next(numbers), family)
 
     for curve in CURVES:
         data["curve_truth"].loc[curve] = CURVES[curve](GRID)
@@ -309,3 +286,73 @@ def fit_all(settings: Settings, tell: Callable[[int], None]) -> xr.Dataset:
                 keep(curve, "network", size, fit)
     single = ("curve_point_x", "curve_point_y", "curve_start", "curve_fit")
     return data.assign({name: data[name].astype(np.float32) for name in single})
+
+
+FIGURES = {
+    "curve_fits": "curves.curve_fits",
+    "curve_errors": "curves.curve_errors",
+    "starts_meet": "curves.starts_meet",
+}
+
+
+def table(run: run.Run) -> str:
+    """Write how well every formula fits, and whether its starts met."""
+    data = run.data
+    shown = data.sizes["point"]
+    head = ["curve", "formula", "train error", "test error", "gap to least squares", "met"]
+    rows, found = [[*head, "gap with bare powers", "distance of weights"]], []
+    for curve in map(str, data["curve"].values):
+        one = data.sel(curve=curve, size=shown)
+        for family in map(str, one["family"].values):
+            fit, met = one.sel(family=family), ["–", "–", "–"]
+            if family != "network":
+                exact = one.sel(degree=int(family.removeprefix("degree ")))
+                gap, powers = exact["curve_gap"].values, exact["curve_gap_powers"].values.max()
+                met = [f"{gap.max():.1e}", f"{(gap < MET).sum()} of {gap.size}", f"{powers:.1e}"]
+            errors = (f"{fit[f'curve_{k}_error'].values.mean():.4f}" for k in ("train", "test"))
+            apart = f"{float(fit['curve_weight_distance']):.1e}"
+            rows.append([curve, family, *errors, *met, apart])
+        if 2 in one["degree"]:
+            weights = one["curve_coefficient"].sel(degree=2).values.T
+            terms = (
+                f"{word} {values.mean():.4f} ± {values.std():.0e}"
+                for word, values in zip(("bias", "x^1", "x^2"), weights[:3], strict=True)
+            )
+            found.append(f"{curve}, degree 2, learned: {', '.join(terms)} over starts")
+    lost = (~(data["curve_gap"] < MET)).sum("start").to_series()
+    missed = [
+        f"{curve}, degree {degree}, {size} points: {count} of {data.sizes['start']} starts "
+        "have not met least squares"
+        for (curve, degree, size), count in lost[lost > 0].items()
+    ]
+    note = f"{shown} points, {data.sizes['start']} starts; met: a gap below {MET:g}"
+    return "\n".join([*aligned(rows), note, *found, *missed])
+
+
+def train(config: Config) -> run.Run:
+    """Open the run folder; nothing is trained into it, for a fit takes a second."""
+    check_ranges(config)
+    whole_numbers("degrees", config.degrees, 1, 12)
+    whole_numbers("points", config.points, 2)
+    run.begin()
+    return run.train_run(
+        [],
+        experiment="curve_fitting",
+        settings=deciding(config),
+        short_name="curves",
+        command=command_line(config, "curve_fitting"),
+        out_dir=config.out_dir,
+        name=config.name,
+        fresh=config.fresh,
+        growable=False,
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    experiment = Experiment("curve_fitting", analyse, FIGURES, table, train=train)
+    return _cli.run(argv, Config, experiment)
+
+
+if __name__ == "__main__":
+    _cli.command(main)
