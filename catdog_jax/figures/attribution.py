@@ -1,5 +1,7 @@
 """What members see in the same pictures, whether they see the same, and what they would like to."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.colors import LinearSegmentedColormap
@@ -47,11 +49,11 @@ def maps(data: xr.Dataset) -> Figure:
     starts = 1 + BETWEEN + width * np.arange(3)
     span = rows * (1 + tiles.GAP)
     figure = style.sheet(max(6.5, (starts[-1] + width + 0.5) * TILE), (span + 0.75) * TILE)
-    axes = figure.subplots()
+    axes: Any = figure.subplots()
     tiles.block(axes, shown["picture_pixels"].values[:, None])
-    sizes = np.abs(shown["saliency"]).max("channel").values
+    sizes = abs(shown["saliency"]).max("channel").values
     tiles.block(axes, _map(sizes), starts[0], cmap="Greys", vmin=0, vmax=1)
-    signed = {"cmap": FOR_AND_AGAINST, "vmin": -1, "vmax": 1}
+    signed: Any = {"cmap": FOR_AND_AGAINST, "vmin": -1, "vmax": 1}
     tiles.block(axes, _map(shown["integrated_gradients"].values), starts[1], **signed)
     if reach < 1:  # the ground of what no place of the map stands for
         tiles.block(axes, np.full((rows, len(members), 1, 1, 3), 0.93), starts[2])
@@ -173,9 +175,9 @@ def maximising_inputs(data: xr.Dataset) -> Figure:
     return style.finish(figure, "What each member would most like to see", caption, data)
 
 
-def _map(values: np.ndarray) -> np.ndarray:
+def _map(values):
     return tiles.scaled(values, 2, SATURATED)
 
 
-def _source(data: xr.Dataset) -> str:
+def _source(data):
     return f"Run: {data.attrs['run']} ({data.attrs['dataset']})."

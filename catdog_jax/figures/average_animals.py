@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -34,14 +33,13 @@ def average_animals(data: xr.Dataset) -> Figure:
     rungs = [rung for rung in found if rung not in LEFT_OUT][:COLUMNS]
     first, second = data["class"].values[:2].tolist()
     means = data["class_mean"].values.astype(np.float64)
-    tall = INCHES * (means.shape[1] / means.shape[2]) + 0.75
-    figure = style.sheet(COLUMNS * INCHES, tall + bool(rungs) * (tall + 0.35))
-    heights = [tall, tall + 0.35] if rungs else None
+    tall = INCHES * (means.shape[1] / means.shape[2]) + 0.4
+    heights = [tall, tall + 0.3][: 1 + bool(rungs)]
+    figure = style.sheet(COLUMNS * INCHES, sum(heights))
     grid = figure.add_gridspec(1 + bool(rungs), COLUMNS, height_ratios=heights)
     for k, name in enumerate((first, second)):
         _picture(figure.add_subplot(grid[0, k]), means[k].clip(0, 1), f"average {name}")
-    title = f"average {second}\n− average {first}"
-    _weights(figure.add_subplot(grid[0, 2]), means[1] - means[0], title)
+    _weights(figure.add_subplot(grid[0, 2]), means[1] - means[0], f"{second} − {first}")
     right = _projections(figure.add_subplot(grid[0, 3:]), data, [first, second])
     for column, rung in enumerate(rungs):
         weights = data["weights"].sel(linear_rung=rung).values
@@ -63,14 +61,14 @@ def average_animals(data: xr.Dataset) -> Figure:
     return style.finish(figure, title, caption, data)
 
 
-def _picture(axes: Axes, picture: np.ndarray, title: str) -> None:
+def _picture(axes, picture, title):
     axes.imshow(picture, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[], anchor="N")
     axes.set_title(title, size=style.SIZE, linespacing=1.25, pad=4)
     axes.spines[:].set_visible(True)
 
 
-def _weights(axes: Axes, weights: np.ndarray, title: str) -> None:
+def _weights(axes, weights, title):
     """Draw weights around mid-grey, with the scale below."""
     _picture(axes, normalised(weights), title)
     largest = np.abs(np.where(np.isfinite(weights), weights, 0.0)).max()
@@ -80,7 +78,7 @@ def _weights(axes: Axes, weights: np.ndarray, title: str) -> None:
     scale.ax.tick_params(labelsize=7, length=2)
 
 
-def _projections(axes: Axes, data: xr.Dataset, names: list[str]) -> float:
+def _projections(axes, data, names):
     """Draw where the test pictures of two classes lie, and return the share that lies right."""
     labels, values = data["label"].values, data["projection"].values.astype(np.float64)
     asked = (labels < 2) & np.isfinite(values)

@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from catdog_jax.figures import style
@@ -85,8 +83,8 @@ def curve_errors(data: xr.Dataset) -> Figure:
     degree, size, exact = (data[name].values for name in ("degree", "size", "exact_size"))
     floor = max(noise**2, 1e-6)
     figure = style.sheet(9.0, 2.5 * data.sizes["curve"])
-    ratios = {"width_ratios": (1.0, 1.35)}
-    panels = figure.subplots(data.sizes["curve"], 2, sharey="row", squeeze=False, **ratios)
+    ratios: Any = {"width_ratios": (1.0, 1.35)}
+    panels: Any = figure.subplots(data.sizes["curve"], 2, sharey="row", squeeze=False, **ratios)
     for c, (left, right) in enumerate(panels):
         one = data.isel(curve=c)
         expected = one["curve_expected_error"]
@@ -187,15 +185,13 @@ def starts_meet(data: xr.Dataset) -> Figure:
     return style.finish(figure, "Do the starts of one formula meet?", caption, data, handles)
 
 
-def _degrees(degree: np.ndarray) -> list[Line2D]:
+def _degrees(degree):
     """Name the colours of the degrees."""
     names = (f"degree {k}" for k in degree)
     return [style.handle(n, color=style.colour(d), linewidth=1.6) for d, n in enumerate(names)]
 
 
-def _errors(
-    axes: Axes, x: Any, solved: np.ndarray, hue: str, alpha: float, places: Any, learned: Any
-) -> None:
+def _errors(axes, x, solved, hue, alpha, places, learned):
     """Draw quartiles solved [3, X] as line and band, and learned errors [P, S] as dots."""
     axes.fill_between(x, solved[0], solved[2], color=hue, alpha=alpha, linewidth=0)
     axes.plot(x, solved[1], color=hue, linewidth=1.6)
@@ -203,7 +199,7 @@ def _errors(
     axes.plot(np.repeat(places, learned.shape[1]), np.maximum(learned, 1e-12).ravel(), **dots)
 
 
-def _name_sizes(axes: Axes, size: np.ndarray) -> None:
+def _name_sizes(axes, size):
     """Write every number of points at a logarithmic axis."""
     axes.set_xscale("log")
     axes.set_xticks(size, [str(n) for n in size])

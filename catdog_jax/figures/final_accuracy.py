@@ -26,7 +26,7 @@ def final_accuracy(data: xr.Dataset) -> Figure:
     many, alive = num_members > 1, data["diverged_step"] < 0
     accuracy = data["test_accuracy"].isel(eval=-1).where(alive).astype(float)
     figure = style.sheet(8.0, 0.55 + 0.72 * num_models)
-    axes = figure.subplots()
+    axes: Any = figure.subplots()
     for p in range(num_models):
         one, ensemble = accuracy[p].dropna("member"), float(data["ensemble_accuracy"][p])
         strip.draw_strip(axes, p, one.values, style.colour(p))

@@ -3,7 +3,7 @@
 Origins differ in colour and in the form of their marks.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -52,7 +52,7 @@ def ladder(data: xr.Dataset) -> Figure:
     labels = ["\n".join(style.wrap(text, NAME_WIDTH, 8.5, 3)) for text in words]
     rows, headings, height = _places(origins, labels, middle)
     figure = style.sheet(9.0, height + 0.75)
-    axes = figure.subplots()
+    axes: Any = figure.subplots()
     beside = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
     for origin, y in headings.items():
         _, colour, text = ORIGINS[origin]
@@ -117,9 +117,7 @@ def ladder(data: xr.Dataset) -> Figure:
     return style.finish(figure, title, caption, data, handles)
 
 
-def _places(
-    origins: Sequence[str], labels: Sequence[str], accuracy: np.ndarray
-) -> tuple[np.ndarray, dict[str, float], float]:
+def _places(origins, labels, accuracy):
     """Stack the rungs, the first origin lowest, in each the best on top.
 
     Returns:
@@ -138,11 +136,11 @@ def _places(
     return rows, headings, top
 
 
-def _count(number: float) -> str:
+def _count(number):
     return f"{number:,.0f}" if number < 1e7 else f"{number / 1e6:,.1f} M"
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds):
     if np.isnan(seconds):
         return "–"
     digits = 3 if seconds < 0.1 else 2 if seconds < 1 else 1 if seconds < 100 else 0

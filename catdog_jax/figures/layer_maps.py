@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
+from catdog_jax.figures.layers import note
 
 CELL = (0.29, 0.175)  # inches, of one number
 SQUARE = 0.25  # inches, of one pair of layers
@@ -83,8 +83,7 @@ def factors_by_layer(data: xr.Dataset) -> Figure | None:
         f"median over {style.members(data.sizes['member'])}. The column “class” says how much is "
         "known of a factor by knowing cat or dog alone: a factor that has only that much left, and "
         "no more, has been thrown away but for what it says of the class. "
-        f"{data.attrs['probe_train_examples']:,} training and "
-        f"{data.attrs['probe_test_examples']:,} test examples. {style.source(data)}"
+        f"{note(data)}"
     )
     title = "What does each layer still know of the picture?"
     return style.finish(figure, title, caption, data)
@@ -120,9 +119,9 @@ def alignment(data: xr.Dataset) -> Figure:
         if r == 0:
             _title(axes, data["model"].values[p], SQUARE * len(names) + 0.3)
     for axes, name in zip(grid[:, 0], shown["comparison"].values, strict=True):
-        lines = style.wrap(name, SQUARE * max(counts))
+        lines = style.wrap(name, 1.1 * SQUARE * max(counts))
         axes.set_ylabel("\n".join(lines), weight="bold", loc="top")
-    place = {"ax": grid, "aspect": 40, "shrink": 0.6, "panchor": False}
+    place: Any = {"ax": grid, "aspect": 40, "shrink": 0.6, "panchor": False}
     bar = figure.colorbar(image, label="alignment (debiased linear CKA)", **place)
     bar.outline.set_visible(False)
     caption = (
@@ -134,13 +133,13 @@ def alignment(data: xr.Dataset) -> Figure:
     return style.finish(figure, "Which layers see the same thing?", caption, data)
 
 
-def _layers(data: xr.Dataset) -> list[list[str]]:
+def _layers(data):
     """Name the layers of each model, the input first."""
     rows = zip(data["layer_name"].values.tolist(), data["num_layers"].values, strict=True)
     return [names[:count] for names, count in rows]
 
 
-def _title(axes: Axes, model: str, width: float) -> None:
+def _title(axes, model, width):
     axes.set_title(style.model_title(model, max(width, 0.8), 8.5), size=8.5)
 
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
@@ -14,7 +13,7 @@ WHEN: dict[str, Any] = {  # looks of the medians
     "before": {"linestyle": "--", "marker": "s", "markerfacecolor": "white"},
     "after": {"linestyle": "-", "marker": "o"},
 }
-SQUARE: Any = {"marker": "s", "color": "none", "markeredgecolor": style.colour(3)}
+SQUARE = style.hollow(style.colour(3), 8.0, "s", markeredgewidth=1.4, markerfacecolor="none")
 DIAMOND = style.hollow(style.colour(1), 6.5, "D", markeredgewidth=1.6)
 
 
@@ -38,8 +37,7 @@ def class_by_layer(data: xr.Dataset) -> Figure:
         for when, hue in hues.items():
             _curves(axes, one["probe_accuracy"].sel(when=when)[:, :count], hue, when)
         own, ridge = (one[f"{name}_accuracy"].sel(when="after") for name in ("head", "ridge"))
-        big = {"markersize": 10, "markeredgewidth": 1.4, "zorder": 6}
-        axes.plot([count - 2], [ridge.median()], **SQUARE, **big)
+        axes.plot([count - 2], [ridge.median()], zorder=6, **SQUARE)
         dots = {"color": style.colour(1), "markersize": 3.5, "mew": 0}
         axes.plot([count] * own.size, own, "o", alpha=max(0.3, style.thin(own.size)), **dots)
         axes.plot([count], [own.median()], zorder=5, **DIAMOND)
@@ -49,11 +47,11 @@ def class_by_layer(data: xr.Dataset) -> Figure:
         "regression fitted on training examples, its penalty chosen by leaving one out, scored on "
         f"test examples. Thin lines are {style.members(data.sizes['member'])} of each model, bold "
         "ones their median. The square marks the regression in the place of the trained head, on "
-        f"all the features that it reads, the diamond the trained network itself. {_note(data)}"
+        f"all the features that it reads, the diamond the trained network itself. {note(data)}"
     )
     handles = [
         *(style.handle(name, **_look(when, hues[when])) for when, name in _NAMES.items()),
-        style.handle("ridge regression on the last features", markersize=8, **SQUARE),
+        style.handle("ridge regression on the last features", **SQUARE),
         style.handle("trained head", **DIAMOND),
         style.handle("guessing", **style.DOTTED),
     ]
@@ -86,7 +84,7 @@ def neighbours_by_layer(data: xr.Dataset) -> Figure:
         "Rules that learn nothing, asked in the space of each layer: where pictures of one class "
         "have come to lie together, they are right. Fitted on training examples, scored on test "
         f"examples. Thin lines are {style.members(data.sizes['member'])} of each model, bold ones "
-        f"their median. {_note(data)}"
+        f"their median. {note(data)}"
     )
     lines = (style.handle(n, color=style.colour(c), linewidth=2.2) for c, n in enumerate(rules))
     handles = [
@@ -101,7 +99,7 @@ def neighbours_by_layer(data: xr.Dataset) -> Figure:
 _NAMES = {"before": "at the random start", "after": "trained"}
 
 
-def _panels(data: xr.Dataset, more: int = 0) -> tuple[style.Sheet, list[Axes]]:
+def _panels(data, more=0):
     """Lay out panels side by side, each as wide as it has layers; more than five in two lines."""
     counts = (data["num_layers"].values + more).tolist()
     columns = len(counts) if len(counts) <= 5 else style.num_columns(len(counts))
@@ -113,11 +111,11 @@ def _panels(data: xr.Dataset, more: int = 0) -> tuple[style.Sheet, list[Axes]]:
     return figure, panels
 
 
-def _look(when: str, hue: str) -> dict[str, Any]:
+def _look(when, hue):
     return {"color": hue, "linewidth": 2.0, "markersize": 4.5, **WHEN[when]}
 
 
-def _curves(axes: Axes, values: xr.DataArray, hue: str, when: str) -> None:
+def _curves(axes, values, hue, when):
     """Draw one line per member (member, layer), and their median."""
     look, alpha = _look(when, hue), 0.6 * style.thin(len(values))
     if len(values) > 1:
@@ -126,17 +124,18 @@ def _curves(axes: Axes, values: xr.DataArray, hue: str, when: str) -> None:
     axes.plot(values.median("member"), zorder=4, **look)
 
 
-def _name_layers(axes: Axes, data: xr.Dataset, p: int, *more: str) -> None:
+def _name_layers(axes, data, p, *more):
     names = [*data["layer_name"].values[p, : int(data["num_layers"][p])], *more]
     axes.axhline(style.chance(data), **style.DOTTED)
     axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.4, len(names) - 0.6)
     model = str(data["model"].values[p])
-    axes.set_title(style.model_title(model, STEP * len(names) + 0.5), loc="left")
+    axes.set_title(style.model_title(model, STEP * len(names) + 0.2), loc="left")
     axes.grid(axis="y", color=style.PALE, linewidth=0.6)
 
 
-def _note(data: xr.Dataset) -> str:
+def note(data: xr.Dataset) -> str:
+    """Say what the probes were fitted and scored on."""
     attrs = data.attrs
     return (
         f"{attrs['probe_train_examples']:,} training and {attrs['probe_test_examples']:,} test "

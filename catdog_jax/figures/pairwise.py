@@ -1,5 +1,7 @@
 """Every member against every other: heat maps, and the pairs by model."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import xarray as xr
@@ -48,9 +50,7 @@ def weight_distance(data: xr.Dataset) -> Figure:
     return _pairwise(data, "relative_weight_distance", title, label, caption, 2.0**0.5)
 
 
-def _pairwise(
-    data: xr.Dataset, name: str, title: str, label: str, caption: str, landmark: float = 0.0
-) -> Figure:
+def _pairwise(data, name, title, label, caption, landmark=0.0):
     alive = data["diverged_step"] < 0
     both = alive & alive.rename(member="other_member")
     values = data[name].where(both).transpose("model", "member", "other_member").values
@@ -63,7 +63,7 @@ def _pairwise(
     heights = [2.45] * rows + [tallest]
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights, hspace=0.06)
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#C8C8C8")
-    maps = [figure.add_subplot(grid[divmod(p, columns)]) for p in range(len(models))]
+    maps: list[Any] = [figure.add_subplot(grid[divmod(p, columns)]) for p in range(len(models))]
     for axes, matrix, model in zip(maps, values, models, strict=True):
         shown = np.where(np.eye(num_members, dtype=bool), np.nan, matrix)
         image = axes.imshow(shown, cmap=colours, vmin=0.0, vmax=top, interpolation="auto")

@@ -65,7 +65,7 @@ def sheet(width: float, height: float) -> Sheet:
 
 def panels(
     count: int, width: float, height: float, columns: int = 0, **settings: Any
-) -> tuple[Sheet, list[Axes]]:
+) -> tuple[Sheet, list[Any]]:
     """Lay out panels line by line.
 
     Args:
@@ -202,7 +202,7 @@ def finish(
     total = above + height + below
     figure.set_size_inches(width, total)
     left = MARGIN / width
-    grey = {"size": 7.5, "family": "DejaVu Sans Mono", "color": GREY, "va": "bottom"}
+    grey: Any = {"size": 7.5, "family": "DejaVu Sans Mono", "color": GREY, "va": "bottom"}
     for lines, y, settings in (
         (heading, total - MARGIN, {"size": 11.5, "weight": "bold", "va": "top"}),
         (paragraph, below - 0.1, {"va": "top", "linespacing": 1.25}),
@@ -211,8 +211,14 @@ def finish(
         figure.text(left, y / total, "\n".join(lines), **settings).set_in_layout(False)
     if handles:
         place: Any = {"loc": "upper left", "bbox_to_anchor": (left, 1 - top / total)}
-        tight = {"borderaxespad": 0.0, "borderpad": 0.2, "handlelength": 1.6, "columnspacing": 1.4}
+        tight: Any = {
+            "borderaxespad": 0.0,
+            "borderpad": 0.2,
+            "handlelength": 1.6,
+            "columnspacing": 1.4,
+        }
         figure.legend(handles=handles, ncols=columns, **place, **tight).set_in_layout(False)
     rect = (left, below / total, 1.0 - 2 * left, height / total)
-    figure.get_layout_engine().set(rect=rect)  # type: ignore[union-attr]
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=rect)
     return figure

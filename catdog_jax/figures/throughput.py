@@ -3,7 +3,6 @@
 import numpy as np
 import xarray as xr
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -47,7 +46,7 @@ def throughput(data: xr.Dataset) -> Figure:
         for m, number in enumerate(data["members"].values)
     ]
     if any(one["hopeless"].any() for one in parts):
-        hatched = {"facecolor": "white", "edgecolor": style.GREY, "hatch": "////"}
+        hatched: Any = {"facecolor": "white", "edgecolor": style.GREY, "hatch": "////"}
         handles.append(Patch(label="hopelessly slow", **hatched))
     caption = (
         "Each bar is the ratio of two median rates (member-steps a second): how many times "
@@ -61,7 +60,7 @@ def throughput(data: xr.Dataset) -> Figure:
     return style.finish(figure, title, caption, data, handles)
 
 
-def _bars(axes: Axes, one: xr.Dataset) -> None:
+def _bars(axes, one):
     """Draw a bar for each competitor and number of members, and name the competitors."""
     count, names = one.sizes["members"], one["competitor"].values
     for (m, r), ratio in np.ndenumerate(one["ratio"].transpose("members", "competitor").values):
@@ -87,7 +86,7 @@ def _bars(axes: Axes, one: xr.Dataset) -> None:
     axes.set_title(f"{style.model_title(str(one['model'].values), 4.0)}\n{speed}", loc="left")
 
 
-def _shade(index: int, count: int) -> tuple[float, ...]:
+def _shade(index, count):
     """Return a blue, light for few members, dark for many."""
     strength = 0.35 + 0.65 * (index + 1) / count
     shade = 1 - strength * (1 - np.array([0x00, 0x72, 0xB2]) / 255)

@@ -1,5 +1,7 @@
 """What can be read off the layers of a model of sentences, and which sentences it understands."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.colors import LinearSegmentedColormap
@@ -97,7 +99,7 @@ def constructions(data: xr.Dataset) -> Figure:
     values, chance = np.concatenate(accuracy, axis=2), style.chance(data)
     models, num_rows = data["model"].values.tolist(), len(kinds)
     figure = style.sheet(3.55 + CELL * len(models), 0.75 + 0.42 * num_rows)
-    axes = figure.subplots()
+    axes: Any = figure.subplots()
     means = np.full((num_rows, len(models)), np.nan)
     for r, p in np.ndindex(means.shape):
         known = values[p, np.isfinite(values[p, :, r]), r].astype(np.float64)
@@ -110,7 +112,7 @@ def constructions(data: xr.Dataset) -> Figure:
     axes.imshow(means, cmap=SHADES, vmin=chance, vmax=1.0, aspect="auto")
     titles = [style.model_title(model, CELL - 0.1, 8.5) for model in models]
     axes.xaxis.tick_top()
-    for axis, names in ((axes.yaxis, kinds), (axes.xaxis, titles)):
+    for axis, names in (axes.yaxis, kinds), (axes.xaxis, titles):
         axis.set_ticks(range(len(names)), names)
         axis.set_ticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.tick_params(which="both", length=0, labelsize=8.5)

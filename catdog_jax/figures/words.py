@@ -1,10 +1,9 @@
 """Words as points: the plane of each member's vectors, and the nearest words in a table."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
@@ -100,7 +99,7 @@ def neighbours(data: xr.Dataset) -> Figure | None:
     starts = 0.9 + np.cumsum([0.0, *(letter * n + g for n, g in zip(longest, gaps, strict=True))])
     width = max(6.0, starts[-1])
     figure = style.sheet(width, 0.21 * (len(SHOWN) + 1.2))
-    axes = figure.subplots()
+    axes: Any = figure.subplots()
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(len(SHOWN) + 0.2, -1.0))
     titles = ["word", *(f"member {m}" for m in shown["member"].values)]
@@ -130,24 +129,21 @@ def neighbours(data: xr.Dataset) -> Figure | None:
     return style.finish(figure, "Which words lie together", caption, data, legend)
 
 
-def _legend(marks: Sequence[str]) -> list[Artist]:
+def _legend(marks):
     hues = [*(style.colour(n) for n in range(len(MARKS))), style.GREY]
     looks = zip((*MARKS, "other words"), marks, hues, strict=True)
     return [style.handle(name, marker=mark, color=hue) for name, mark, hue in looks]
 
 
-def _which(shown: xr.Dataset, data: xr.Dataset) -> str:
+def _which(shown, data):
     """Say which members are shown, of which model."""
     found, every = shown["member"].values, style.members(data.sizes["member"])
     if len(found) < data.sizes["member"]:
-        every = f"{'the first ' * (found[-1] < len(found))}{len(found)} of {every}"
+        every = f"{'the first ' * bool(found[-1] < len(found))}{len(found)} of {every}"
     return f"{every} of {data['embedded'].values[-1]}"
 
 
-def _room(
-    word: str, point: np.ndarray, points: np.ndarray, boxes: list[tuple[np.ndarray, np.ndarray]],
-    reach: float,
-) -> np.ndarray | None:  # fmt: skip
+def _room(word, point, points, boxes, reach):
     """Return the centre of a free place for a word beside its point; None where there is none.
 
     A place is free of points, and of boxes of words placed before (centre and half the size), to

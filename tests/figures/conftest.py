@@ -104,7 +104,7 @@ SIZES = {"eval": 6, "axis": 2, "example": 20, "unit_0": 1, "unit_1": 8, "unit": 
          "column": 4, "channel": 3, "grid": 30, "point": 10, "quantile": 3, "exact_size": 3,
          "network": 5, "training_set": 2, "loss": 2, "shown_part": 4, "estimate": 2, "layer": 4,
          "other_layer": 4, "modifiers": 3, "picture": 8, "window_row": 3, "window_column": 3,
-         "moment": 2, "embedded": 1, "rank": 2, "shown": 20, "cka_member": 2}  # fmt: skip
+         "moment": 2, "rank": 2, "shown": 20, "cka_member": 2}  # fmt: skip
 ATTRS = {
     "command": COMMAND, "dataset": "made up", "kind": "images", "noise": 0.1, "exact_sets": 50,
     "met": 1e-3, "curve_steps": 2000, "disjoint": 1, "middle_width": 4, "middle_depth": 1,
@@ -152,7 +152,7 @@ def make(kind, num_models=2, num_members=4):
         data["rung_seconds"] = "rung", np.linspace(0.0, 1234.5, len(rungs))
         data["projection"] = "example", rng.normal(size=20)
     if kind == "curves":
-        data = data.rename(member="start").rename_dims(network="network")
+        data = data.rename(member="start")
         data = data.assign_coords(grid=np.linspace(-1, 1, 30))
         data["train_accuracy"], data["test_accuracy"] = (
             data[f"{k}_accuracy"].rename(start="member") for k in ("train", "test")
