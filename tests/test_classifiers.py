@@ -97,11 +97,11 @@ def test_pictures_of_whole_numbers_and_of_floats_are_the_same(kind, name):
 
 @pytest.mark.parametrize("name", [name for kind, name in PICTURES if kind is MODEL])
 def test_a_model_normalises_in_float32_and_then_keeps_the_type_of_its_params(name):
-    inputs, shape = examples("images"), SHAPES["images"]
+    inputs, shape = jnp.asarray(examples("images")), SHAPES["images"]
     model, numbers = build_model(name, shape, 2, **NORMAL), build_model(name, shape, 2)
     params = model.init(jax.random.key(0))
     mean, std = (np.array(values) for values in NORMAL.values())
-    normalised = jnp.asarray((inputs / 255 - mean) / std, jnp.float32)
+    normalised = jnp.asarray((np.asarray(inputs) / 255 - mean) / std, jnp.float32)
     (_, first), *_ = model.features(params, inputs)
     np.testing.assert_allclose(first, normalised, atol=1e-5)
     expected = numbers.apply(params, normalised)
