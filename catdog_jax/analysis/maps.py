@@ -112,7 +112,9 @@ def explain_members(
         "measure": list(MEASURES),
         "moment": ["before", "after"],
     }
-    return described(xr.Dataset(variables, coordinates, _cover(pictures.images.shape)), _DESCRIPTIONS)
+    return described(
+        xr.Dataset(variables, coordinates, _cover(pictures.images.shape)), _DESCRIPTIONS
+    )
 
 
 def _cover(shape: Sequence[int]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def maps(data: xr.Dataset) -> Figure:
         "class, dark (blue) against it, grey for nothing. Integrated gradients share the score "
         "out among the pixels, on the way from a picture of the mean colour; occlusion is the drop "
         "of the score when a square around the place is covered with that colour. Each map is "
-        f"scaled by its own 99th percentile. {alike}{_source(data)}"
+        f"scaled by its own 99th percentile. {alike}{style.source(data)}"
     )
     return style.finish(figure, f"What {model} looks at", caption, data)
 
@@ -129,7 +129,7 @@ def map_agreement(data: xr.Dataset) -> Figure | None:
         f"same places important, 0 where one says nothing of the other. “{kinds[0]}” is the "
         "question; the rows below it are the yardsticks: maps of different pictures of one class, "
         "which share only where animals tend to be, and maps of the same members before training, "
-        f"which share only the picture and the formula. {_source(data)}"
+        f"which share only the picture and the formula. {style.source(data)}"
     )
     title = "Do different starts look at the same thing?"
     handles = strip.legend("one pair of members", num_members > 2)
@@ -170,14 +170,10 @@ def maximising_inputs(data: xr.Dataset) -> Figure:
         f"The input of the largest score for {', '.join(classes)}, found by gradient ascent on "
         "the pixels from faint noise, another for each member. The total variation is held down "
         "and the contrast held at that of the pictures. Below each input its score, the logit of "
-        f"its class against the others. {_source(data)}"
+        f"its class against the others. {style.source(data)}"
     )
     return style.finish(figure, "What each member would most like to see", caption, data)
 
 
 def _map(values):
     return tiles.scaled(values, 2, SATURATED)
-
-
-def _source(data):
-    return f"Run: {data.attrs['run']} ({data.attrs['dataset']})."

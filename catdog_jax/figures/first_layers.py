@@ -87,6 +87,6 @@ def before_after(data: xr.Dataset) -> Figure | None:
         axes.set_title(style.model_title(model, 5.8), loc="left", pad=16)
     caption = (
         "First-layer weights of the same members and units before (left) and after training "
-        f"(right), {AS_COLOURS}Run: {data.attrs['run']} ({data.attrs['dataset']})."
+        f"(right), {AS_COLOURS}{style.source(data)}"
     )
     return style.finish(figure, "The first layer before and after training", caption, data)

@@ -113,7 +113,11 @@ def chance(data: xr.Dataset) -> float:
 
 
 def source(data: xr.Dataset) -> str:
-    """Say in a sentence what was tested on: attributes `dataset` and `kind`, axis `example`."""
+    """Say in a sentence what was tested on, going by attributes and the axis `example`."""
+    if "run" in data.attrs:
+        return f"Run: {data.attrs['run']} ({data.attrs['dataset']})."
+    if "example" not in data.sizes:
+        return f"Data: {data.attrs['dataset']}."
     noun = {"images": "pictures", "tokens": "sentences"}.get(data.attrs["kind"], "examples")
     return f"Data: {data.attrs['dataset']}, {data.sizes['example']:,} test {noun}."
 

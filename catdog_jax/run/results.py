@@ -242,6 +242,8 @@ class Run:
         assert self.folder is not None
         with self.folder:
             kind = self.manifest["inputs"].get("kind", "numbers")
+            if "run" in self.manifest:
+                data = data.assign_attrs(run=self.manifest["run"]["run"])
             self.folder.write_results(
                 data.assign_attrs(command=self.manifest["command"], kind=kind)
             )

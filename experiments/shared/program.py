@@ -60,7 +60,7 @@ MEAN, STD = {mean!r}, {std!r}
 def logits(images):
     """Turn pictures, uint8 [N, *SHAPE], into one number per class, [N, len(CLASSES)]."""
     if images.dtype != np.uint8 or images.shape[1:] != SHAPE:
-        sys.exit(f"error: give uint8 [N, *{{SHAPE}}], not {{images.dtype}} {{images.shape}}")
+        raise ValueError(f"give uint8 [N, *{{SHAPE}}], not {{images.dtype}} {{images.shape}}")
     x = ((images / 255.0 - MEAN) / STD).reshape(len(images), np.prod(SHAPE))
     for weights, bias in LAYERS[:-1]:
         x = x @ weights.T + bias
@@ -79,7 +79,11 @@ LAYERS = [
 # fmt: on
 
 if __name__ == "__main__":
-    for row in logits(np.load(sys.argv[1])):
+    try:
+        rows = logits(np.load(sys.argv[1]))
+    except (IndexError, OSError, ValueError) as error:
+        sys.exit(f"error: {{error}}; say python THIS_FILE images.npy")
+    for row in rows:
         print(CLASSES[row.argmax()], *(f"{{x:.6g}}" for x in row), sep="\\t")
 '''
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from small_data import logits, pictures
 
-from catdog_jax.estimators.build import estimator_spec, fit_estimator
-from catdog_jax.types import Classifier, EstimatorSpec, InputError
+from catdog_jax.estimators.build import ESTIMATOR, fit_estimator
+from catdog_jax.types import Classifier, InputError, Spec
 
 
 def always(images, labels, num_classes, *, answer: int = 0):
@@ -25,7 +25,7 @@ def own(monkeypatch):
     module.none = lambda images, labels, num_classes: None
     module.breaks = lambda images, labels, num_classes: {}["no such key"]
     module.narrow = lambda images, labels, num_classes: always(images, labels, 2)
-    module.spec = EstimatorSpec(always, "a spec", "learned")
+    module.spec = Spec(always, "a spec", origin="learned")
     monkeypatch.setitem(sys.modules, "own_estimators", module)
 
 
@@ -33,10 +33,10 @@ def test_a_function_of_ones_own_is_an_estimator():
     images, labels = pictures()
     found = fit_estimator("own_estimators.always:answer=2", images, labels, 3)
     np.testing.assert_array_equal(logits(found, images).argmax(axis=1), 2)
-    spec = estimator_spec("own_estimators.always")
+    spec = ESTIMATOR.spec("own_estimators.always")
     assert spec.summary == "Say the same class whatever the picture."
     assert spec.origin == "estimated"
-    assert estimator_spec("own_estimators.spec").origin == "learned"
+    assert ESTIMATOR.spec("own_estimators.spec").origin == "learned"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_function_of_ones_own_is_an_estimator():
         ("own_estimators.always:answr=1", "did you mean 'answer'"),
         ("own_estimators.none", "returned NoneType; return a"),
         ("own_estimators.breaks", "fails .KeyError: 'no such key'.; mend"),
-        ("own_estimators.narrow", r"makes .2, 2. of 2 examples; its apply must return .* .2, 3."),
+        ("own_estimators.narrow", r"makes .2, 2. of 2 examples; apply must return .* .2, 3."),
     ],
 )
 def test_what_is_no_estimator_is_refused(entry, words):

@@ -16,6 +16,7 @@ from catdog_jax.estimators.centroid import (
 @pytest.mark.parametrize("source", ["drawn", "photos", "cifar"])
 def test_distances_and_the_linear_classifier_decide_alike_on_every_test_picture(source, request):
     (images, labels), (test_images, _) = request.getfixturevalue(source)
+    images, test_images = (x / np.float32(255) for x in (images, test_images))
     means = class_means(images, labels, 2)
     found = logits(centroid(images, labels, 2), test_images).argmax(axis=1)
     by_distance = np.asarray(centroid_distances(means.astype(np.float32), test_images))

@@ -16,12 +16,12 @@ def _reference(rows, labels, shrinkage):
     return discriminant.fit(rows.astype(np.float64), labels)
 
 
-@pytest.mark.parametrize("shrinkage", ["0.01", "0.3", "1"])
+@pytest.mark.parametrize("shrinkage", [0.01, 0.3, 1.0])
 @pytest.mark.parametrize(("num_examples", "size"), [(300, 20), (60, 90)])
 def test_logits_are_scikit_learns(num_examples, size, shrinkage):
     rows, labels = features(num_examples, size, num_classes=3)
     found = logits(lda(rows, labels, 3, shrinkage=shrinkage), rows)
-    expected = _reference(rows, labels, float(shrinkage)).decision_function(rows)
+    expected = _reference(rows, labels, shrinkage).decision_function(rows)
     np.testing.assert_allclose(
         found - found.mean(axis=1, keepdims=True),
         expected - expected.mean(axis=1, keepdims=True),
@@ -33,7 +33,7 @@ def test_logits_are_scikit_learns(num_examples, size, shrinkage):
 def test_two_classes_of_unequal_size_are_scikit_learns():
     rows, labels = features(200, 10)
     few = np.flatnonzero((labels == 0) | (np.arange(200) < 60))
-    found = logits(lda(rows[few], labels[few], 2, shrinkage="0.2"), rows)
+    found = logits(lda(rows[few], labels[few], 2, shrinkage=0.2), rows)
     expected = _reference(rows[few], labels[few], 0.2).decision_function(rows)
     np.testing.assert_allclose(found[:, 1] - found[:, 0], expected, rtol=1e-4, atol=1e-4)
 
@@ -59,14 +59,14 @@ def test_cross_validation_takes_the_best_and_of_equals_the_largest():
     )
     np.testing.assert_array_equal(
         lda(rows, labels, 2).params.weights,
-        lda(rows, labels, 2, shrinkage=str(best)).params.weights,
+        lda(rows, labels, 2, shrinkage=best).params.weights,
     )
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 3), (3, 2, 3)])  # more pixels than pictures, and fewer
 def test_with_the_identity_as_covariance_it_is_the_nearest_centroid(shape):
     images, labels = pictures(num_classes=3, shape=shape, signal=10.0)
-    flat = lda(images, labels, 3, shrinkage="1")  # the covariance is a multiple of the identity
+    flat = lda(images, labels, 3, shrinkage=1.0)  # the covariance is a multiple of the identity
     round_ = logits(centroid(images, labels, 3), images)
     np.testing.assert_array_equal(logits(flat, images).argmax(axis=1), round_.argmax(axis=1))
     weights = np.asarray(flat.params.weights)
@@ -77,6 +77,6 @@ def test_with_the_identity_as_covariance_it_is_the_nearest_centroid(shape):
 def test_examples_without_any_spread_are_told_apart():
     rows = np.repeat(np.eye(2, dtype=np.float32), 4, axis=0)
     labels = np.repeat(np.arange(2, dtype=np.int32), 4)
-    for shrinkage in ("cv", "0.3", "1"):
+    for shrinkage in (None, 0.3, 1.0):
         found = logits(lda(rows, labels, 2, shrinkage=shrinkage), rows)
         np.testing.assert_array_equal(found.argmax(axis=1), labels)

@@ -16,7 +16,7 @@ def test_without_pooling_posteriors_are_scikit_learns(num_classes):
     rows, labels = features(300, 15, num_classes)
     scores = np.asarray(project(principal_components(rows, 6), rows), np.float64)
     reference = QuadraticDiscriminantAnalysis().fit(scores, labels)
-    found = logits(qda(rows, labels, num_classes, components=6, pooling="0"), rows)
+    found = logits(qda(rows, labels, num_classes, components=6, pooling=0.0), rows)
     np.testing.assert_allclose(
         scipy.special.softmax(found, axis=1), reference.predict_proba(scores), atol=1e-5
     )
@@ -26,8 +26,8 @@ def test_without_pooling_posteriors_are_scikit_learns(num_classes):
 def test_with_one_covariance_for_all_it_is_lda_on_the_components():
     rows, labels = features(300, 15, 3)
     scores = np.asarray(project(principal_components(rows, 6), rows))
-    found = logits(qda(rows, labels, 3, components=6, pooling="1"), rows)
-    expected = logits(lda(scores, labels, 3, shrinkage="1e-9"), scores)
+    found = logits(qda(rows, labels, 3, components=6, pooling=1.0), rows)
+    expected = logits(lda(scores, labels, 3, shrinkage=1e-9), scores)
     np.testing.assert_allclose(
         found - found[:, :1], expected - expected[:, :1], rtol=1e-3, atol=1e-3
     )
@@ -66,6 +66,6 @@ def test_cross_validation_chooses_little_pooling_there_and_much_where_classes_ar
 def test_the_number_of_components_can_be_given_or_chosen():
     rows, labels = _ring(200, 0)
     assert qda(rows, labels, 2, components=3).params.means.shape == (2, 3)
-    assert qda(rows, labels, 2, pooling="0.5").params.means.shape[1] in (4, 8)
+    assert qda(rows, labels, 2, pooling=0.5).params.means.shape[1] in (4, 8)
     narrow = qda(rows[:, :2], labels, 2)  # fewer directions than the smallest choice
     assert narrow.params.means.shape == (2, 2)

@@ -78,7 +78,7 @@ def test_the_classifier_decides_like_scikit_learns():
     for rows, labels, num_classes in ((*features(num_classes=3), 3), (*pictures(40), 3)):
         flat = rows.reshape(len(rows), -1).astype(np.float64)
         reference = sklearn.linear_model.RidgeClassifier(alpha=_alpha(flat, 0.1)).fit(flat, labels)
-        found = logits(ridge(rows, labels, num_classes, penalty="0.1"), rows)
+        found = logits(ridge(rows, labels, num_classes, penalty=0.1), rows)
         np.testing.assert_array_equal(found.argmax(axis=1), reference.predict(flat))
         np.testing.assert_allclose(
             2 * found - 1, reference.decision_function(flat), rtol=1e-3, atol=1e-4

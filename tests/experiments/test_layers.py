@@ -89,11 +89,10 @@ def test_the_last_features_by_ridge_and_the_networks_own_answer(whole):
     dataset = load_dataset(DATA, image_size=8)
     config = layers.Config(dataset=DATA, image_size=8, batch_size=16)
     for m, job in enumerate(job_module.make_jobs(config, dataset, tuple(MODELS.split(",")))):
-        prepare = job_module.preprocess(dataset)
         last = int(data["num_layers"][m]) - 2
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), run.params[job.label])
         parts = [
-            job.model.features(params, prepare(jnp.asarray(split.inputs)))
+            job.model.features(params, jnp.asarray(split.inputs))
             for split in (dataset.train, dataset.test)
         ]
         features = (np.asarray(part[last][1], np.float64) for part in parts)

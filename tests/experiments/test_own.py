@@ -15,7 +15,7 @@ MINE = """
 import jax
 import jax.numpy as jnp
 import numpy as np
-from catdog_jax.types import Dataset, Model, ModelSpec, Recipe, Split
+from catdog_jax.types import Dataset, Model, Spec, Recipe, Split
 
 
 def build(input_shape, num_classes, *, scale: float = 1.0):
@@ -65,8 +65,8 @@ def broken(input_shape, num_classes):
     return build(input_shape, num_classes)[0], lambda params, images: params["v"]
 
 
-SHORT = ModelSpec(build, "mine", {"default": Recipe(5, 8, "sgd", 0.01)})
-LONG = ModelSpec(build, "mine", {"default": Recipe(9, 8, "adam", 0.01)})
+SHORT = Spec(build, "mine", {"default": Recipe(5, 8, "sgd", 0.01)})
+LONG = Spec(build, "mine", {"default": Recipe(9, 8, "adam", 0.01)})
 
 
 def load(*, image_size: int = 0, num: int = 24):

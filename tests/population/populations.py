@@ -9,10 +9,11 @@ from catdog_jax.augment import augmenter
 from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population.members import DEFAULT_SEEDS
-from catdog_jax.train import make_learner, normaliser
+from catdog_jax.train import make_learner
 from catdog_jax.types import Data, Model
 
 SHAPE = (8, 8, 3)
+NORMAL = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
 ALL = ("init", "order", "augment")
 
 
@@ -43,13 +44,12 @@ def plan(
 def learner(entry="mlp:width=16", model: Model | None = None, augment=("flip", "shift"), **options):
     """A learner of a registered model on 8 x 8 pictures."""
     conv = {"conv": options.pop("conv")} if "conv" in options else {}
-    model = model or build_model(entry, SHAPE, 2, **conv)
+    model = model or build_model(entry, SHAPE, 2, **NORMAL, **conv)
     tx = options.pop("tx", None) or make_optimizer("adam", 3e-3, num_steps=40, schedule="cosine")
     return make_learner(
         model,
         tx,
         batch_size=options.pop("batch_size", 16),
-        preprocess=normaliser((0.5,) * 3, (0.2,) * 3),
         augment=augmenter(augment),
         **options,
     )
@@ -96,8 +96,8 @@ def differs(one, other) -> bool:
 
 def poisoned_model(member: int, seeds=DEFAULT_SEEDS) -> Model:
     """An MLP whose start is not a number for one member, told by its key."""
-    base = build_model("mlp:width=16", SHAPE, 2)
-    bad = jax.random.key_data(pop.member_keys(seeds, pop.varied(member + 1)).init[member])
+from catdog_jax.population.members import DEFAULT_SEEDS
+from catdog_jax.train import make_learner
 
     def init(key):
         params = base.init(key)

@@ -20,7 +20,7 @@ from catdog_jax.population.estimate import (
 )
 from catdog_jax.population.flops import step_flops, written_bytes
 from catdog_jax.population.machine import PEAKS
-from catdog_jax.train import make_learner, normaliser
+from catdog_jax.train import make_learner
 from catdog_jax.types import Data
 
 H200 = PEAKS["NVIDIA H200"]
@@ -31,12 +31,14 @@ CNN, SMALL = "cnn:widths=32-64-128", "cnn:widths=8-16-32"
 def work(entry, precision, batch_size=64, vary="init"):
     recipe = recipe_for(entry, "cifar10")
     tx = make_optimizer(recipe.optimizer, recipe.learning_rate, num_steps=100)
-    forms = {form: build_model(entry, (32, 32, 3), 2, conv=form) for form in ("lax", "patches")}
+    normal = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    forms = {
+        form: build_model(entry, (32, 32, 3), 2, conv=form, **normal) for form in ("lax", "patches")
+    }
     learner = make_learner(
         forms["patches"],
         tx,
         batch_size=batch_size,
-        preprocess=normaliser((0.5,) * 3, (0.25,) * 3),
         precision=precision,
     )
     params = jax.eval_shape(forms["lax"].init, jax.eval_shape(lambda: jax.random.key(0)))

@@ -131,5 +131,5 @@ def test_matrix_needs_factors():
 def test_bad_settings():
     with pytest.raises(InputError, match=r"cannot read inputs of shape \(3,\)"):
         generating.generating((3,))
-    with pytest.raises(InputError, match="difficulty 2"):
+    with pytest.raises(InputError, match="difficulty=2.0 is not allowed"):
         generating.generating((len(NAMES),), difficulty=2.0)

@@ -50,12 +50,12 @@ def test_shift_is_a_crop_of_the_mirrored_picture():
     assert len(places) > 10
 
 
-def test_cutout_blanks_one_square():
-    out = np.asarray(cutout(jax.random.key(1), pictures(100)))
-    blank = (out == 0).all(3)
+def test_cutout_fills_one_square_with_the_rounded_mean():
+    out = np.asarray(cutout(jax.random.key(1), pictures(100), (0.2, 300.4, 99.6)))
+    blank = (out == [0, 300, 100]).all(3)
     assert blank.sum((1, 2)).min() >= 4
     assert blank.sum((1, 2)).max() == 9
-    assert ((out == 0) == blank[..., None]).all()
+    np.testing.assert_array_equal(out[~blank], np.asarray(pictures(100))[~blank])
 
 
 def test_members_with_one_key_each_differ():
@@ -77,6 +77,11 @@ def test_parse():
         parse_augment("flip,flip")
 
 
-def test_uint8_pictures_work():
-    images = jnp.ones((4, 8, 8, 3), jnp.uint8)
-    assert augmenter(("flip", "shift", "cutout"))(jax.random.key(0), images).dtype == jnp.uint8
+def test_pictures_of_whole_numbers_change_as_floats_do():
+    images = jax.random.randint(jax.random.key(3), (4, 8, 8, 3), 0, 256).astype(jnp.uint8)
+    change = augmenter(("flip", "shift", "cutout"), mean=(0.5, 0.4, 0.3))
+    found = change(jax.random.key(0), images)
+    assert found.dtype == jnp.uint8
+    floats = change(jax.random.key(0), images.astype(jnp.float32))
+    np.testing.assert_array_equal(found, floats)
+    assert (np.asarray(found) == [128, 102, 76]).all(3).sum() == 4  # of 8 pixels an eighth: one

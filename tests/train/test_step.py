@@ -12,7 +12,6 @@ from catdog_jax.train import (
     batch_at,
     epoch_order,
     make_learner,
-    normaliser,
     steps_per_epoch,
 )
 from catdog_jax.types import Data, InputError, Model
@@ -148,17 +147,6 @@ def test_evaluate_in_parts_equals_all_at_once():
         np.testing.assert_allclose(metrics.logits, expected, atol=1e-6)
         accuracy = (np.asarray(expected).argmax(1) == data.labels).mean()
         np.testing.assert_allclose(metrics.accuracy, accuracy, rtol=1e-6)
-
-
-def test_normaliser_gives_mean_zero_and_deviation_one():
-    images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3)).astype(np.uint8)
-    scaled = images / 255.0
-    mean, std = scaled.mean((0, 1, 2)), scaled.std((0, 1, 2))
-    out = np.asarray(
-        normaliser(tuple(map(float, mean)), tuple(map(float, std)))(jnp.asarray(images))
-    )
-    np.testing.assert_allclose(out.mean((0, 1, 2)), 0, atol=1e-5)
-    np.testing.assert_allclose(out.std((0, 1, 2)), 1, atol=1e-5)
 
 
 def test_bfloat16_keeps_master_weights_and_comes_close():
