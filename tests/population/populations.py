@@ -96,8 +96,8 @@ def differs(one, other) -> bool:
 
 def poisoned_model(member: int, seeds=DEFAULT_SEEDS) -> Model:
     """An MLP whose start is not a number for one member, told by its key."""
-from catdog_jax.population.members import DEFAULT_SEEDS
-from catdog_jax.train import make_learner
+    base = build_model("mlp:width=16", SHAPE, 2, **NORMAL)
+    bad = jax.random.key_data(pop.member_keys(seeds, pop.varied(member + 1)).init[member])
 
     def init(key):
         params = base.init(key)
