@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from catdog_jax import open_run
+from catdog_jax.run import progress
 from experiments import init_convergence
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,7 @@ _cli.command(init_convergence.main)
 def machine(tmp_path_factory):
     """Processes that are started have the devices and the compiled programs of this one."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "LINE_SECONDS", 1e9)  # what is said does not depend on the machine
         patch.setenv("JAX_PLATFORMS", "cpu")
         patch.setenv("JAX_NUM_CPU_DEVICES", "4")
         for name in (
