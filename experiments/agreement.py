@@ -35,7 +35,7 @@ from experiments._tasks import TrainConfig
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN = 64  # pictures that are kept, those of the most disagreement in the last model
+SHOWN = 32  # pictures that are kept, those of the most disagreement in the last model
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
         if one.alive.sum() > 1:
             apart[m] = disagreement_by_example(one.arrays["test_logits"][one.alive])
         changes[m] = changed.mean(axis=(0, 1)) if changed.size else np.nan
-    shown = np.argsort(-apart[-1], kind="stable")[:SHOWN].astype(np.int32)
+    order = np.argsort(-apart[-1], kind="stable")[:SHOWN].astype(np.int32)
+    shown = order[apart[-1][order] > 0]
     variables = {
         "disagreement_by_example": (("model", "example"), apart),
         "churn_by_example": (("model", "example"), changes),
@@ -78,7 +79,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
         "label": (("example",), data.test.labels),
         "alike": (("model", "other_model"), np.atleast_2d(_rank_correlations(apart))),
     }
-    if data.kind == "images":
+    if data.kind == "images" and len(shown):
         pixels = ("shown", "row", "column", "channel")
         variables["picture"] = (pixels, data.test.inputs[shown])
         variables["picture_example"] = (("shown",), shown)
@@ -140,8 +141,8 @@ def churn_figure(data: xr.Dataset) -> "Figure":
                 axes.set_ylabel("churn (fraction of examples)")
         caption = (
             "Share of the test examples that a member classifies differently than at its "
-            f"evaluation before, for {style.members(data.sizes['member'])} of each model; bold: their median. "
-            f"{style.source(data)}"
+            f"evaluation before, for {style.members(data.sizes['member'])} of each model; bold: "
+            f"their median. {style.source(data)}"
         )
         hue = style.colour(0)
         handles = [
