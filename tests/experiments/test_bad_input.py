@@ -2,8 +2,15 @@
 
 import pytest
 
-from experiments import bias_variance, curve_fitting, fit_check, init_convergence, predict
-from experiments import throughput, words
+from experiments import (
+    bias_variance,
+    curve_fitting,
+    fit_check,
+    init_convergence,
+    predict,
+    throughput,
+    words,
+)
 
 SMALL = "--dataset=procedural:num_train=64:num_valid=1:num_test=32"
 

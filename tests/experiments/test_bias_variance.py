@@ -70,9 +70,7 @@ def test_the_same_starts_are_given_every_training_set(whole):
         assert np.linalg.norm(one - other) < 0.2 * np.linalg.norm(one[::-1] - other)
 
 
-def test_a_run_stopped_before_its_end_trains_nothing_and_ends_in_the_same_bytes(
-    whole, monkeypatch
-):
+def test_a_run_stopped_before_its_end_trains_nothing_and_ends_in_the_same_bytes(whole, monkeypatch):
     before = (whole.path / "results.nc").read_bytes()
     (whole.path / "results.nc").unlink()
     monkeypatch.setattr(train, "train_population", None)

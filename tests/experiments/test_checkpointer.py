@@ -122,7 +122,10 @@ def test_an_interrupt_waits_until_the_last_state_is_saved(folder, monkeypatch):
     monkeypatch.setattr(checkpointer, "pending", lambda: signal.SIGTERM)
     threading.Timer(0.05, folder.open.set).start()
     words = "interrupted by SIGTERM at step 2 of linear; saved in folder"
-    with pytest.raises(interrupt.Interrupted, match=words), Checkpointer(folder, "00_linear", TASK) as keep:
+    with (
+        pytest.raises(interrupt.Interrupted, match=words),
+        Checkpointer(folder, "00_linear", TASK) as keep,
+    ):
         keep.after_segment(segment(2), 4)
     assert folder.saved == [(0, 2)]
 
