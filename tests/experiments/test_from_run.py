@@ -105,10 +105,10 @@ def test_code_of_ones_own_runs_only_where_it_is_typed_again(tmp_path, monkeypatc
     assert "gets pictures as they are, uint8 0..255" in capsys.readouterr().out
     run = f"--run={tmp_path / 'init_convergence' / 'own'}"
     quick = CASES[attribution][1]
-    for typed, words in (((models,), "again in --dataset"), ((dataset,), "again in --models")):
+    for typed, told in (((models,), "again in --dataset"), ((dataset,), "again in --models")):
         monkeypatch.delitem(sys.modules, "mine_from_run", raising=False)
         assert attribution.main([run, *typed, *quick, out_dir, "--name=no"]) == 2
-        assert words in capsys.readouterr().err
+        assert told in capsys.readouterr().err
     monkeypatch.delitem(sys.modules, "mine_from_run", raising=False)
     assert attribution.main([run, *quick, out_dir, "--name=no"]) == 2
     assert "mine_from_run" not in sys.modules
