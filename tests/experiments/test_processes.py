@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
 import catdog_jax as cj
@@ -155,23 +154,11 @@ def test_two_processes_end_with_the_bytes_of_one(tmp_path, start_all, whole, run
     assert capsys.readouterr().out.startswith(f"already done: {folder} ")
 
 
-@pytest.mark.slow  # four starts of four processes
-def test_four_processes_and_waves_of_their_own_choice(tmp_path, start_all, whole, run_here):
+@pytest.mark.slow  # four processes
+def test_four_processes_end_with_the_bytes_of_one(tmp_path, start_all, whole):
     for status, _, said in ended(start_all(4)):
         assert (status, said) == (0, "")
     assert_same_end(tmp_path / "init_convergence" / "x", whole)
-    # Without --wave each process gets members; on one device each, so that two are a wave.
-    chosen = ("--wave=0", "--name=chosen", "--num_members=16")
-    for status, _, said in ended(start_all(4, *chosen)):
-        assert (status, said) == (0, "")
-    run = cj.open_run(tmp_path / "init_convergence" / "chosen")
-    assert {plan["wave"] for plan in run.manifest["plans"].values()} == {4}
-    assert run_here(tmp_path, *SMALL, *chosen, "--wave=4", "--name=one") == 0
-    one = cj.open_run(tmp_path / "init_convergence" / "one")
-    for name, values in one.data.data_vars.items():
-        assert np.array_equal(
-            run.data[name].values, values.values, equal_nan=values.dtype.kind == "f"
-        )
 
 
 @pytest.mark.slow  # each starts three processes

@@ -82,10 +82,9 @@ def test_torch_computes_what_flax_does(model):
         assert info["measured"] == throughput.num_cores() if "processes" in name else 1
 
 
-@pytest.mark.parametrize("model", ["linear", "mlp:width=4"])
-def test_scikit_learn_trains_on_the_batches(model):
+def test_scikit_learn_trains_on_the_batches():
     pytest.importorskip("sklearn")
-    case = Case(model, 1)
+    case = Case("mlp:width=4", 1)
     info = case_module.prepare("scikit_learn", case, flax_loop.first_steps(case), 0.01)
     assert info == {"measured": 1}
     assert case_module.sample() > 0
