@@ -26,7 +26,8 @@ FLOORS = {
 # Rooms beside the stairs, and all that they may know of the package.
 BESIDE = {
     "store": {"store", "types"},
-    "analysis": {"analysis", "estimators", "types"},  # a probe is a ridge regression on features
+    # A probe is a ridge regression on features; the ladder reads the weights of linear formulas.
+    "analysis": {"analysis", "estimators", "models", "types"},
     "figures": {"figures"},
 }
 LIBRARIES_OF_FIGURES = {"numpy", "matplotlib", "jaxtyping", "xarray"}
