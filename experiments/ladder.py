@@ -18,24 +18,29 @@ the logistic regression) as a program with its numbers typed in, which needs num
 """
 
 import dataclasses
-import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import xarray as xr
 
-from catdog_jax import Dataset, InputError
+from catdog_jax.analysis.ladder import ORIGINS, compare
 from catdog_jax.estimators.build import ESTIMATOR
 from catdog_jax.models.build import MODEL
+from catdog_jax.registry import parse_entry
 from catdog_jax.rules.build import RULE
-from catdog_jax.store import Run, RunFolder
-from experiments.shared import classifiers, figures, ladder_results, launcher
-from experiments.shared import jobs as job_module
-from experiments.shared.config import TrainConfig, setting
-from experiments.shared.program import check_program_path, check_writable, save_program
-from experiments.shared.progress import Progress
-from experiments.shared.results import Trained
-from experiments.shared.training import fill_folder, is_finished, prepare
+from catdog_jax.run import Population, Run, Task
+from catdog_jax.run.progress import Progress
+from catdog_jax.run.summary import aligned
+from catdog_jax.types import Dataset, InputError
+from experiments import _cli, _tasks
+from experiments._classifiers import can_be_asked, estimated, learned, programmed, scores
+from experiments._cli import check_ranges, setting, split_list
+from experiments._experiment import take
+from experiments._figures import draw
+from experiments._program import check_program, check_program_path, save_program
+from experiments._results import number, shown_inputs
+from experiments._tasks import TrainConfig
 
 ESTIMATORS = "centroid,diagonal_centroid,lda,ridge,qda,knn:k=1,knn:k=15,knn:k=25,logistic"
 POLYNOMIALS = "polynomial:degree=1,polynomial:degree=2,polynomial:degree=3"
@@ -45,6 +50,7 @@ SMALL_DEEP = (
     + ",cnn:widths=8-16-32:head=flatten,resnet:widths=8-16-32:stem_stride=2:head=flatten"
 )
 SMALL_STRETCH = 4.0
+RULES = ("constant", "template", "photo_rule", "drawn_rule", "generating_rule")  # on the ladder
 
 
 @dataclass(frozen=True)
@@ -73,124 +79,189 @@ class Config(TrainConfig):
     )
 
 
-FIGURES = {"ladder": "ladder.ladder", "average_animals": "average_animals.average_animals"}
+def tasks(config: Config, data: Dataset) -> list[Task]:
+    """Make the tasks of the learned rungs; those that read vectors get principal components."""
+    small = data.name == "procedural"
+    stretch = config.stretch or (SMALL_STRETCH if small else 1.0)
+    models = config.models or f"linear,{POLYNOMIALS},{SMALL_DEEP if small else DEEP}"
+    vectors, found = None, []
+    for entry in listed("models", models):
+        own, read, changes = dataclasses.replace(config, models=entry), data, {}
+        if MODEL.spec(entry).reads[0] == "vectors":
+            read = vectors = vectors or scores(data, config.components)
+            changes = {"augment": "none"}
+        found += _tasks.tasks(own, read, stretch=stretch, **changes)
+    return found
 
 
-def run(config: Config) -> Run:
-    """Build every rung, ask it about every picture, draw, print the table."""
-    for entry in _listed("rules", config.rules):
-        RULE.settings(entry)
-    estimators = _listed("estimators", config.estimators)
-    for entry in estimators:
-        ESTIMATOR.settings(entry)
-    models = "" if config.models == "none" else config.models
-    dataset = prepare(dataclasses.replace(config, models=models))
-    if dataset.kind != "images":
-        raise InputError(f"the ladder is of pictures; --dataset={config.dataset} has none")
-    if config.stretch is None:
-        stretch = SMALL_STRETCH if dataset.name == "procedural" else 1.0
-        config = dataclasses.replace(config, stretch=stretch)
-    rules = _rules(config, dataset)
-    pca, jobs = _jobs(config, dataset)
-    names = [*(rule.name for rule in rules), *estimators, *(job.label for job in jobs)]
-    if not names:
-        raise InputError("no rung is left: --rules, --estimators and --models are all none")
-    if config.write_program:
-        check_program_path(config.write_program)
-        name = config.program_model
-        if name not in names:
-            raise InputError(
-                f"--program_model={name!r} is no rung of this ladder; give one of "
-                f"{', '.join(names)}"
-            )
-        check_writable(name)
-    settings = job_module.run_settings(config, dataset, jobs)
-    settings["rules"] = ",".join(rule.name for rule in rules)
-    # Before the folder is made: only now is an estimator's setting seen to be out of range.
-    done = is_finished(config, "ladder", settings, "ladder")
-    fitted = [] if done else _estimated(estimators, dataset)
-
-    def finish(folder: RunFolder, trained: list[Trained]) -> xr.Dataset:
-        spent = folder.manifest.get("timings", {})
-        built = [*rules, *(fitted or _estimated(estimators, dataset))]
-        for job, members in zip(jobs, trained, strict=True):
-            reduced = pca if job.dataset.kind == "vectors" else None
-            seconds = spent.get(job.label, {}).get("seconds", float("nan"))
-            built.append(
-                classifiers.learned(job, members, seconds, reduced, config.label_smoothing)
-            )
-        built.sort(key=lambda r: ("programmed", "estimated", "learned").index(r.origin))
-        folder.update_manifest(rung_seconds={one.name: one.seconds for one in built})
-        return ladder_results.assemble_ladder(dataset, built, settings)
-
-    finished, folder = fill_folder(config, "ladder", dataset, jobs, settings, "ladder", finish)
-    seconds = finished.manifest["rung_seconds"]
-    spent = [seconds[name] for name in finished.data["rung"].values]
-    figures.draw(finished.data.assign(rung_seconds=("rung", spent)), folder, FIGURES)
-    print(ladder_results.table(finished.data, seconds))
-    print(f"results, weights and figures: {folder}")
-    diverged = finished.data["test_accuracy"].isnull().all("member")
-    if diverged.any():
-        raise RuntimeError(
-            f"all members of {', '.join(finished.data['rung'].values[diverged])} diverged (a loss "
-            f"that was not finite); lower --learning_rate; what there is: {folder}"
-        )
-    if config.write_program:
-        print(save_program(config.write_program, config.program_model, finished, dataset))
-    return finished
+def listed(flag: str, text: str) -> tuple[str, ...]:
+    """Split a flag's list of rungs; empty and none: no rung."""
+    return () if text.strip() in ("", "none") else split_list(flag, text)
 
 
-def _listed(flag: str, text: str) -> tuple[str, ...]:
-    return () if text.strip() in ("", "none") else job_module.split_list(flag, text)
+def fitting_rules(text: str, data: Dataset) -> list[str]:
+    """List the rules of --rules, or of all, that can be asked of the pictures.
 
-
-def _rules(config: Config, dataset: Dataset) -> list[classifiers.LadderClassifier]:
-    """Build the rules; raise for one that does not fit the data where asked for, else leave out."""
-    asked = _listed("rules", config.rules)
-    names = asked or (() if config.rules == "none" else tuple(RULE.table()))
-    built = {name: classifiers.programmed(name, dataset) for name in names}
-    missing = [name for name, rule in built.items() if rule is None]
-    if asked and missing:
+    Raises:
+      InputError: one that was asked for cannot, or they are no pictures.
+    """
+    if data.kind != "images":
+        raise InputError(f"the ladder is of pictures; the data set {data.name} has none")
+    asked = listed("rules", text)
+    found = asked or (() if text.strip() == "none" else tuple(RULE.table()))
+    fit = [rule for rule in found if can_be_asked(rule, data)]
+    if asked and (missing := [rule for rule in asked if rule not in fit]):
         raise InputError(
-            f"--rules={config.rules}: {missing[0]!r} needs the classes cat and dog, and "
+            f"--rules={text}: {missing[0]!r} needs the classes cat and dog, and "
             "generating_rule the drawn pictures; leave it out"
         )
-    if missing:
-        print(f"left out, for they cannot be asked of {dataset.name}: {', '.join(missing)}")
-    order = ("constant", "template", "photo_rule", "drawn_rule", "generating_rule")
-    known = [rule for rule in built.values() if rule is not None]
-    return sorted(known, key=lambda r: order.index(r.name) if r.name in order else len(order))
+    return sorted(fit, key=lambda rule: RULES.index(rule) if rule in RULES else len(RULES))
 
 
-def _estimated(entries: Sequence[str], dataset: Dataset) -> list[classifiers.LadderClassifier]:
-    """Compute the rungs that take one step."""
-    built = []
+def analyse(
+    populations: Mapping[str, Population],
+    config: Config,
+    data: Dataset,
+    seconds: Mapping[str, float],
+) -> xr.Dataset:
+    """Build every rung, ask it about every picture.
+
+    Args:
+      populations: label -> members, of the learned rungs; may be none.
+      config: the settings.
+      data: the pictures.
+      seconds: label -> what training took.
+
+    Returns:
+      As `compare`, and the pictures of a sheet.
+    """
+    rules = fitting_rules(config.rules, data)
+    entries = listed("estimators", config.estimators)
+    if not config.rules and (missing := [rule for rule in RULE.table() if rule not in rules]):
+        print(f"left out, for they cannot be asked of {data.name}: {', '.join(missing)}")
+    rungs = [programmed(entry, data) for entry in rules]
     with Progress("computing in one step", len(entries), "rungs") as progress:
         for index, entry in enumerate(entries):
             progress.to(index, entry)
-            built.append(classifiers.estimated(entry, dataset))
-    return built
+            rungs.append(estimated(entry, data))
+    for label, population in populations.items():
+        rungs.append(learned(population, data, seconds.get(label, math.nan)))
+    rungs.sort(key=lambda rung: ORIGINS.index(rung.origin))
+    with Progress("asking every classifier", len(rungs), "classifiers") as progress:
+        found = compare(data, rungs, progress.to)
+    return found.assign(shown_inputs(data))
 
 
-def _jobs(config: Config, dataset: Dataset) -> tuple[classifiers.PCA | None, list[job_module.Job]]:
-    """Make the jobs of the learned rungs, those that read vectors on principal components."""
-    if config.models == "none":
-        return None, []
-    small = SMALL_DEEP if dataset.name == "procedural" else DEEP
-    pca, vectors = None, dataset
-    jobs: list[job_module.Job] = []
-    for entry in job_module.split_models(config.models or f"linear,{POLYNOMIALS},{small}"):
-        own, data = config, dataset
-        if MODEL.spec(entry).reads[0] == "vectors":
-            if pca is None:
-                pca, vectors = classifiers.scores(dataset, config.components)
-            own, data = dataclasses.replace(config, augment="none"), vectors
-        stretch = config.stretch or 1.0
-        jobs += job_module.make_jobs(own, data, [entry], first=len(jobs), stretch=stretch)
-    return pca, jobs
+FIGURES = {"ladder": "ladder.ladder", "average_animals": "average_animals.average_animals"}
 
 
-main = functools.partial(launcher.main, "experiments.ladder", Config, run)
+def table(run: Run) -> str:
+    """Write the ladder, the lowest rung first."""
+    data, seconds = run.data, run.manifest["rung_seconds"]
+    assert data is not None
+    head = ["rung", "origin", "parameters", "train", "test", "95 %, pictures", "95 %, members"]
+    rows, notes = [[*head, "seconds"]], []
+    for name in map(str, data["rung"].values):
+        one = data.sel(rung=name)
+        spent, apart = seconds.get(name, math.nan), one["from_optimum"]
+        rows.append(
+            [
+                name,
+                str(one["origin"].values),
+                f"{int(one['num_parameters']):,}",
+                *(number(float(one[f"{k}_accuracy"].mean())) for k in ("train", "test")),
+                *(_interval(one[f"{k}_low"], one[f"{k}_high"]) for k in ("test", "members")),
+                f"{spent:,.1f}" if spent >= 0.05 else f"{spent:,.3f}",
+            ]
+        )
+        if apart.notnull().any():
+            notes.append(
+                f"{name}: its starts end {float(apart.min()):.3f} to {float(apart.max()):.3f} from "
+                "the one lowest point of its loss, as a share of that point's length"
+            )
+    if "centroid" in data["rung"].values:
+        same = int((data["nearest_mean"] == data["prediction"].sel(rung="centroid")[0]).sum())
+        weights = "the weights μ₁ − μ₀" if data.sizes["class"] == 2 else "one linear formula"
+        notes.insert(
+            0,
+            f"nearest average by distances, and by {weights}: the same answer to "
+            f"{same:,} of {data.sizes['example']:,} test pictures",
+        )
+    most = int(data["num_members"].max())
+    legend = (
+        f"learned by gradient descent: {most} members each, their mean; an interval over pictures "
+        "is a bootstrap of the test examples, one over members Student's; seconds are those of "
+        "all members"
+    )
+    return "\n".join([*aligned(rows), legend, *notes])
+
+
+def _interval(low: xr.DataArray, high: xr.DataArray) -> str:
+    """Write an interval of accuracies; Student's may reach beyond what an accuracy can be."""
+    return "–" if low.isnull() else f"{max(float(low), 0.0):.3f} to {min(float(high), 1.0):.3f}"
+
+
+def train(config: Config, data: Dataset) -> Run:
+    """Train the learned rungs; whatever cannot be a rung is found before a run folder is made."""
+    entries, rules = listed("estimators", config.estimators), fitting_rules(config.rules, data)
+    for entry in entries:
+        if parse_entry(entry)[0] == "knn":  # takes no time, and knows how large its k may be
+            estimated(entry, data)
+    found = tasks(config, data)
+    names = [*rules, *entries, *(task.label for task in found)]
+    if not names:
+        raise InputError("no rung is left: --rules, --estimators and --models are all none")
+    if config.write_program:
+        check_program(config.program_model, names)
+    decided = _tasks.settings(config, data, found) | {"rules": ",".join(rules)}
+    return _tasks.train(config, "ladder", data, found, short_name="ladder", decided=decided)
+
+
+def ladder(config: Config) -> None:
+    """Do all of it: the three verbs in a row, a table, and the program where it is asked for."""
+    check_ranges(config)
+    for kind, text in ((RULE, config.rules), (ESTIMATOR, config.estimators)):
+        for entry in listed(f"{kind.name}s", text):
+            kind.settings(entry)
+    if config.write_program:
+        check_program_path(config.write_program)
+    if config.run:
+        found = take(config, "ladder")
+        data = next(iter(found.populations.values())).data
+    else:
+        data = _tasks.read_data(config)
+        found = train(config, data)
+    populations = found.populations
+    if found.folder is not None:
+        with found.folder:
+            spent = found.manifest.get("timings", {})
+            seconds = {label: times["seconds"] for label, times in spent.items()}
+            answers = analyse(populations, config, data, seconds)
+            # A clock is no result: it is kept beside them.
+            clock = dict(zip(answers["rung"].values, answers["rung_seconds"].values, strict=True))
+            found.folder.update_manifest(rung_seconds=clock)
+            found = found.finish(answers.drop_vars("rung_seconds"))
+    results = found.data
+    assert results is not None
+    spent = [found.manifest["rung_seconds"][name] for name in results["rung"].values]
+    draw(results.assign(rung_seconds=("rung", spent)), found.path, FIGURES)
+    print(table(found))
+    print(f"results, weights and figures: {found.path}")
+    diverged = results["test_accuracy"].isnull().all("member")
+    if diverged.any():
+        raise RuntimeError(
+            f"all members of {', '.join(results['rung'].values[diverged])} diverged (a loss "
+            f"that was not finite); lower --learning_rate; what there is: {found.path}"
+        )
+    if config.write_program:
+        path, model = config.write_program, config.program_model
+        print(save_program(path, model, found, populations, data))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    return _cli.run(argv, Config, ladder)
+
 
 if __name__ == "__main__":
-    main()
+    _cli.command(main)

@@ -211,16 +211,16 @@ def take_run(
     folder = RunFolder.open_or_create(out_dir, experiment, name, settings, growable=(), fresh=fresh)
     with contextlib.ExitStack() as on_error:
         on_error.callback(folder.close)
+        populations = {label: found.populations[label] for label in models}
         if folder.finished:
             print(f"already done: {folder.path} holds these results; nothing is computed")
-            return open_run(folder.path)
-        kept = ("inputs", "data", "source")
+            return replace(open_run(folder.path), populations=populations)
+        kept = ("inputs", "data", "source", "timings")
         folder.update_manifest(
             command=command,
             run={"run": settings["run"], "command": found.manifest["command"]},
             **{key: found.manifest[key] for key in kept},
         )
-        populations = {label: found.populations[label] for label in models}
         counts = ", ".join(f"{p.num_members} of {label}" for label, p in populations.items())
         print(f"members of {settings['run']}: {counts}\nrun folder: {folder.path}", flush=True)
         on_error.pop_all()

@@ -1,26 +1,19 @@
-"""Writes a classifier of a finished ladder down by hand: a program with the numbers typed in.
+"""A classifier of any origin, written down by hand: a program with the numbers typed in.
 
 The program imports numpy only. Nothing of this project, and nothing that learned, is left in it.
 """
 
 import inspect
-import os
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from catdog_jax import Dataset, InputError, build_model, registry
+from catdog_jax import registry
 from catdog_jax.models.linear import LinearParams
 from catdog_jax.models.mlp import mlp
-from catdog_jax.store import Run
-from catdog_jax.store.atomic import replacing
+from catdog_jax.types import InputError
 
-COMPARED = 200  # test pictures
 MOST_WEIGHTS = 2_000_000  # 27 MB of text, which Python reads in some 10 s and 2 GB
 LINEAR = (
     *("constant", "template", "centroid", "diagonal_centroid", "lda", "ridge"),
@@ -165,104 +158,6 @@ def check_writable(model: str) -> dict[str, Any]:
             f"linear formulas ({', '.join(LINEAR)}) and mlp with norm=none"
         )
     return settings
-
-
-def check_program_path(path: str) -> Path:
-    """Check, before any work, that a program may be written at a path.
-
-    Raises:
-      InputError: a folder in place of the file, or no folder to put it in.
-    """
-    file = Path(os.path.abspath(os.path.expanduser(path)))
-    if path.endswith(("/", "\\")) or file.is_dir():
-        raise InputError(f"--write_program={path} is a folder; give the name of a file in it")
-    if not file.parent.is_dir():
-        raise InputError(
-            f"--write_program={path}: there is no folder {file.parent}; make it, or give a path in "
-            "one that exists"
-        )
-    return file
-
-
-def write_program(path: str, text: str) -> Path:
-    """Write a program whole or not at all; a file of other content is never replaced.
-
-    Args:
-      path: as a person typed it; its folder must exist.
-      text: of `program_text`.
-
-    Returns:
-      The file.
-
-    Raises:
-      InputError: as `check_program_path`, a file of other content, or a place that cannot be
-        written to.
-    """
-    file, content = check_program_path(path), text.encode()
-    try:
-        if file.exists() and file.read_bytes() != content:
-            raise InputError(
-                f"--write_program={path}: this file exists and holds something else; nothing was "
-                "changed; move it away or give another path"
-            )
-        with replacing(file) as out:
-            out.write(content)
-    except OSError as error:
-        raise InputError(
-            f"--write_program={path} cannot be written ({error.strerror}); give another path"
-        ) from error
-    return file
-
-
-def save_program(path: str, name: str, run: Run, dataset: Dataset) -> str:
-    """Write one classifier down and compare it with the formula it came from.
-
-    Args:
-      path: of the program.
-      name: the classifier; of a population, its first living member is written.
-      run: a finished ladder.
-      dataset: of the run.
-
-    Returns:
-      One line: where it is, and how far its logits are from the formula's.
-
-    Raises:
-      InputError: it is no linear formula and no MLP, or the path cannot be written.
-    """
-    inputs, images = run.manifest["inputs"], dataset.test.inputs[:COMPARED]
-    shape, class_names = tuple(inputs["shape"]), inputs["class_names"]
-    mean, std = inputs["mean"], inputs["std"]
-    params: Any
-    if name in run.data.get("linear_rung", ()):
-        mean, std = [0.0] * 3, [1.0] * 3
-        found = run.data.sel(linear_rung=name)
-        weights = found["weights"].values.reshape(len(class_names), -1)
-        params = LinearParams(weights.T, found["bias"].values)
-        logits = found["linear_logits"].values[: len(images)]
-    else:
-        model = build_model(name, shape, len(class_names), mean=mean, std=std)
-        member = int(np.argmax(np.isfinite(run.data["test_accuracy"].sel(rung=name).values)))
-        params = jax.tree.map(lambda x: x[member], run.params[name])
-        logits = np.asarray(model.apply(params, jnp.asarray(images)))
-    flags = f" --write_program={shlex.quote(Path(path).name)} --program_model={shlex.quote(name)}"
-    text = program_text(
-        params,
-        model=name,
-        input_shape=shape,
-        class_names=class_names,
-        mean=mean,
-        std=std,
-        command=str(run.manifest["command"]) + flags,
-    )
-    file = write_program(path, text)
-    program: dict[str, Any] = {"__name__": "program"}
-    exec(compile(text, str(file), "exec"), program)
-    typed = program["logits"](images)
-    same = int((typed.argmax(1) == logits.argmax(1)).sum())
-    return (
-        f"program: {file}; the same answer as {name} to {same} of {len(images)} test pictures, "
-        f"logits at most {np.abs(typed - logits).max():.1e} apart"
-    )
 
 
 def _typed_in(array: np.ndarray) -> str:

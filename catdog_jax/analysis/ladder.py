@@ -1,0 +1,264 @@
+"""Classifiers of every origin, asked about the same pictures."""
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from catdog_jax.analysis.intervals import bootstrap_interval, members_interval
+from catdog_jax.analysis.labelled import described
+from catdog_jax.estimators.centroid import centroid_distances, class_means, linear_from_means
+from catdog_jax.estimators.logistic import logistic
+from catdog_jax.models import linear
+from catdog_jax.models.build import on_pixels
+from catdog_jax.types import Dataset, Params, Split
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+ORIGINS = ("programmed", "estimated", "learned")
+JUDGED_TOGETHER = 250  # examples of one call
+
+
+class LadderClassifier(NamedTuple):
+    """One classifier of the ladder, or a population of them.
+
+    Attributes:
+      name: as typed.
+      origin: one of ORIGINS.
+      params: weights, stacked [M, ...]; M = 1 where nothing is random.
+      apply: (params of one member, inputs) -> logits [B, K].
+      seconds: what it took to get the params.
+      num_members: M; 0 where nothing is random.
+      diverged: [M] bool, members diverged: a loss that was not finite.
+      read: part of the data set -> the inputs that `apply` takes; pictures 0..255 by default.
+      from_optimum: [M] relative distance of each member's weights from the lowest point of its
+        loss; nan where that point is not known.
+    """
+
+    name: str
+    origin: str
+    params: Params
+    apply: Callable[[Params, Any], Array]
+    seconds: float
+    num_members: int = 0
+    diverged: np.ndarray = np.zeros(1, bool)
+    read: Callable[[Split], np.ndarray] = operator.attrgetter("inputs")
+    from_optimum: np.ndarray | float = np.nan
+
+    @property
+    def num_params(self) -> int:
+        """Numbers that one member holds."""
+        return sum(np.size(leaf) for leaf in jax.tree.leaves(self.params)) // len(self.diverged)
+
+    def member(self, index: int) -> Params:
+        """The params of one member."""
+        return jax.tree.map(operator.itemgetter(index), self.params)
+
+    @property
+    def first(self) -> Params:
+        """The params of the first living member."""
+        return self.member(int(np.argmin(self.diverged)))
+
+
+def compare(
+    data: Dataset,
+    classifiers: Sequence[LadderClassifier],
+    progress: Callable[[int, str], None] = lambda done, name: None,
+) -> "xr.Dataset":
+    """Ask every classifier about every picture; lay all out along `rung, member, example`.
+
+    Args:
+      data: the pictures.
+      classifiers: from the lowest to the highest; one with fewer members than another is filled
+        with -1 or nan.
+      progress: called with the number of classifiers that are done, and the name of the next.
+
+    Returns:
+      The variables of DESCRIPTIONS.
+    """
+    most, answers = max(len(one.diverged) for one in classifiers), []
+    for index, one in enumerate(classifiers):
+        progress(index, one.name)
+        answers.append([predictions(one, part, most) for part in (data.train, data.test)])
+    train, test = np.stack([a for a, _ in answers]), np.stack([a for _, a in answers])
+    labels, train_labels = data.test.labels, data.train.labels
+    alive = np.all(test >= 0, axis=2)
+    accuracy = np.where(alive, np.mean(test == labels, axis=2), np.nan)
+    intervals = np.full((4, len(classifiers)), np.nan)
+    from_optimum = np.full(alive.shape, np.nan)
+    for r, one in enumerate(classifiers):
+        from_optimum[r, : len(one.diverged)] = one.from_optimum
+        if alive[r].any():
+            intervals[:2, r] = bootstrap_interval(test[r][alive[r]] == labels)
+            intervals[2:, r] = members_interval(accuracy[r][alive[r]])
+    ends = ("test_low", "test_high", "members_low", "members_high")
+    over = ("rung", "member")
+    variables: dict[str, Any] = {
+        "origin": ("rung", [one.origin for one in classifiers]),
+        "num_parameters": ("rung", [one.num_params for one in classifiers]),
+        "num_members": ("rung", np.array([one.num_members for one in classifiers], np.int32)),
+        "train_accuracy": (over, np.where(alive, np.mean(train == train_labels, axis=2), np.nan)),
+        "test_accuracy": (over, accuracy),
+        **{name: ("rung", values) for name, values in zip(ends, intervals, strict=True)},
+        "rung_seconds": ("rung", [one.seconds for one in classifiers]),
+        "from_optimum": (over, from_optimum),
+        "train_prediction": ((*over, "train_example"), train),
+        "prediction": ((*over, "example"), test),
+        "label": ("example", labels),
+        "train_label": ("train_example", train_labels),
+        **_averages(data),
+        **_weights(classifiers, data),
+    }
+    coordinates = {
+        "rung": np.array([one.name for one in classifiers], dtype=object),
+        "class": np.array(data.class_names, dtype=object),
+    }
+    import xarray as xr  # takes most of a second to import
+
+    return described(xr.Dataset(variables, coordinates, {"dataset": data.name}), DESCRIPTIONS)
+
+
+def predictions(classifier: LadderClassifier, part: Split, num_rows: int) -> Int[np.ndarray, "M N"]:
+    """Ask every member about every example.
+
+    Args:
+      classifier: whom.
+      part: the examples.
+      num_rows: M of the classifier with the most members.
+
+    Returns:
+      int16 class indices; -1 for a member that diverged or is not there.
+    """
+    inputs = classifier.read(part)
+    ask = jax.jit(lambda params, x: jnp.argmax(classifier.apply(params, x), axis=-1))
+    answers = np.full((num_rows, len(part.labels)), -1, np.int16)
+    for index in np.flatnonzero(~classifier.diverged):
+        answers[index] = in_parts(functools.partial(ask, classifier.member(int(index))), inputs)
+    return answers
+
+
+def in_parts(function: Callable[[Array], Array], inputs: np.ndarray) -> np.ndarray:
+    """Join what a function says of parts of inputs [N, ...], JUDGED_TOGETHER at most."""
+    num_parts = max(1, -(-len(inputs) // JUDGED_TOGETHER))
+    parts = np.array_split(inputs, num_parts)
+    return np.concatenate([np.asarray(function(jnp.asarray(part))) for part in parts])
+
+
+def distance_from_optimum(
+    weights: Float[np.ndarray, "M D K"],
+    inputs: Float[np.ndarray, "N ..."],
+    labels: Int[np.ndarray, " N"],
+    weight_decay: float,
+) -> Float[np.ndarray, " M"]:
+    """Measure how far members of a linear model ended from the lowest point of their loss.
+
+    That loss, with plain weight decay λ, is the mean cross-entropy plus λ/2 (|w|² + |b|²). Its
+    lowest point is that of `logistic` with C = 1/(λN), or 2/(λN) for two classes, whose one vector
+    stands for two columns of half its length; but for the decay of the bias, which is small against
+    the weights and not in that loss.
+
+    Args:
+      weights: of all members.
+      inputs: the training examples as the weights meet them, D numbers each.
+      labels: in 0..K-1.
+      weight_decay: λ > 0.
+
+    Returns:
+      ‖w − w*‖ / ‖w*‖.
+    """
+    num_classes = weights.shape[2]
+    strength = (2.0 if num_classes == 2 else 1.0) / (weight_decay * len(labels))
+    best = np.asarray(logistic(inputs, labels, num_classes, C=strength).params.weights)
+    with np.errstate(invalid="ignore", over="ignore"):  # of members that diverged
+        centred = weights - weights.mean(axis=2, keepdims=True)
+        return np.linalg.norm(centred - best[None], axis=(1, 2)) / np.linalg.norm(best)
+
+
+def linear_weights(
+    classifier: LadderClassifier, shape: tuple[int, ...]
+) -> tuple[Float[np.ndarray, "K H W C"], Float[np.ndarray, " K"]] | None:
+    """Read the weights of a linear formula of pixels in 0..1, of the first living member.
+
+    Args:
+      classifier: any.
+      shape: (H, W, C) of a picture.
+
+    Returns:
+      The gradient of the logits, and those of a black picture; None for a formula that is not
+      linear in the pixels.
+    """
+    params = classifier.params
+    if not isinstance(params, linear.LinearParams) or params.weights.shape[1] != np.prod(shape):
+        return None
+    member, black = classifier.first, jnp.zeros(shape, jnp.float32)
+
+    def logits(image: Array) -> Array:
+        return classifier.apply(member, 255.0 * image[None])[0]
+
+    return np.asarray(jax.jacrev(logits)(black)), np.asarray(logits(black))
+
+
+def _averages(data: Dataset) -> dict[str, Any]:
+    """The average picture of each class, and what the nearest of them says of each test picture."""
+    num_classes, images = len(data.class_names), data.test.inputs
+    means = class_means(data.train.inputs, data.train.labels, num_classes)
+    difference = linear_from_means(means[:2].reshape(2, -1) / 255.0)
+    distances = in_parts(functools.partial(centroid_distances, means), images)
+    logits = in_parts(functools.partial(on_pixels(linear.apply), difference), images)
+    return {
+        "class_mean": (("class", "row", "column", "channel"), (means / 255.0).astype(np.float32)),
+        "nearest_mean": ("example", distances.argmin(axis=1).astype(np.int16)),
+        "projection": ("example", logits[:, 1] - logits[:, 0]),
+    }
+
+
+def _weights(classifiers: Sequence[LadderClassifier], data: Dataset) -> dict[str, Any]:
+    """The weights of the linear formulas (of the first living member) and their logits."""
+    shape = data.train.inputs.shape[1:]
+    living = [one for one in classifiers if not one.diverged.all()]
+    found = [(one, pair) for one in living if (pair := linear_weights(one, shape)) is not None]
+    if not found:
+        return {}
+    logits = [
+        in_parts(functools.partial(one.apply, one.first), data.test.inputs) for one, _ in found
+    ]
+    return {
+        "linear_rung": np.array([one.name for one, _ in found], dtype=object),
+        "weights": (
+            ("linear_rung", "class", "row", "column", "channel"),
+            np.stack([weights for _, (weights, _) in found]),
+        ),
+        "bias": (("linear_rung", "class"), np.stack([bias for _, (_, bias) in found])),
+        "linear_logits": (("linear_rung", "example", "class"), np.stack(logits)),
+    }
+
+
+DESCRIPTIONS = {
+    "origin": ("1", "where the params came from: programmed, estimated or learned"),
+    "num_parameters": ("1", "numbers that one member holds"),
+    "num_members": ("1", "random starts; 0 where nothing is random"),
+    "train_accuracy": ("1", "accuracy on all training examples"),
+    "test_accuracy": ("1", "accuracy on all test examples"),
+    "test_low": ("1", "lower end of the 95 % bootstrap interval over test examples"),
+    "test_high": ("1", "upper end of the 95 % bootstrap interval over test examples"),
+    "members_low": ("1", "lower end of Student's 95 % interval over members"),
+    "members_high": ("1", "upper end of Student's 95 % interval over members"),
+    "rung_seconds": ("s", "what it took to get the params of all members"),
+    "from_optimum": ("1", "‖w − w*‖ / ‖w*‖, w* the lowest point of a convex loss, by L-BFGS"),
+    "prediction": ("1", "class index given to each test example; -1: no such member"),
+    "train_prediction": ("1", "class index given to each training example; -1: no such member"),
+    "label": ("1", "class index of the test examples"),
+    "train_label": ("1", "class index of the training examples"),
+    "class_mean": ("1", "average of the training pictures of each class, pixels in 0..1"),
+    "nearest_mean": ("1", "class whose average picture is nearest by distance"),
+    "projection": ("1", "w·x + b of each test picture, w the second average less the first"),
+    "weights": ("1", "of linear rungs, on pixels in 0..1; of a population, its first living one"),
+    "bias": ("1", "of linear rungs"),
+    "linear_logits": ("nats", "of linear rungs on the test examples"),
+}

@@ -1,1 +1,0 @@
-"""What experiments share: flags, the run from config to results, progress, tables."""
