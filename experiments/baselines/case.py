@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from catdog_jax.data import load_dataset
 from catdog_jax.models.build import recipe_for
 from catdog_jax.population import varied
 from catdog_jax.population.waves import SEGMENT_SECONDS
@@ -20,6 +21,7 @@ from catdog_jax.run import Execution, Task
 from catdog_jax.types import Dataset, Recipe, Split
 
 SHAPE = 32, 32, 3
+DATASET = "experiments.baselines.case.noise"
 NUM_BATCHES = 8  # that the baselines have at hand, ready-made
 CHECK_STEPS = 3
 TOLERANCE = {"float32": 0.02, "tf32": 0.2, "bfloat16": 0.5}  # relative, after these steps
@@ -65,7 +67,7 @@ class Case(NamedTuple):
             label=self.model,
             model=self.model,
             recipe=self.recipe,
-            data=noise(),
+            data=load_dataset(DATASET),
             members=varied(self.members),
             execution=Execution(strategy=self.strategy, precision=self.precision),
         )
@@ -75,7 +77,7 @@ class Case(NamedTuple):
         recipe = self.recipe._asdict() | {"num_steps": num_steps, "augment": "none"}
         given = ("num_steps", "batch_size", "optimizer", "learning_rate", "weight_decay", "augment")
         return [
-            "--dataset=experiments.baselines.case.noise",
+            f"--dataset={DATASET}",
             f"--models={self.model}",
             f"--num_members={self.members}",
             f"--precision={self.precision}",
