@@ -100,7 +100,7 @@ def test_a_notebook_is_clean_and_simple(path):
 def test_the_notebook_draws_every_figure_of_the_experiment():
     notebook = nbformat.read(ROOT / "notebooks" / "init_convergence.ipynb", as_version=4)
     drawn = [cell.source for cell in code(notebook) if FIGURE.search(cell.source)]
-    wanted = [f"figures.{draw.__name__}(run)" for draw in init_convergence.FIGURES.values()]
+    wanted = [f"{figure}(run.data)" for figure in init_convergence.FIGURES.values()]
     assert sorted(drawn) == sorted(wanted)
 
 

@@ -110,7 +110,7 @@ def map_agreement(data: xr.Dataset) -> Figure | None:
     for axes, method in zip(panels, methods, strict=True):
         values = rank.sel(map=method).values[..., apart]
         for g, p in np.ndindex(values.shape[:2]):
-            strip.draw_strip(axes, group * p + g, values[g, p], HUES[g])
+            strip.draw_strip(axes, group * p + g, values[g, p], HUES[g], "one pair of members")
         axes.axvline(0, **style.DOTTED)
         axes.set_xlim(min(np.nanmin(values, initial=0.0) - 0.05, -0.1), 1.04)
         axes.set_title(method, loc="left")
@@ -132,8 +132,7 @@ def map_agreement(data: xr.Dataset) -> Figure | None:
         f"which share only the picture and the formula. {_source(data)}"
     )
     title = "Do different starts look at the same thing?"
-    handles = strip.legend("one pair of members", num_members > 2)
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data)
 
 
 @style.look()

@@ -40,7 +40,10 @@ def average_animals(data: xr.Dataset) -> Figure:
     for k, name in enumerate((first, second)):
         _picture(figure.add_subplot(grid[0, k]), means[k].clip(0, 1), f"average {name}")
     _weights(figure.add_subplot(grid[0, 2]), means[1] - means[0], f"{second} − {first}")
-    right = _projections(figure.add_subplot(grid[0, 3:]), data, [first, second])
+    # In a grid of its own, the room that its labels take is no other's.
+    right = _projections(
+        figure.add_subplot(grid[0, 3:].subgridspec(1, 1)[0]), data, [first, second]
+    )
     for column, rung in enumerate(rungs):
         weights = data["weights"].sel(linear_rung=rung).values
         accuracy = float(data["test_accuracy"].sel(rung=rung).astype(float).mean())
@@ -97,5 +100,4 @@ def _projections(axes, data, names):
     where = {"transform": axes.transAxes, "va": "top"}
     axes.text(0.49, 0.97, f"← called {names[0]}", ha="right", **where)
     axes.text(0.51, 0.97, f"called {names[1]} →", ha="left", **where)
-    axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9), handlelength=1.2, borderpad=0.1)
     return right

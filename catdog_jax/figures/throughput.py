@@ -57,7 +57,7 @@ def throughput(data: xr.Dataset) -> Figure:
         f"rounds. {data.attrs['note']}"
     )
     title = "How many times faster than the others?"
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data, *handles)
 
 
 def _bars(axes, one):

@@ -21,7 +21,7 @@ def draw(data: "xr.Dataset", folder: Path, table: Mapping[str, str | Callable[..
       data: what the figures read, of `results.nc`; axis `member`.
       folder: of the run.
       table: name of the file -> function of `data`, or where it lies below `catdog_jax.figures`,
-        like 'pairwise.disagreement': matplotlib is imported when there is something to draw, for a
+        like 'training.disagreement': matplotlib is imported when there is something to draw, for a
         run should begin to train at once.
     """
     place = folder / "figures"

@@ -159,12 +159,14 @@ def test_alignment_is_that_of_the_whole_layers(whole):
     start, trained = (read(networks[n][2], dataset.test.inputs) for n in (0, 3))
     found = run.data["cka"].values[1, 1, 1, 2, 0, 0, 1]
     assert found == pytest.approx(linear_cka(trained[2], start[1], debiased=True), abs=1e-5)
-    maps = layers.alignment_maps(run.data["cka"].values)
+    maps = run.data["alignment"]
     cka = run.data["cka"].values
     wanted = (cka[0, 1, 0, 1, 1, 1, 2] + cka[0, 1, 1, 1, 1, 0, 2]) / 2
-    assert maps["two networks, trained"][0, 1, 2] == pytest.approx(wanted)
+    assert maps.sel(comparison="two networks, trained")[0, 1, 2] == pytest.approx(wanted)
     wanted = (cka[1, 0, 0, 3, 1, 0, 2] + cka[1, 0, 1, 3, 1, 1, 2]) / 2
-    assert maps["one network, start (down) and trained (across)"][1, 3, 2] == pytest.approx(wanted)
+    assert maps.sel(comparison="one network, start (down) and trained (across)")[
+        1, 3, 2
+    ] == pytest.approx(wanted)
 
 
 class Killed(BaseException):
@@ -177,8 +179,8 @@ def test_more_members_after_a_kill_while_it_probes_end_with_the_same_bits(
     monkeypatch.setattr(layers, "FIGURES", {})
     folder = tmp_path / "layers" / "x"
     assert _launch(tmp_path, "--num_members=1") == 0
-    lonely = layers.alignment_maps(open_run(folder).data["cka"].values)
-    assert np.isnan(lonely["two networks, trained"]).all()
+    lonely = open_run(folder).data["alignment"].sel(comparison="two networks, trained")
+    assert np.isnan(lonely).all()
 
     def kill(*arguments):
         raise Killed

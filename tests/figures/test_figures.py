@@ -24,7 +24,7 @@ TABLES = {
 FIGURES = {path: kind for kind, module in TABLES.items() for path in module.FIGURES.values()}
 FIGURES |= {"attribution.maps": "attribution", "throughput.throughput": "throughput"}
 FIGURES |= dict.fromkeys(init_convergence.FIGURES.values(), "training")
-OF_ALL_MODELS = ("learning_curves", "final_accuracy", "pairwise", "layers", "layer_maps")
+OF_ALL_MODELS = ("training", "layers")
 
 
 def draw(path, data):
@@ -66,6 +66,7 @@ def test_every_figure_of_every_size_can_be_read(path, size, make):
     renderer = FigureCanvasAgg(figure).get_renderer()
     title, caption, command = (text.get_text() for text in figure.texts)
     assert title
+    assert "$\\math" not in said(figure)
     assert len(caption) > 50
     assert "".join(command.split()) == "".join(data.attrs["command"].split())
     assert any(axes.get_xlabel() or axes.get_ylabel() or axes.texts for axes in figure.axes)
@@ -83,13 +84,13 @@ def test_every_figure_of_every_size_can_be_read(path, size, make):
 @pytest.mark.parametrize(
     ("path", "gone", "told"),
     [
-        ("learning_curves.learning_curves", (), ["8 diverged"]),
-        ("final_accuracy.final_accuracy", (), ["all diverged"]),
-        ("pairwise.disagreement", (), ["no pairs"]),
-        ("trajectories.trajectories", ("trajectory",), ["8 diverged"]),
+        ("training.learning_curves", (), ["8 diverged"]),
+        ("training.final_accuracy", (), ["all diverged"]),
+        ("training.disagreement", (), ["no pairs"]),
+        ("training.trajectories", ("trajectory",), ["8 diverged"]),
         ("data_sheet.data_sheet", (), ["votes of 0 members"]),
-        ("word_layers.probes", ("probe_accuracy",), ["mixed"]),
-        ("word_layers.constructions", (), ["–"]),
+        ("words.probes", ("probe_accuracy",), ["mixed"]),
+        ("words.constructions", (), ["–"]),
     ],
 )
 def test_members_that_all_diverged_are_said_to(path, gone, told, make):
@@ -98,7 +99,9 @@ def test_members_that_all_diverged_are_said_to(path, gone, told, make):
         data[name] = data[name] * np.nan
     figure = draw(path, data.assign(diverged_step=data["diverged_step"] + 31))
     assert all(text in said(figure) for text in told)
-    assert not {"start", "end"} & {line.get_label() for axes in figure.axes for line in axes.lines}
+    assert not {"random start", "end of training"} & {
+        line.get_label() for axes in figure.axes for line in axes.lines
+    }
 
 
 def test_a_figure_without_anything_to_show_is_none(make):
@@ -109,23 +112,23 @@ def test_a_figure_without_anything_to_show_is_none(make):
         draw("first_layers.first_layer", plain.drop_vars(["first_layer_0", "first_layer_1"]))
         is None
     )
-    assert draw("word_layers.probes", plain) is None
+    assert draw("words.probes", plain) is None
     assert draw("words.neighbours", lost) is None
     lost["word_plane"] *= np.nan
     assert draw("words.embeddings", lost) is None
-    assert draw("layer_maps.factors_by_layer", make("layers").isel(factor=slice(0))) is None
+    assert draw("layers.factors_by_layer", make("layers").isel(factor=slice(0))) is None
 
 
 def test_learning_curves_are_the_members_the_medians_and_the_middle_half(make):
     data = make("training")
     data["diverged_step"][1, 2] = 45
-    figure = draw("learning_curves.learning_curves", data)
+    figure = draw("training.learning_curves", data)
     for p, axes in enumerate(figure.axes):
         alive = data["test_accuracy"].values[p, data["diverged_step"].values[p] < 0]
         assert all(holds(axes, row) for row in alive)
         assert holds(axes, np.median(alive, axis=0))
         np.testing.assert_array_equal(axes.lines[0].get_xdata(), data["step"].values[p])
-        band = axes.collections[-1].get_paths()[0].vertices
+        band = axes.collections[0].get_paths()[0].vertices
         at = band[band[:, 0] == data["step"].values[p, 2], 1]
         np.testing.assert_allclose([at.min(), at.max()], np.percentile(alive[:, 2], [25, 75]))
     (cross,) = lines(figure.axes[1], marker="x")
@@ -135,7 +138,7 @@ def test_learning_curves_are_the_members_the_medians_and_the_middle_half(make):
 def test_final_accuracies_are_dots_and_ensembles_are_diamonds(make):
     data = make("training")
     data["diverged_step"][0, 1] = 30
-    figure = draw("final_accuracy.final_accuracy", data)
+    figure = draw("training.final_accuracy", data)
     last = data["test_accuracy"].values[..., -1].astype(float)
     rows = [line.get_xdata() for line in figure.axes[0].lines if line.get_markersize() == 4.0]
     np.testing.assert_array_equal(rows[0], last[0, [0, 2, 3]])
@@ -150,7 +153,7 @@ def test_final_accuracies_are_dots_and_ensembles_are_diamonds(make):
 def test_heat_maps_are_the_matrices_and_dots_the_pairs_counted_once(make):
     data = make("training")
     data["diverged_step"][1, 2] = 30
-    figure = draw("pairwise.weight_distance", data)
+    figure = draw("training.weight_distance", data)
     kept = [data["relative_weight_distance"].values[p].astype(float) for p in (0, 1)]
     kept[1][2], kept[1][:, 2] = np.nan, np.nan
     pairs = [matrix[np.triu_indices(4, 1)] for matrix in kept]
@@ -168,12 +171,12 @@ def test_trajectories_are_paths_with_their_starts_and_ends(make):
     data = make("training")
     data["trajectory"][0, 1, 2:] = np.nan
     data["diverged_step"][0, 1] = 60
-    axes, paths = draw("trajectories.trajectories", data).axes[0], data["trajectory"].values[0]
+    axes, paths = draw("training.trajectories", data).axes[0], data["trajectory"].values[0]
     assert axes.get_aspect() == 1.0
     np.testing.assert_allclose(axes.collections[0].get_segments()[1], paths[1, :2])
     marks = {line.get_label(): line.get_xydata() for line in axes.lines}
-    np.testing.assert_array_equal(marks["start"], paths[:, 0])
-    np.testing.assert_array_equal(marks["end"], paths[[0, 2, 3], -1])
+    np.testing.assert_array_equal(marks["random start"], paths[:, 0])
+    np.testing.assert_array_equal(marks["end of training"], paths[[0, 2, 3], -1])
     np.testing.assert_array_equal(marks["diverged"], paths[[1], 1])
 
 
@@ -332,7 +335,7 @@ def test_curves_over_layers_are_the_medians_of_the_living_members(make):
 
 def test_the_maps_of_layers_are_the_numbers(make):
     data = make("layers", 3)
-    grid = np.array(draw("layer_maps.factors_by_layer", data).axes).reshape(2, 4)
+    grid = np.array(draw("layers.factors_by_layer", data).axes).reshape(2, 4)
     labels = [text.get_text() for text in grid[0, 0].get_yticklabels()]
     assert labels == [
         "cues of the class",
@@ -349,7 +352,7 @@ def test_the_maps_of_layers_are_the_numbers(make):
         texts = [text.get_text() for text in grid[when, p + 1].texts]
         assert texts == [f"{100 * value:.0f}" for value in shown.values.ravel()]
         np.testing.assert_allclose(grid[when, p + 1].images[0].get_array()[1::2], shown)
-    figure = draw("layer_maps.alignment", data)
+    figure = draw("layers.alignment", data)
     assert len(figure.axes) == 2 * 3 + 1  # nothing is drawn where nothing is known
     for (r, row), p in ((pair, p) for pair in enumerate((0, 2)) for p in range(3)):
         count = int(data["num_layers"][p])
@@ -389,7 +392,7 @@ def test_the_table_of_neighbours_has_the_nearest_first(make):
 
 def test_probes_and_constructions_of_words_hold_the_numbers(make):
     data = make("words", 3)
-    for p, axes in enumerate(draw("word_layers.probes", data).axes):
+    for p, axes in enumerate(draw("words.probes", data).axes):
         dots = [line.get_xdata()[0] for line in lines(axes, marker="o")]
         assert dots == data["probe_accuracy"].median("probed")[..., p].values.ravel().tolist()
     values = data["accuracy_by_construction"].copy(data=np.full((3, 4, 2), 0.5))
@@ -399,7 +402,7 @@ def test_probes_and_constructions_of_words_hold_the_numbers(make):
     data = data.assign(
         accuracy_by_construction=values, accuracy_by_modifiers=data["accuracy_by_modifiers"] * 0
     )
-    cells = {text.get_text() for text in draw("word_layers.constructions", data).axes[0].texts}
+    cells = {text.get_text() for text in draw("words.constructions", data).axes[0].texts}
     assert cells == {"0.50", "–", "0.75\n0.60 to 0.90", "1.00", "0.00"}
 
 
