@@ -33,8 +33,8 @@ def average_animals(data: xr.Dataset) -> Figure:
     rungs = [rung for rung in found if rung not in LEFT_OUT][:COLUMNS]
     first, second = data["class"].values[:2].tolist()
     means = data["class_mean"].values.astype(np.float64)
-    tall = INCHES * (means.shape[1] / means.shape[2]) + 0.4
-    heights = [tall, tall + 0.3][: 1 + bool(rungs)]
+    tall = INCHES * (means.shape[1] / means.shape[2]) + 0.55
+    heights = [tall, tall + 0.2][: 1 + bool(rungs)]
     figure = style.sheet(COLUMNS * INCHES, sum(heights))
     grid = figure.add_gridspec(1 + bool(rungs), COLUMNS, height_ratios=heights)
     for k, name in enumerate((first, second)):
@@ -66,7 +66,7 @@ def average_animals(data: xr.Dataset) -> Figure:
 
 def _picture(axes, picture, title):
     axes.imshow(picture, interpolation="nearest")
-    axes.set(xticks=[], yticks=[], anchor="N")
+    axes.set(xticks=[], yticks=[], anchor="S")
     axes.set_title(title, size=style.SIZE, linespacing=1.25, pad=4)
     axes.spines[:].set_visible(True)
 

@@ -216,7 +216,7 @@ def finish(figure: Sheet, title: str, caption: str, data: xr.Dataset, *more: Art
     if labels:
         place: Any = {"loc": "upper left", "bbox_to_anchor": (left, 1 - top / total)}
         place |= {"borderaxespad": 0.0, "borderpad": 0.2, "columnspacing": 1.4}
-        key = figure.legend([handles[x] for x in labels], labels, ncols=columns, **place)
+        key: Any = figure.legend([handles[x] for x in labels], labels, ncols=columns, **place)
         key.set_in_layout(False)
         for artist in key.legend_handles:  # some lie thin in the panels, for there are many
             artist.set_alpha(artist.get_alpha() and max(artist.get_alpha(), 0.45))

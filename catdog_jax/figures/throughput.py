@@ -1,5 +1,7 @@
 """How fast training goes beside other ways: ratios of rates."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.artist import Artist

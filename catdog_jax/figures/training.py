@@ -126,7 +126,7 @@ def trajectories(data: xr.Dataset) -> Figure:
         drawn = [m for m, path in enumerate(whole) if len(path)]
         if drawn:
             paths = [whole[m] for m in drawn]
-            thin = {"alpha": style.thin(len(paths)), "label": "path of one member"}
+            thin: Any = {"alpha": style.thin(len(paths)), "label": "path of one member"}
             axes.add_collection(LineCollection(paths, colors=hue, linewidths=0.9, **thin))
             starts, ends = (np.array([path[at] for path in paths]).T for at in (0, -1))
             lost, size = one["diverged_step"].values[drawn] >= 0, 5.0 if len(paths) <= 64 else 3.0
@@ -208,7 +208,7 @@ def _pairwise(data, name, title, label, caption, landmark=0.0):
     heights = [2.45] * rows + [tallest]
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights, hspace=0.06)
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#C8C8C8")
-    maps = [figure.add_subplot(grid[divmod(p, columns)]) for p in range(len(models))]
+    maps: list[Any] = [figure.add_subplot(grid[divmod(p, columns)]) for p in range(len(models))]
     for axes, matrix, model in zip(maps, values, models, strict=True):
         np.fill_diagonal(matrix, np.nan)
         image = axes.imshow(matrix, cmap=colours, vmin=0.0, vmax=top, interpolation="auto")

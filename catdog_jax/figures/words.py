@@ -98,9 +98,9 @@ def constructions(data: xr.Dataset) -> Figure:
       Figure: a table whose cells are the darker the better.
     """
     kinds, accuracy, alive = [], [], data["diverged_step"] < 0
-    for kind, titles in (("construction", data["construction"].values), ("modifiers", MODIFIED)):
+    for kind, names in (("construction", data["construction"].values), ("modifiers", MODIFIED)):
         examples = data[f"{kind}_example"].values
-        kinds += [f"{title}\n{text}" for title, text in zip(titles, examples, strict=True)]
+        kinds += [f"{title}\n{text}" for title, text in zip(names, examples, strict=True)]
         accuracy.append(data[f"accuracy_by_{kind}"].where(alive).values)
     values, chance = np.concatenate(accuracy, axis=2), style.chance(data)
     models, num_rows = data["model"].values.tolist(), len(kinds)
@@ -118,9 +118,9 @@ def constructions(data: xr.Dataset) -> Figure:
     axes.imshow(means, cmap=SHADES, vmin=chance, vmax=1.0, aspect="auto")
     titles = [style.model_title(model, CELL - 0.1, 8.5) for model in models]
     axes.xaxis.tick_top()
-    for axis, names in (axes.yaxis, kinds), (axes.xaxis, titles):
-        axis.set_ticks(range(len(names)), names)
-        axis.set_ticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    for axis, words in (axes.yaxis, kinds), (axes.xaxis, titles):
+        axis.set_ticks(range(len(words)), words)
+        axis.set_ticks(np.arange(len(words) - 1) + 0.5, minor=True)
     axes.tick_params(which="both", length=0, labelsize=8.5)
     axes.spines[:].set_visible(False)
     axes.grid(which="minor", color="white", linewidth=2)

@@ -1,5 +1,8 @@
 """Made-up results of every kind of run, for any number of models and members."""
 
+import importlib
+
+import matplotlib.text
 import numpy as np
 import pytest
 import xarray as xr
@@ -188,3 +191,25 @@ def make(kind, num_models=2, num_members=4):
 def _make():
     """A function: kind of run, P, M -> a data set."""
     return make
+
+
+@pytest.fixture
+def draw():
+    """A function: where a figure lies below catdog_jax.figures, data -> the figure."""
+
+    def made(path, data):
+        module, name = path.split(".")
+        return getattr(importlib.import_module(f"catdog_jax.figures.{module}"), name)(data)
+
+    return made
+
+
+@pytest.fixture
+def said():
+    """A function: figure -> all that is written on it."""
+
+    def words(figure):
+        texts = (text.get_text() for text in figure.findobj(matplotlib.text.Text))
+        return " ".join(" ".join(texts).split())
+
+    return words
