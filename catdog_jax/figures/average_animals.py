@@ -52,13 +52,13 @@ def average_animals(data: xr.Dataset) -> Figure:
     below = "Below: the same formula with numbers from elsewhere. "
     caption = (
         f"The average of all training pictures of {first} and of {second}, and the second minus "
-        "the first. That difference is a set of weights w, one for each pixel and colour: a test "
+        "the first. That difference is a set of weights w, one for each pixel and colour: a "
         f"picture x lies nearer to the average {second} exactly where w · x + b > 0, with b = "
-        f"−(|average {second}|² − |average {first}|²) / 2. The line at 0 is that hyperplane. A "
+        f"−(|average {second}|² − |average {first}|²) / 2; the line at 0 is that hyperplane. A "
         f"share of {right:.3f} of the test pictures lies on the side of its class. "
-        f"{below * bool(rungs)}In pictures of weights mid-grey is zero, and each is scaled to its "
-        f"own largest absolute weight: a brighter red, green or blue there speaks for {second}, a "
-        f"darker one for {first}. {style.source(data)}"
+        f"{below * bool(rungs)}In pictures of weights mid-grey is zero, each is scaled to its own "
+        f"largest absolute weight, and a brighter colour speaks for {second}, a darker one for "
+        f"{first}. {style.source(data)}"
     )
     title = f"Average {first}, average {second}, and what lies between"
     return style.finish(figure, title, caption, data)

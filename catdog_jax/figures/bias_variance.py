@@ -71,10 +71,10 @@ def bias_variance(data: xr.Dataset) -> Figure:
     bars = bool(data["error_part"][..., 1].notnull().any())
     caption = (
         f"MLPs from {data.sizes['member']} random starts, the same on each of "
-        f"{data.sizes['training_set']} training sets {apart}. Error = bias² + variance from "
-        "training sets + variance from starts (on a given set), unbiased estimates, averaged over "
-        "the test examples; noise in the labels counts as bias. Above, of class probabilities "
-        "(Brier score); in the middle, of votes (Kohavi and Wolpert 1996). "
+        f"{data.sizes['training_set']} training sets {apart}. Error = bias² + variance from sets + "
+        "variance from starts (on a given set), unbiased estimates, averaged over the test "
+        "examples; noise in the labels counts as bias. Above, of class probabilities (Brier "
+        "score); in the middle, of votes (Kohavi and Wolpert 1996). "
         + "Bars: one standard error over training sets (jackknife). " * bars
         + f"Below, thick dashes are means. {style.source(data)}"
     )

@@ -48,11 +48,10 @@ def curve_fits(data: xr.Dataset) -> Figure:
         axes.set_ylabel(f"y of the {curve}")
     caption = (
         f"{data.sizes['start']} random starts of each formula, trained on the same "
-        f"{data.sizes['point']} points; every start is drawn, and where only one line is seen they "
-        "all met; where there is a band, gradient descent had not arrived, or there is no one "
-        f"lowest point to arrive at (network). {min(PALE_STARTS, data.sizes['start'])} of them are "
-        "also drawn before training. What lies beyond a panel is cut off. A polynomial cannot "
-        "leave its family: a line stays a line."
+        f"{data.sizes['point']} points, all of them drawn ({PALE_STARTS} before training). "
+        "Where one line is seen they all met; where a band is, descent had not arrived, or "
+        "there is no one lowest point to arrive at (network). What lies beyond a panel is cut off. "
+        "A polynomial cannot leave its family: a line stays a line."
     )
     title = "The formula decides which curve is learned, the start does not"
     return style.finish(figure, title, caption, data)
@@ -159,13 +158,12 @@ def starts_meet(data: xr.Dataset) -> Figure:
     legendre: Any = {"linestyle": "-", "marker": "o", "color": style.INK, "markersize": 4}
     lines = style.handle("Legendre polynomials", **legendre)
     caption = (
-        f"After {data.attrs['curve_steps']:,} steps from {data.sizes['start']} starts. The loss of "
-        "a polynomial has one lowest value, and gradient descent comes to it quickly where the "
-        "formula's columns are near to orthogonal; with few points for the degree, or weights of "
-        "bare powers, some directions are so flat that it has not arrived. Gap: root mean square "
-        "difference of the two curves, over that of least squares. A network's starts reach low "
-        "errors, too, with weights that have nothing in common (two random vectors of one length "
-        "are 1.4 apart)."
+        f"After {data.attrs['curve_steps']:,} steps from {data.sizes['start']} starts. Gap: root "
+        "mean square difference of the two curves, over that of least squares. The loss of a "
+        "polynomial has one lowest value; with few points for the degree, or weights of bare "
+        "powers, some directions are so flat that gradient descent has not arrived there. A "
+        "network's starts end with weights that have nothing in common (two random vectors of one "
+        "length are 1.4 apart), at low errors too."
     )
     return style.finish(figure, "Do the starts of one formula meet?", caption, data, lines)
 

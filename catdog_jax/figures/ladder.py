@@ -95,11 +95,10 @@ def ladder(data: xr.Dataset) -> Figure:
     many = bool((test.count("member") > 1).any())
     caption = (
         "One rung for each classifier, grouped by where its numbers come from; in a group the best "
-        "on the test examples is on top. Filled marks: accuracy on the test examples"
+        "on the test examples is on top. Filled marks: on the test examples"
         + ", the mean over members where there are several (small dots)"
         * many
-        + ". Hollow marks: on the training examples. Thick line: 95 % interval of the test "
-        "accuracy, by drawing the test examples again and again (bootstrap). "
+        + ". Thick line: 95 % interval by drawing the test examples again and again (bootstrap). "
         "Columns: test accuracy, the numbers that a classifier holds, and the seconds to get them"
         + " for all members together" * many
         + f". {''.join(REMARKS[name] for name in names if name in REMARKS)}{style.source(data)}"

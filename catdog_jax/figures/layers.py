@@ -62,8 +62,7 @@ def class_by_layer(data: xr.Dataset) -> Figure:
         "How often a straight line through the features of one layer tells the class: ridge "
         "regression fitted on training examples, its penalty chosen by leaving one out, scored on "
         f"test examples. Thin lines are {style.members(data.sizes['member'])} of each model, bold "
-        "ones their median. The square marks the regression in the place of the trained head, on "
-        f"all the features that it reads, the diamond the trained network itself. {_note(data)}"
+        f"ones their median. The square: in the place of the trained head (diamond). {_note(data)}"
     )
     title = "Layer after layer, can the class be read off by a straight line?"
     return style.finish(figure, title, caption, data)
@@ -146,10 +145,10 @@ def factors_by_layer(data: xr.Dataset) -> Figure | None:
         _title(axes, model, CELL[0] * len(names))
     caption = (
         "100 · R² of a ridge regression from a layer to a factor of the drawing, on test examples: "
-        "100 where the factor can be read off exactly, 0 where nothing can. Each number is the "
-        f"median over {style.members(data.sizes['member'])}. The column “class” says how much is "
-        "known of a factor by knowing cat or dog alone: a factor that has only that much left has "
-        f"been thrown away but for what it says of the class. {_note(data)}"
+        "100 where it can be read off exactly, 0 where nothing can; the median over "
+        f"{style.members(data.sizes['member'])}. The column “class”: how much is known by knowing "
+        "cat or dog alone; a factor that has only that much left has been thrown away but for what "
+        f"it says of the class. {_note(data)}"
     )
     return style.finish(figure, "What does each layer still know of the picture?", caption, data)
 

@@ -99,10 +99,8 @@ def final_accuracy(data: xr.Dataset) -> Figure:
     caption = (
         f"Final test accuracy of {style.members(data.sizes['member'])} of each model. "
         + "Above each line the density of the members; dots lie at different heights only to stay "
-        "apart. The text gives mean ± standard deviation over members. The ensemble takes the "
-        "class of the largest mean probability over members. "
-        * many
-        + f"{_diverged(data, 'left out')}{style.source(data)}"
+        "apart. Mean ± standard deviation over members. The ensemble takes the class of the "
+        "largest mean probability. " * many + f"{_diverged(data, 'left out')}{style.source(data)}"
     )
     return style.finish(figure, "Where every member ended", caption, data)
 
@@ -187,9 +185,8 @@ def weight_distance(data: xr.Dataset) -> Figure:
       Figure: a heat map per model on one scale, and below them the pairs by model.
     """
     caption = (
-        "Distance between the final weights of two members of a model, divided by the mean length "
-        "of the two: 0 where they are the same weights, √2 = 1.41 (dotted) where they have nothing "
-        "in common but their length."
+        "Distance between the final weights of two members of a model over the mean length of the "
+        "two: 0 where they are the same, √2 = 1.41 (dotted) where they have nothing in common."
     )
     title, label = "Do two members have the same weights?", "relative distance between weights"
     return _pairwise(data, "relative_weight_distance", title, label, caption, 2.0**0.5)

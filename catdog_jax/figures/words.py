@@ -74,12 +74,11 @@ def probes(data: xr.Dataset) -> Figure | None:
         label.set_fontweight("normal" if row in heights else "bold")
     caption = (
         "Linear probes of the vector that each layer makes of each word, of "
-        f"{style.members(data.sizes['probed'])}: ridge regressions fitted on words of training "
-        "sentences and judged on words of test sentences. Word class: of every word. Class of "
-        "unseen words: the same for words that the probe has not met, in classes of four words or "
-        "more. Number: singular or plural, of nouns and of what agrees with them. Role: whether an "
-        "animal runs after the other or is run after, read off that animal's word. Answer: whether "
-        f"it is the cat or the dog that runs, read off the same words. {style.source(data)}"
+        f"{style.members(data.sizes['probed'])}: ridge regressions fitted on training sentences, "
+        "judged on test sentences. Class of unseen words: the word class, of words that the probe "
+        "has not met, in classes of four words or more. Number: singular or plural. Role: whether "
+        "an animal runs after the other or is run after, read off that animal's word. Answer: "
+        f"whether it is the cat or the dog that runs, read off the same. {style.source(data)}"
     )
     return style.finish(figure, "What can be read off a word, layer by layer", caption, data)
 

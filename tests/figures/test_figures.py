@@ -1,6 +1,5 @@
 """Every figure is drawn in every size, says what it is, and holds the numbers it was given."""
 
-
 import matplotlib
 import numpy as np
 import pytest
