@@ -175,7 +175,10 @@ def _shapes(config: Config) -> Dataset:
     two = config.num_classes == 2
     classes = ("cat", "dog") if two else tuple(map(str, range(config.num_classes)))
     train, test = split(config.num_train), split(config.num_test)
-    return Dataset(config.dataset, train, split(0), test, classes, {"fingerprint": ""})
+    constants = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    return Dataset(
+        config.dataset, train, split(0), test, classes, {"fingerprint": ""}, constants=constants
+    )
 
 
 def check_model(config: TrainConfig, job: Job, machine: Machine, search: bool) -> Answer:

@@ -109,6 +109,7 @@ def test_a_model_and_a_data_set_of_ones_own(tmp_path, mine, run_folder, capsys):
     module = init_convergence
     assert launcher.launch(argv, "experiments.init_convergence", module.Config, module.run) == 0
     said = capsys.readouterr().out
+    assert f"note: {', '.join(models)} gets pictures as they are, uint8 0..255" in said
     run = open_run(run_folder(tmp_path / "runs"))
     data = run.data
     assert data["model"].values.tolist() == models
@@ -147,7 +148,7 @@ def test_odd_names_and_weights_that_are_no_picture(tmp_path, mine, run_folder, c
     ("flags", "message"),
     [
         ("--models={}.too_many", r"makes (2, 3) of 2 examples; apply must return logits [2, 2]"),
-        ("--models={}.broken", "fails on images (8, 8, 3) (KeyError: 'v'); mend its init or"),
+        ("--models={}.broken", "fails on uint8 (8, 8, 3) (KeyError: 'v'); mend its apply"),
         ("--models=linear --dataset={}.empty", "its test part is empty"),
     ],
 )
