@@ -3,7 +3,16 @@
 from catdog_jax.data import load_dataset
 from catdog_jax.models.build import build_model, normaliser
 from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Plan, Schedule, Seeds, Wave, train_population, use_all_cores
+from catdog_jax.population import (
+    Members,
+    Plan,
+    Schedule,
+    Seeds,
+    Wave,
+    train_population,
+    use_all_cores,
+    varied,
+)
 from catdog_jax.store import open_run
 from catdog_jax.train import Learner, make_learner
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
@@ -13,6 +22,7 @@ __all__ = [
     "Dataset",
     "InputError",
     "Learner",
+    "Members",
     "Model",
     "Plan",
     "Recipe",
@@ -27,4 +37,5 @@ __all__ = [
     "open_run",
     "train_population",
     "use_all_cores",
+    "varied",
 ]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 
 def cross_entropy(
-    logits: Float[Array, "B K"], labels: Int[Array, " B"], smoothing: float = 0.0
+    logits: Float[Array, "B K"], labels: Int[Array, " B"], smoothing: Float[Array, ""] | float = 0.0
 ) -> Float[Array, " B"]:
     """Compute the softmax cross-entropy of each example.
 
@@ -36,7 +36,9 @@ def correct(logits: Float[Array, "B K"], labels: Int[Array, " B"]) -> Bool[Array
 
 
 def squared_error(
-    outputs: Float[Array, "B 1"], targets: Num[Array, " B"], smoothing: float = 0.0
+    outputs: Float[Array, "B 1"],
+    targets: Num[Array, " B"],
+    smoothing: Float[Array, ""] | float = 0.0,
 ) -> Float[Array, " B"]:
     """Compute the squared difference of a predicted number and the true one.
 

@@ -303,6 +303,8 @@ def typed_settings(
 
 
 def _convert(entry: str, name: str, text: str, kind: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        kind = typing.get_args(kind)[0]
     try:
         if kind is bool:
             return {"true": True, "false": False, "1": True, "0": False}[text.lower()]

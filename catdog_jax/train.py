@@ -14,25 +14,32 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from catdog_jax import losses
 from catdog_jax.augment import Augment
+from catdog_jax.optimizers import set_hyperparams
+from catdog_jax.sample import Sample, permutation
 from catdog_jax.types import Data, InputError, Key, Model, Params
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 class MemberKeys(NamedTuple):
-    """The three streams a member's result is a function of.
+    """What a member's result is a function of: four streams, and settings of its own.
 
     Attributes:
       init: starting weights.
       order: which examples when.
       augment: flips, shifts and holes.
+      data: which examples it learns from, where `Learner.sample` leaves some out.
+      settings: name -> number that takes the place of the learner's own; see `Members`.
 
-    Each is one key, or keys [M]; a stream all members share is always one key.
+    Each stream is one key, or keys [M]; one that all members share is always one key. Settings are
+    numbers, or [M].
     """
 
     init: Key
     order: Key
     augment: Key
+    data: Key
+    settings: dict[str, Array] = {}  # noqa: RUF012
 
 
 class TrainState(NamedTuple):
@@ -102,6 +109,7 @@ class Learner(NamedTuple):
         devices, logits of the data at hand.
       batch_size: examples per step.
       model: the formula that is trained.
+      sample: the part of the examples that a member learns from; None: all of them.
     """
 
     init: Callable[[MemberKeys], TrainState]
@@ -109,6 +117,7 @@ class Learner(NamedTuple):
     evaluate: Callable[..., Metrics]
     batch_size: int
     model: Model
+    sample: Sample | None = None
 
 
 def make_learner(
@@ -122,6 +131,8 @@ def make_learner(
     precision: str = "float32",
     microbatch: int = 0,
     eval_batch: int = 256,
+    sample: Sample | None = None,
+    start: Callable[[MemberKeys, Params], Params] | None = None,
 ) -> Learner:
     """Make a learner of a formula and an optimiser.
 
@@ -137,6 +148,10 @@ def make_learner(
       microbatch: the gradient is summed over parts of this many examples, which fit the cache; 0
         for the whole batch at once. The result differs by rounding only.
       eval_batch: examples evaluated at a time.
+      sample: of the training examples, drawn from `keys.data`; None for all of them.
+      start: (keys, what `model.init` drew) -> the params that a member begins with.
+
+    Settings of `keys.settings` take the place of what is given here and to the optimiser.
 
     Raises:
       InputError: an unknown precision.
@@ -150,12 +165,17 @@ def make_learner(
             params = jax.tree.map(_to_bfloat16, params)
         return model.apply(params, inputs).astype(jnp.float32)
 
-    def loss_sum(params: Params, inputs: Array, labels: Array) -> Array:
+    def loss_sum(params: Params, inputs: Array, labels: Array, smoothing: Array | float) -> Array:
         return jnp.sum(objective.loss(logits_of(params, inputs), labels, smoothing))
 
     def init(keys: MemberKeys) -> TrainState:
         params = model.init(keys.init)
-        return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(-1))
+        if "gain" in keys.settings:
+            params = _scaled(params, keys.settings["gain"])
+        if start is not None:
+            params = start(keys, params)
+        opt_state = set_hyperparams(optimizer.init(params), keys.settings)
+        return TrainState(jnp.int32(0), params, opt_state, jnp.int32(-1))
 
     # Around gradients as well: those that are written by hand are traced after the forward pass.
     @jax.default_matmul_precision(matmul)
@@ -174,9 +194,10 @@ def make_learner(
             key = jax.random.fold_in(keys.augment, state.step)
             inputs = sharing.part(augment(key, inputs))
         labels = sharing.part(labels)
+        spread = keys.settings.get("label_smoothing", smoothing)
         loss, grads = sharing.total(
             _value_and_grad(
-                lambda carried, *examples: loss_sum(view(carried), *examples),
+                lambda carried, *examples: loss_sum(view(carried), *examples, spread),
                 state.params,
                 inputs,
                 labels,
@@ -208,7 +229,7 @@ def make_learner(
         num = labels.shape[0] * sharing.devices
         return Metrics(loss / num, right / num, logits)
 
-    return Learner(init, step, evaluate, batch_size, model)
+    return Learner(init, step, evaluate, batch_size, model, sample)
 
 
 def epoch_order(order_key: Key, epoch: Int[Array, ""], num_examples: int) -> Int[Array, " N"]:
@@ -220,11 +241,9 @@ def epoch_order(order_key: Key, epoch: Int[Array, ""], num_examples: int) -> Int
       num_examples: N.
 
     Returns:
-      [N] int32, a permutation: the indices sorted by random 32-bit words, equal words by index.
+      [N] int32, see `sample.permutation`.
     """
-    words = jax.random.bits(jax.random.fold_in(order_key, epoch), (num_examples,), jnp.uint32)
-    indices = jnp.arange(num_examples, dtype=jnp.int32)
-    return jax.lax.sort((words, indices), num_keys=1)[1]
+    return permutation(jax.random.fold_in(order_key, epoch), num_examples)
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
@@ -241,7 +260,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     return num_examples // batch_size
 
 
-def batch_at(order: Int[Array, " N"], step: Int[Array, ""], data: Data, batch_size: int) -> Data:
+def batch_at(order: Int[Array, " n"], step: Int[Array, ""], data: Data, batch_size: int) -> Data:
     """Gather the examples of one step from the epoch's order."""
     slot = step % steps_per_epoch(order.shape[0], batch_size)
     rows = jax.lax.dynamic_slice(order, (slot * batch_size,), (batch_size,))
@@ -274,6 +293,16 @@ def _in_parts(function: Callable[[Array], Array], inputs: Array, size: int) -> A
     parts = jnp.pad(inputs, padding).reshape(count, size, *inputs.shape[1:])
     out = jax.lax.map(function, parts)
     return out.reshape(count * size, *out.shape[2:])[:num]
+
+
+def _scaled(params: Params, gain: Array) -> Params:
+    """Multiply what is drawn at random; of a norm's 'scale' the start is one, of biases zero."""
+
+    def scaled(path: tuple, leaf: Array) -> Array:
+        named = jax.tree_util.keystr(path[-1:], simple=True) if path else ""
+        return leaf if named == "scale" else leaf * gain
+
+    return jax.tree_util.tree_map_with_path(scaled, params)
 
 
 def _where(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:

@@ -153,7 +153,7 @@ def test_the_first_step_of_every_model_has_the_golden_loss_and_gradient_norm(nam
     if kind == "tokens":
         inputs = rng.integers(1, VOCABULARY, (8, *SHAPES[kind])).astype(np.int32)
     batch = Data(inputs, np.arange(8, dtype=np.int32) % 2)
-    keys = MemberKeys(*map(jax.random.key, range(3)))
+    keys = MemberKeys(*map(jax.random.key, range(4)))
     _, info = jax.jit(lambda keys: learner.step(learner.init(keys), keys, batch))(keys)
     found = [float(f"{x:.8g}") for x in (info.loss, info.grad_norm)]
     golden = read("steps")

@@ -5,13 +5,14 @@ The only room that knows about devices.
 
 from catdog_jax.population.compilation import use_compilation_cache
 from catdog_jax.population.devices import use_all_cores
-from catdog_jax.population.keys import STREAMS, Seeds, member_keys, parse_vary
+from catdog_jax.population.members import STREAMS, Members, Seeds, member_keys, parse_vary, varied
 from catdog_jax.population.plan import Plan, local_plan, make_plan
 from catdog_jax.population.program import Program
 from catdog_jax.population.waves import Schedule, Snapshot, Wave, train_population
 
 __all__ = [
     "STREAMS",
+    "Members",
     "Plan",
     "Program",
     "Schedule",
@@ -25,4 +26,5 @@ __all__ = [
     "train_population",
     "use_all_cores",
     "use_compilation_cache",
+    "varied",
 ]

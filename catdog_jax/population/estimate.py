@@ -17,7 +17,6 @@ A CPU's matrix product is timed instead; see EFFICIENCY.
 
 import math
 import time
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +24,7 @@ import numpy as np
 
 from catdog_jax.population.flops import written_bytes
 from catdog_jax.population.machine import Peak
+from catdog_jax.population.members import Members
 from catdog_jax.population.plan import Plan, tree_bytes
 from catdog_jax.population.waves import Schedule
 from catdog_jax.train import Learner, MemberKeys, TrainState
@@ -53,17 +53,17 @@ class Work(NamedTuple):
 def member_state(learner: Learner) -> TrainState:
     """Return the shapes of what one member carries from step to step."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(learner.init, MemberKeys(key, key, key))
+    return jax.eval_shape(learner.init, MemberKeys(key, key, key, key))
 
 
-def step_work(learner: Learner, flops: int, train: Data, vary: Collection[str]) -> Work:
+def step_work(learner: Learner, flops: int, train: Data, members: Members) -> Work:
     """Count what a member's step costs, from its traced program.
 
     Args:
       learner: the functions of one member, in the form that runs.
       flops: of a step.
       train: the training examples; only shapes are looked at.
-      vary: the streams that differ between members.
+      members: the table of members.
     """
     state = member_state(learner)
     batch = jax.tree.map(
@@ -72,9 +72,10 @@ def step_work(learner: Learner, flops: int, train: Data, vary: Collection[str]) 
     key = jax.eval_shape(lambda: jax.random.key(0))
 
     def step(state: TrainState, batch: Data, augment: Key) -> Any:
-        return learner.step(state, MemberKeys(augment, augment, augment), batch)
+        return learner.step(state, MemberKeys(augment, augment, augment, augment), batch)
 
-    own = (True, "order" in vary, "augment" in vary)
+    streams = members.streams
+    own = (True, "order" in streams or "data" in streams, "augment" in streams)
     moved = written_bytes(step, (state, batch, key), own)
     return Work(flops, tree_bytes((state.params, state.opt_state)), moved)
 

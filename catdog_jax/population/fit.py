@@ -8,7 +8,7 @@ shapes and total memory go in, so the same machine gives the same plan.
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,8 +18,8 @@ from catdog_jax.population.compiled import Collective, Memory, find_collectives,
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.population.estimate import Work, member_bytes, member_state, step_work
 from catdog_jax.population.flops import step_flops
-from catdog_jax.population.keys import Seeds, member_keys
 from catdog_jax.population.machine import Machine
+from catdog_jax.population.members import Members, Seeds, member_keys
 from catdog_jax.population.plan import Plan, make_plan, tree_bytes
 from catdog_jax.population.program import Observe, Program
 from catdog_jax.train import Learner
@@ -45,8 +45,7 @@ class Training(NamedTuple):
       batch_size: examples of a step.
       train: the training examples.
       evaluations: name -> examples to judge the weights on.
-      num_members: asked for.
-      vary: the streams that differ between members.
+      members: the table of members.
       fixed_bytes: what a wave of any size needs on each device.
       observe: see `Program`.
     """
@@ -57,8 +56,7 @@ class Training(NamedTuple):
     batch_size: int
     train: Data
     evaluations: Mapping[str, Data]
-    num_members: int
-    vary: Collection[str]
+    members: Members
     fixed_bytes: int
     observe: Observe | None = None
 
@@ -125,7 +123,7 @@ def flops_of(training: Training) -> int:
 def work_of(training: Training, plan: Plan) -> Work:
     """Count all that a member's step costs in the form of a plan."""
     learner = training.learner(plan)
-    return step_work(learner, flops_of(training), training.train, training.vary)
+    return step_work(learner, flops_of(training), training.train, training.members)
 
 
 def plan_training(
@@ -157,7 +155,7 @@ def plan_training(
     plan = make_plan(
         training.model,
         training.batch,
-        num_members=training.num_members,
+        num_members=training.members.count,
         num_devices=len(machine.devices),
         backend=machine.backend,
         memory=machine.memory,
@@ -169,7 +167,7 @@ def plan_training(
     )
     multiple = 1 if plan.strategy == "vmap" else plan.chunk
     places = plan.num_devices // plan.share
-    wanted = math.ceil(math.ceil(training.num_members / places) / multiple) * multiple
+    wanted = math.ceil(math.ceil(training.members.count / places) / multiple) * multiple
     settled = machine.backend == "cpu" or wave > 0
     if machine.backend != "cpu":
         whole = plan if wave else plan.resized(wanted)
@@ -274,7 +272,7 @@ def compile_wave(
       RuntimeError: the compiler fails for another reason than memory.
     """
     mesh = member_mesh(plan.num_devices, plan.share, machine.devices)
-    keys: Any = jax.eval_shape(lambda: member_keys(Seeds(), 0, plan.wave, training.vary))
+    keys: Any = jax.eval_shape(lambda: member_keys(Seeds(), training.members.rows(0, plan.wave)))
     learner = training.learner(plan)
     sets = training.evaluations
     program = Program(learner, keys, training.train, sets, plan, mesh, training.observe)

@@ -79,11 +79,13 @@ class Program:
             name: self._place(data, P(SHARED_AXIS) if self._shared[name] else P())
             for name, data in evaluations.items()
         }
-        self.steps_per_epoch = count_steps_per_epoch(train.labels.shape[0], learner.batch_size)
+        sample = learner.sample
+        self._num_examples = sample.size if sample else train.labels.shape[0]
+        self.steps_per_epoch = count_steps_per_epoch(self._num_examples, learner.batch_size)
         # The types of these NamedTuples speak of arrays; here each field is an array's spec.
-        key_specs: list[Any] = [P() if key.ndim == 0 else P(AXIS) for key in keys]
+        key_specs: list[Any] = [P() if key.ndim == 0 else P(AXIS) for key in keys[:-1]]
         state_specs: list[Any] = [P(), P(AXIS), P(AXIS), P(AXIS)]
-        self._keys_spec: Any = MemberKeys(*key_specs)
+        self._keys_spec: Any = MemberKeys(*key_specs, P(AXIS))
         self._state_spec: Any = TrainState(*state_specs)
         self._init = self._jit(self._init_local, (self._keys_spec,), self._state_spec)
         self._segment = self._jit(
@@ -225,19 +227,24 @@ class Program:
         self, state: TrainState, keys: MemberKeys, train: Data, num_steps: Any
     ) -> tuple[TrainState, Info]:
         first = state.step
-        num_examples = train.labels.shape[0]
         key_axes = self._key_axes()
-        order_axis = key_axes.order  # None where all members see the same examples at a step
+        sample = self._learner.sample
+        # None where all members see the same examples at a step.
+        rows_axis = 0 if key_axes.order == 0 or (sample and key_axes.data == 0) else None
 
-        def draw(order_key: Any, step: Any) -> Any:
-            return epoch_order(order_key, step // self.steps_per_epoch, num_examples)
+        def draw(order_key: Any, data_key: Any, step: Any) -> Any:
+            order = epoch_order(order_key, step // self.steps_per_epoch, self._num_examples)
+            return sample.draw(data_key)[order] if sample else order
 
-        def gather(order: Any, step: Any) -> Data:
-            return batch_at(order, step, train, self._learner.batch_size)
+        def gather(rows: Any, step: Any) -> Data:
+            return batch_at(rows, step, train, self._learner.batch_size)
 
-        if order_axis is not None:
-            draw = self._each(draw, (0, None))
+        if rows_axis is not None:
+            draw = self._each(draw, (key_axes.order, key_axes.data, None))
             gather = self._each(gather, (0, None))
+
+        def rows_at(keys: MemberKeys, step: Any) -> Any:
+            return draw(keys.order, keys.data, step)
 
         over_members: list[Any] = [None, 0, 0, 0]
         members = TrainState(*over_members)
@@ -248,24 +255,24 @@ class Program:
                 lambda state, keys, batch: self._learner.step(
                     state, keys, batch, self._sharing, lambda carried: _transposed(carried, tall)
                 ),
-                (members, key_axes, order_axis),
+                (members, key_axes, rows_axis),
                 (members, 0),
             )
 
             def body(index: Any, carry: Any) -> Any:
-                state, order, total = carry
+                state, rows, total = carry
                 step = first + index
                 # `step` is the same for all members, so this stays a branch under vmap.
-                order = jax.lax.cond(
-                    step % self.steps_per_epoch == 0, lambda: draw(keys.order, step), lambda: order
+                rows = jax.lax.cond(
+                    step % self.steps_per_epoch == 0, lambda: rows_at(keys, step), lambda: rows
                 )
-                state, info = update(state._replace(step=step), keys, gather(order, step))
-                return state, order, jax.tree.map(jnp.add, total, info)
+                state, info = update(state._replace(step=step), keys, gather(rows, step))
+                return state, rows, jax.tree.map(jnp.add, total, info)
 
             zero = jnp.zeros(diverged.shape, jnp.float32)
             start = TrainState(first, params, opt_state, diverged)
             state, _, total = jax.lax.fori_loop(
-                0, num_steps, body, (start, draw(keys.order, first), Info(zero, zero))
+                0, num_steps, body, (start, rows_at(keys, first), Info(zero, zero))
             )
             mean = jax.tree.map(lambda x: x / num_steps, total)
             return state.params, state.opt_state, state.diverged_step, mean

@@ -11,10 +11,10 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from catdog_jax.population.devices import member_mesh
-from catdog_jax.population.keys import DEFAULT_SEEDS, Seeds, member_keys
+from catdog_jax.population.members import DEFAULT_SEEDS, Members, Seeds, member_keys
 from catdog_jax.population.plan import Plan, local_plan
 from catdog_jax.population.program import Observe, Program
-from catdog_jax.train import Learner, TrainState
+from catdog_jax.train import Learner, MemberKeys, TrainState
 from catdog_jax.types import Data
 
 SEGMENT_SECONDS = 4.0  # a call to the devices should last about this long; no bit depends on it
@@ -48,12 +48,12 @@ class Snapshot(NamedTuple):
     Attributes:
       step: steps done.
       state: TrainState of numpy arrays.
-      history: name -> [M, E, ...] numpy arrays; what is not evaluated yet is nan.
+      history: as of a `Wave`; what is not evaluated or reached yet is nan.
     """
 
     step: int
     state: TrainState
-    history: dict[str, np.ndarray]
+    history: dict[str, PyTree]
 
 
 class Segment(NamedTuple):
@@ -84,7 +84,8 @@ class Wave(NamedTuple):
       start: its first member's number.
       steps: [E] int32, steps done at each evaluation.
       history: name -> [M, E, ...]: '<evaluation>_loss' (nats), '<evaluation>_accuracy' (0 to 1),
-        and 'observed' where something was.
+        'observed' where something was, 'logits' [M, E, N, K] float16 where they are kept, and
+        'params' where some are: step -> params [M, ...] then.
       logits: evaluation -> [M, N, K] float32, of the final weights.
       diverged_step: [M] int32, -1 = never; `num_steps` where only the final loss is not finite.
       params: final weights, stacked along the leading axis [M, ...].
@@ -93,7 +94,7 @@ class Wave(NamedTuple):
     number: int
     start: int
     steps: np.ndarray
-    history: dict[str, np.ndarray]
+    history: dict[str, PyTree]
     logits: dict[str, np.ndarray]
     diverged_step: np.ndarray
     params: PyTree
@@ -104,31 +105,36 @@ def train_population(
     train: Data,
     schedule: Schedule,
     *,
-    num_members: int,
+    members: Members,
     evaluations: Mapping[str, Data],
     seeds: Seeds = DEFAULT_SEEDS,
-    vary: Collection[str] = ("init",),
     plan: Plan | None = None,
     mesh: Mesh | None = None,
     observe: Observe | None = None,
+    begin: PyTree | None = None,
+    keep_logits: str = "",
+    keep_params: Collection[int] = (),
     waves: Iterable[int] | None = None,
     restore: Callable[[int, Snapshot], Snapshot | None] | None = None,
     on_segment: Callable[[Segment], None] | None = None,
 ) -> Iterator[Wave]:
     """Train a population wave after wave.
 
-    The last wave may hold members beyond `num_members`: every wave has the shape of the others.
+    The last wave may hold members beyond the table: every wave has the shape of the others.
 
     Args:
       learner: the functions of one member.
       train: training examples.
       schedule: steps and evaluations.
-      num_members: members wanted, >= 1.
+      members: the table of members; see `varied` for the usual one.
       evaluations: name -> examples to judge weights on.
-      seeds, vary: see `member_keys`.
+      seeds: see `member_keys`.
       plan: see `make_plan`; made for this machine by default.
       mesh: devices; all local ones by default.
       observe: params -> array [S] kept at every evaluation as history['observed'].
+      begin: params [M, ...] that members begin with in the place of those that are drawn.
+      keep_logits: the evaluation whose logits are kept each time, in float16; '': none.
+      keep_params: steps whose params are kept, each 0..num_steps.
       waves: numbers of the waves to train, asked for one at a time; all by default.
       restore: (wave, a snapshot of the right structure) -> the snapshot to go on from, or None.
       on_segment: called after each segment; what it raises ends the training.
@@ -137,13 +143,16 @@ def train_population(
       One Wave after the other, in order.
     """
     if plan is None:
-        plan = local_plan(learner.model, train.inputs, learner.batch_size, num_members)
+        plan = local_plan(learner.model, train.inputs, learner.batch_size, members.count)
     mesh = member_mesh(plan.num_devices, plan.share) if mesh is None else mesh
-    keys = member_keys(seeds, 0, plan.wave, vary)
+    keys = member_keys(seeds, members.rows(0, plan.wave))
     program = Program(learner, keys, train, evaluations, plan, mesh, observe)
-    for index in range(math.ceil(num_members / plan.wave)) if waves is None else waves:
-        runner = _WaveRunner(program, schedule, seeds, vary, plan.wave, index)
-        runner.start(restore)
+    for index in range(math.ceil(members.count / plan.wave)) if waves is None else waves:
+        first = index * plan.wave
+        keys = member_keys(seeds, members.rows(first, first + plan.wave))
+        runner = _WaveRunner(program, schedule, keys, first, index, keep_logits, keep_params)
+        own = begin and jax.tree.map(lambda x, first=first: _rows(x, first, plan.wave), begin)
+        runner.start(own, restore)
         for step, count, loss, seconds in runner.segments():
             if on_segment is not None:
                 on_segment(Segment(index, step, count, loss, seconds, runner.snapshot))
@@ -157,36 +166,45 @@ class _WaveRunner:
         self,
         program: Program,
         schedule: Schedule,
-        seeds: Seeds,
-        vary: Collection[str],
-        wave: int,
+        keys: MemberKeys,
+        first: int,
         index: int,
+        keep_logits: str,
+        keep_params: Collection[int],
     ):
         self._program = program
         self._schedule = schedule
+        self._keys = keys
+        self._first = first
         self._index = index
-        self._first = index * wave
-        self._keys = member_keys(seeds, self._first, self._first + wave, vary)
-        self._history: dict[str, np.ndarray] = {}
+        self._keep_logits, self._keep_params = keep_logits, sorted(keep_params)
+        self._history: dict[str, PyTree] = {}
         self._metrics: Any = None
         self._step = 0
 
-    def start(self, restore: Callable[[int, Snapshot], Snapshot | None] | None) -> None:
+    def start(
+        self, begin: PyTree | None, restore: Callable[[int, Snapshot], Snapshot | None] | None
+    ) -> None:
         self._state = self._program.init(self._keys)
-        self._evaluate()
+        if begin is not None:
+            self._state = self._program.place(self._state._replace(params=begin))
+        if self._keep_params:
+            empty = jax.tree.map(lambda x: np.full(x.shape, np.nan, x.dtype), self._state.params)
+            self._history["params"] = {str(step): empty for step in self._keep_params}
+        self._reached()
         found = restore(self._index, self.snapshot()) if restore is not None else None
         if found is not None:
             self._state = self._program.place(found.state)
-            self._history = {name: np.array(x) for name, x in found.history.items()}
+            self._history = jax.tree.map(np.array, found.history)
             self._step = found.step
             if self._step == self._schedule.num_steps:
-                self._evaluate()
+                self._reached()
 
     def segments(self) -> Iterator[tuple[int, int, float, float]]:
         limit = 1
         while self._step < self._schedule.num_steps:
-            evaluation = next(e for e in self._schedule.evaluations if e > self._step)
-            count = min(limit, evaluation - self._step)
+            stops = (*self._schedule.evaluations, *self._keep_params)
+            count = min(limit, min(s for s in stops if s > self._step) - self._step)
             begin = time.perf_counter()
             self._state, info = self._program.segment(self._state, self._keys, count)
             losses = np.asarray(info.loss)
@@ -194,8 +212,7 @@ class _WaveRunner:
             self._step += count
             if count == limit:
                 limit = max(1, min(2 * limit, int(limit * SEGMENT_SECONDS / max(seconds, 1e-6))))
-            if self._step in self._schedule.evaluations:
-                self._evaluate()
+            self._reached()
             running = losses[np.asarray(self._state.diverged_step) < 0]
             loss = float(running.mean()) if running.size else math.nan
             yield self._step, count, loss, seconds
@@ -203,7 +220,7 @@ class _WaveRunner:
     def snapshot(self) -> Snapshot:
         # The next segment gives these buffers to XLA, so nothing here may share memory with them.
         state = jax.tree.map(lambda x: np.array(x, copy=True), self._state)
-        return Snapshot(self._step, state, {k: x.copy() for k, x in self._history.items()})
+        return Snapshot(self._step, state, jax.tree.map(np.copy, self._history))
 
     def finish(self) -> Wave:
         return Wave(
@@ -224,18 +241,32 @@ class _WaveRunner:
             diverged = np.where((diverged < 0) & lost, np.int32(self._schedule.num_steps), diverged)
         return diverged
 
-    def _evaluate(self) -> None:
+    def _reached(self) -> None:
+        """Keep the params, and judge the members, where that is due."""
+        if self._step in self._keep_params:
+            params = jax.tree.map(lambda x: np.array(x, copy=True), self._state.params)
+            self._history["params"][str(self._step)] = params
+        if self._step not in self._schedule.evaluations:
+            return
         self._metrics, observed = self._program.evaluate(self._state.params)
         column = self._schedule.evaluations.index(self._step)
         for name, metrics in self._metrics.items():
             self._record(f"{name}_loss", column, metrics.loss)
             self._record(f"{name}_accuracy", column, metrics.accuracy)
+            if name == self._keep_logits:
+                self._record("logits", column, metrics.logits, np.float16)
         if jax.tree.leaves(observed):
             self._record("observed", column, observed)
 
-    def _record(self, name: str, column: int, values: Any) -> None:
-        values = np.asarray(values)
+    def _record(self, name: str, column: int, values: Any, dtype: Any = None) -> None:
+        with np.errstate(over="ignore"):  # of members that diverge
+            values = np.asarray(values, dtype)
         if name not in self._history:
             shape = (values.shape[0], len(self._schedule.evaluations), *values.shape[1:])
             self._history[name] = np.full(shape, np.nan, values.dtype)
         self._history[name][:, column] = values
+
+
+def _rows(array: Any, first: int, count: int) -> Any:
+    """Take some members' rows, the last again beyond the end."""
+    return np.asarray(array)[np.minimum(np.arange(first, first + count), len(array) - 1)]

@@ -9,7 +9,7 @@ import math
 
 import jax
 
-from catdog_jax.population import Program, Seeds, member_keys, use_all_cores
+from catdog_jax.population import Program, Seeds, member_keys, use_all_cores, varied
 from catdog_jax.population.devices import member_mesh
 from experiments.baselines.case import Case, Start, Trainer
 from experiments.baselines.flax_loop import as_flax
@@ -21,7 +21,7 @@ def prepare(case: Case, start: Start) -> Trainer:
     use_all_cores()
     config, job = case.config(), case.job()
     plan = plans.job_plan(config, job, case.strategy, 0)
-    keys = member_keys(Seeds(), 0, plan.wave)
+    keys = member_keys(Seeds(), varied(plan.wave))
     mesh = member_mesh(plan.num_devices, plan.share)
     learner = jobs.job_learner(config, job, plan)
     program = Program(learner, keys, job.dataset.train.data, {}, plan, mesh)

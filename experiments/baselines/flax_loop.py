@@ -16,7 +16,7 @@ import optax
 from flax import linen as nn
 
 from catdog_jax.models.build import build_model, normaliser
-from catdog_jax.population import Seeds, member_keys
+from catdog_jax.population import Seeds, member_keys, varied
 from catdog_jax.population.flops import step_flops
 from catdog_jax.registry import parse_entry, typed_settings, unknown
 from catdog_jax.train import epoch_order
@@ -158,7 +158,7 @@ def prepare(case: Case, start: Start) -> Trainer:
 def first_steps(case: Case) -> Start:
     """Make where all competitors begin: the engine's weights and batches; and train from there."""
     job = case.job()
-    keys, data = member_keys(Seeds(), 0, NUM_CHECKED), job.dataset.train
+    keys, data = member_keys(Seeds(), varied(NUM_CHECKED)), job.dataset.train
     order = np.asarray(epoch_order(keys.order, jnp.int32(0), len(data.labels)))
     rows = order[: NUM_BATCHES * case.recipe.batch_size].reshape(NUM_BATCHES, -1)
     normalise, labels = normaliser(**job.dataset.constants), data.labels[rows]

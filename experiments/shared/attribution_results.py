@@ -14,7 +14,7 @@ from catdog_jax.analysis import attribution, first_layer
 from catdog_jax.analysis.maximise import maximising_input
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.models.build import build_model, normaliser
-from catdog_jax.population import Seeds, member_keys, parse_vary
+from catdog_jax.population import Seeds, member_keys, parse_vary, varied
 from catdog_jax.store import Run, open_run
 from catdog_jax.types import InputError, Model, Params
 from experiments.shared.progress import Progress
@@ -91,8 +91,8 @@ def starting_params(run: Run, label: str, model: Model, member: int) -> Params:
       RuntimeError: they are not those that the run began with, going by its sketch of them.
     """
     recipe = run.manifest["recipe"]
-    seeds, vary = Seeds(init=int(recipe["init_seed"])), parse_vary(recipe["vary"])
-    key = member_keys(seeds, member, member + 1, vary).init
+    table = varied(member + 1, parse_vary(recipe["vary"])).rows(member, member + 1)
+    key = member_keys(Seeds(init=int(recipe["init_seed"])), table).init
     params = model.init(key[0] if key.ndim else key)
     kept = run.data["sketch"].sel(model=label).values[member, 0]
     if not np.allclose(sketch(params), kept, rtol=1e-4, atol=1e-4 * np.abs(kept).max()):

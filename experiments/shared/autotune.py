@@ -17,7 +17,7 @@ import jax
 
 from catdog_jax.data.cache import cache_dir, processor_digest
 from catdog_jax.ops.conv import FORMS
-from catdog_jax.population import Plan, Program, member_keys, parse_vary
+from catdog_jax.population import Plan, Program, member_keys
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.store.atomic import replacing
 from catdog_jax.types import InputError
@@ -77,7 +77,9 @@ def recall(config: TrainConfig, job: Job) -> tuple[Path, dict[str, Any]]:
 
 def member_steps_per_second(config: TrainConfig, job: Job, plan: Plan) -> float:
     """Train a wave in ever longer calls, and return the rate of the last one."""
-    keys = member_keys(job_module.seeds_of(config), 0, plan.wave, parse_vary(config.vary))
+    keys = member_keys(
+        job_module.seeds_of(config), job_module.members_of(config).rows(0, plan.wave)
+    )
     learner = job_module.job_learner(config, job, plan)
     mesh = member_mesh(plan.num_devices, plan.share)
     program = Program(learner, keys, job.dataset.train.data, {}, plan, mesh)

@@ -81,10 +81,18 @@ class TrainConfig:
     augment: str | None = setting(
         None, "none, or a list of flip,shift,cutout; unset: by model and data set"
     )
-    vary: str = setting("init", "what differs between members: a list of init,order,augment")
+    vary: str = setting("init", "what differs between members: a list of init,order,augment,data")
+    sample: str | None = setting(
+        None,
+        "examples that a member learns from: bootstrap, subset:SHARE or leave_out:NUMBER, drawn "
+        "for each member where --vary names data; unset: all",
+    )
     init_seed: int = setting(0, "of the starting weights", low=0, high=SEED_MAX)
     order_seed: int = setting(0, "of the order of the examples", low=0, high=SEED_MAX)
     augment_seed: int = setting(0, "of the augmentation", low=0, high=SEED_MAX)
+    data_seed: int | None = setting(
+        None, "of the examples that --sample leaves; unset: 0", low=0, high=SEED_MAX
+    )
     eval_every: int | None = setting(
         None, "steps between evaluations; unset: 5 to 20 evaluations, by their cost", low=1
     )

@@ -14,8 +14,7 @@ from numpy.polynomial import legendre
 from catdog_jax import Data, Schedule, Seeds, build_model, make_learner, make_optimizer
 from catdog_jax.analysis import distance
 from catdog_jax.losses import REGRESSION
-from catdog_jax.population import local_plan, train_population
-from catdog_jax.population.keys import member_keys
+from catdog_jax.population import local_plan, member_keys, train_population, varied
 
 # y of x in -1..1: one curve that degree 2 holds, and one that no polynomial does.
 CURVES: dict[str, Callable[[Any], Any]] = {
@@ -210,12 +209,12 @@ def _fit(
         learner,
         train,
         Schedule(settings.num_steps, settings.num_steps),
-        num_members=count,
+        members=varied(count),
         evaluations={"train": train, "grid": judged},
         seeds=seeds,
         plan=local_plan(model, train.inputs, size, count, strategy="vmap", wave=count),
     )
-    starts = jax.vmap(model.init)(member_keys(seeds, 0, count).init)
+    starts = jax.vmap(model.init)(member_keys(seeds, varied(count)).init)
     before = jax.jit(jax.vmap(model.apply, (0, None)))(starts, jnp.asarray(judged.inputs))
     return Fit(
         np.asarray(before)[..., 0],

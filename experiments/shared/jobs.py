@@ -11,9 +11,10 @@ from catdog_jax.augment import augmenter, parse_augment
 from catdog_jax.models.build import MODEL, build_model, check_logits, recipe_for
 from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Plan, Schedule, Seeds
+from catdog_jax.population import Members, Plan, Schedule, Seeds, parse_vary, varied
 from catdog_jax.population.plan import STRATEGIES, tree_bytes
 from catdog_jax.registry import reason
+from catdog_jax.sample import Sample, parse_sample
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS, Learner, make_learner, steps_per_epoch
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
@@ -129,7 +130,8 @@ def make_jobs(
                 f"--stretch={stretch:g} gives {entry} {recipe.num_steps:,} steps; at most "
                 f"{STEP_MAX:,} are allowed, give a smaller one"
             )
-        steps_per_epoch(num_examples, recipe.batch_size)
+        sample = _sample(config, num_examples)
+        steps_per_epoch(sample.size if sample else num_examples, recipe.batch_size)
         _check_reads(entry, recipe, dataset)
         model = formula(entry, dataset, "direct")
         count = _checked_num_params(entry, model, dataset)
@@ -195,6 +197,7 @@ def job_learner(config: TrainConfig, job: Job, plan: Plan) -> Learner:
         precision=config.precision,
         microbatch=plan.microbatch,
         eval_batch=plan.eval_batch,
+        sample=_sample(config, len(job.dataset.train.labels)),
     )
 
 
@@ -225,8 +228,13 @@ def run_settings(config: TrainConfig, dataset: Dataset, jobs: Sequence[Job]) -> 
 
 
 def seeds_of(config: TrainConfig) -> Seeds:
-    """The three integers a person typed."""
-    return Seeds(config.init_seed, config.order_seed, config.augment_seed)
+    """The integers a person typed."""
+    return Seeds(config.init_seed, config.order_seed, config.augment_seed, config.data_seed or 0)
+
+
+def members_of(config: TrainConfig) -> Members:
+    """The usual table, of --num_members and --vary."""
+    return varied(config.num_members, parse_vary(config.vary))
 
 
 def state_bytes(config: TrainConfig, job: Job) -> int:
@@ -240,6 +248,10 @@ def formula(entry: str, dataset: Dataset, conv: str) -> Model:
     """Build the model of an entry of --models for a data set, with convolutions in some form."""
     shape, num_classes = dataset.train.inputs.shape[1:], len(dataset.class_names)
     return build_model(entry, shape, num_classes, conv=conv, **dataset.constants)
+
+
+def _sample(config: TrainConfig, num_examples: int) -> Sample | None:
+    return parse_sample(config.sample, num_examples) if config.sample else None
 
 
 def _filled(config: TrainConfig, recipe: Recipe, num_examples: int) -> Recipe:

@@ -12,10 +12,10 @@ import xarray as xr
 from catdog_jax.analysis import probe, similarity
 from catdog_jax.estimators import centroid, knn
 from catdog_jax.models import linear
-from catdog_jax.population import member_keys, parse_vary
+from catdog_jax.population import member_keys
 from catdog_jax.types import Dataset, Model, Params, Split
 from experiments.shared.config import TrainConfig
-from experiments.shared.jobs import Job, seeds_of
+from experiments.shared.jobs import Job, members_of, seeds_of
 from experiments.shared.progress import Progress
 from experiments.shared.results import Trained, described
 
@@ -112,7 +112,7 @@ def networks(
       (member, 0 before or 1 after, weights), in this order.
     """
     num_members = len(jax.tree.leaves(params)[0])
-    keys = member_keys(seeds_of(config), 0, num_members, parse_vary(config.vary)).init
+    keys = member_keys(seeds_of(config), members_of(config).rows(0, num_members)).init
     for member in range(num_members):
         yield member, 0, model.init(keys if keys.ndim == 0 else keys[member])
         yield member, 1, jax.tree.map(operator.itemgetter(member), params)

@@ -10,7 +10,7 @@ import jax
 
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.optimizers import NUMBERWISE
-from catdog_jax.population import Plan, parse_vary
+from catdog_jax.population import Plan
 from catdog_jax.population.fit import Training, plan_training
 from catdog_jax.population.machine import LOCAL, find_machine
 from catdog_jax.registry import parse_entry
@@ -139,8 +139,7 @@ def training_of(config: TrainConfig, job: Job) -> Training:
         batch_size=job.recipe.batch_size,
         train=_shapes(train.data),
         evaluations={"train": _shapes(judged_part), "test": _shapes(test.data)},
-        num_members=config.num_members,
-        vary=parse_vary(config.vary),
+        members=job_module.members_of(config),
         fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
         observe=sketch,
     )

@@ -18,7 +18,6 @@ from catdog_jax.data import dataset_spec, load_dataset
 from catdog_jax.population import (
     Plan,
     distributed,
-    parse_vary,
     train_population,
     use_all_cores,
     use_compilation_cache,
@@ -97,7 +96,6 @@ def prepare(config: TrainConfig) -> Dataset:
       InputError: wrong input; nothing is touched.
       RuntimeError: the other processes did not come, or have ended.
     """
-    parse_vary(config.vary)
     job_module.check_config(config)
     use_all_cores()
     group = distributed.join(config.coordinator, config.num_processes, config.process_id)
@@ -360,11 +358,10 @@ def _train_job(
             job_module.job_learner(config, job, plan),
             job.dataset.train.data,
             job.schedule,
-            num_members=config.num_members,
+            members=job_module.members_of(config),
             plan=plan,
             evaluations=job_module.evaluation_sets(job.dataset),
             seeds=job_module.seeds_of(config),
-            vary=parse_vary(config.vary),
             observe=sketch,
             waves=waves,
             restore=checkpointer.restore,

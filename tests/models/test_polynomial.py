@@ -86,7 +86,7 @@ def trained(entry, data, num_classes, num_steps, tx, batch_size):
         make_learner(model, tx, batch_size=batch_size, objective=objective),
         data,
         pop.Schedule(num_steps, num_steps),
-        num_members=8,
+        members=pop.varied(8),
         plan=pop.Plan("vmap", 2, 8, 4, 0, "patches", 0),
         evaluations={"test": data},
     )

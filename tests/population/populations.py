@@ -8,7 +8,7 @@ from catdog_jax import population as pop
 from catdog_jax.augment import augmenter
 from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population.keys import DEFAULT_SEEDS
+from catdog_jax.population.members import DEFAULT_SEEDS
 from catdog_jax.train import make_learner
 from catdog_jax.types import Data, Model
 
@@ -55,7 +55,9 @@ def learner(entry="mlp:width=16", model: Model | None = None, augment=("flip", "
     )
 
 
-def train(learner, plan, num_members=4, steps=10, eval_every=5, **options) -> list[pop.Wave]:
+def train(
+    learner, plan, num_members=4, steps=10, eval_every=5, vary=("init",), **options
+) -> list[pop.Wave]:
     """Train on the examples and give all waves."""
     data = options.pop("data", None) or examples()
     return list(
@@ -63,12 +65,19 @@ def train(learner, plan, num_members=4, steps=10, eval_every=5, **options) -> li
             learner,
             data,
             pop.Schedule(steps, eval_every),
-            num_members=num_members,
+            members=options.pop("members", None) or pop.varied(num_members, vary),
             plan=plan,
             evaluations={"test": examples(40, seed=1)},
             **options,
         )
     )
+
+
+def keys_of(members, row, seeds=DEFAULT_SEEDS):
+    """What one row of a table stands for, as a solo run takes it."""
+    keys = pop.member_keys(seeds, members.rows(row, row + 1))
+    own = lambda x: x[0] if x.ndim else x  # noqa: E731
+    return jax.tree.map(own, keys)
 
 
 def assert_same_bits(one, other, rows=slice(None)):
@@ -88,7 +97,7 @@ def differs(one, other) -> bool:
 def poisoned_model(member: int, seeds=DEFAULT_SEEDS) -> Model:
     """An MLP whose start is not a number for one member, told by its key."""
     base = build_model("mlp:width=16", SHAPE, 2, **NORMAL)
-    bad = jax.random.key_data(pop.member_keys(seeds, member, member + 1).init[0])
+    bad = jax.random.key_data(pop.member_keys(seeds, pop.varied(member + 1)).init[member])
 
     def init(key):
         params = base.init(key)

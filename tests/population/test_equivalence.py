@@ -12,6 +12,7 @@ from populations import (
     assert_same_bits,
     differs,
     examples,
+    keys_of,
     learner,
     plan,
     poisoned_model,
@@ -22,7 +23,7 @@ from catdog_jax import population as pop
 from catdog_jax.optimizers import NUMBERWISE, OPTIMIZERS, make_optimizer
 from catdog_jax.population import waves
 from catdog_jax.population.devices import loop_options, member_mesh
-from catdog_jax.train import MemberKeys, batch_at, epoch_order
+from catdog_jax.train import batch_at, epoch_order
 
 ENTRIES = ("linear", "mlp:width=16", "cnn:widths=4-8", "resnet:widths=4-8")
 # Two programs order their sums differently: 1e-7 after a step, growing with the steps.
@@ -31,8 +32,7 @@ TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
 
 def solo(learner, member, steps, vary=("init",)):
     """Train one member in a plain Python loop, with nothing of the engine but its order."""
-    keys = pop.member_keys(pop.Seeds(), member, member + 1, vary)
-    keys = MemberKeys(*(key if key.ndim == 0 else key[0] for key in keys))
+    keys = keys_of(pop.varied(member + 1, vary), member)
     data = examples()
     state = learner.init(keys)
     step = jax.jit(learner.step)
@@ -209,7 +209,7 @@ COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "
 @pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
 @pytest.mark.parametrize("entry", ["mlp:width=16", "cnn:widths=4-8"])
 def test_the_compiled_step_holds_no_collective(entry, strategy):
-    keys = pop.member_keys(pop.Seeds(), 0, 8)
+    keys = pop.member_keys(pop.Seeds(), pop.varied(8))
     program = pop.Program(
         learner(entry), keys, examples(), {}, plan(strategy, 8, 4), member_mesh(4)
     )
@@ -245,7 +245,7 @@ def test_saving_copies_of_the_moments_changes_no_bit(optimizer, strategy, monkey
 
 def test_no_moment_is_copied_at_a_step(monkeypatch):
     """The option that says so is known to this version of XLA, and does it."""
-    keys = pop.member_keys(pop.Seeds(), 0, 2)
+    keys = pop.member_keys(pop.Seeds(), pop.varied(2))
 
     def copies():
         transposed = plan("map", 2, 1, matrices="transposed")
@@ -261,7 +261,7 @@ def test_no_moment_is_copied_at_a_step(monkeypatch):
 
 
 def test_the_data_is_an_argument_and_no_constant_of_the_program():
-    keys = pop.member_keys(pop.Seeds(), 0, 4)
+    keys = pop.member_keys(pop.Seeds(), pop.varied(4))
     sizes = []
     for num in (96, 960):
         program = pop.Program(learner(), keys, examples(num), {}, plan(), member_mesh(4))

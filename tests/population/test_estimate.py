@@ -8,7 +8,7 @@ import pytest
 
 from catdog_jax.models.build import build_model, recipe_for
 from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Plan, Schedule
+from catdog_jax.population import Plan, Schedule, varied
 from catdog_jax.population.estimate import (
     Work,
     equivalent_steps,
@@ -45,7 +45,9 @@ def work(entry, precision, batch_size=64, vary="init"):
     inputs = jax.ShapeDtypeStruct((batch_size, 32, 32, 3), np.float32)
     shapes = [((10_000, 32, 32, 3), np.uint8), ((10_000,), np.int32)]
     train = Data(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
-    return step_work(learner, step_flops(forms["lax"].apply, params, inputs), train, {vary})
+    return step_work(
+        learner, step_flops(forms["lax"].apply, params, inputs), train, varied(2, (vary,))
+    )
 
 
 def together(members):

@@ -8,7 +8,7 @@ import pytest
 
 from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Program, Seeds, fit, member_keys
+from catdog_jax.population import Program, Seeds, fit, member_keys, varied
 from catdog_jax.population.compiled import Memory, memory_of
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.population.fit import Compiled, CompiledWave, best, largest_wave, plan_training
@@ -74,8 +74,7 @@ def training(num_members):
         batch_size=16,
         train=shapes(train),
         evaluations=shapes({"train": train, "test": test}),
-        num_members=num_members,
-        vary=("init",),
+        members=varied(num_members),
         fixed_bytes=0,
     )
 
@@ -92,7 +91,7 @@ def test_the_programs_are_those_of_a_run():
     train, sets = jax.tree.map(
         lambda x: np.zeros(x.shape, x.dtype), (asked.train, asked.evaluations)
     )
-    keys = member_keys(Seeds(), 0, plan.wave)
+    keys = member_keys(Seeds(), varied(plan.wave))
     run = Program(asked.learner(plan), keys, train, sets, plan, member_mesh(plan.num_devices))
     compiled, judging = wave.programs
     assert compiled.memory == memory_of(run.lower_segment(keys).compile())

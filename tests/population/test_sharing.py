@@ -45,7 +45,7 @@ def test_a_shared_batch_trains_as_a_whole_one(entry, members, devices, share):
 
 def test_examples_that_cannot_be_shared_evenly_are_judged_by_all():
     data = examples(39, seed=1)
-    keys = pop.member_keys(pop.Seeds(), 0, 1)
+    keys = pop.member_keys(pop.Seeds(), pop.varied(1))
     shared_plan = plan("map", 1, 2, share=2)
     mesh = member_mesh(2, 2)
     program = pop.Program(learner(CNN), keys, examples(), {"test": data}, shared_plan, mesh)
@@ -60,7 +60,7 @@ def test_examples_that_cannot_be_shared_evenly_are_judged_by_all():
 
 
 def test_devices_that_share_meet_once_a_step_and_no_member_meets_another():
-    keys = pop.member_keys(pop.Seeds(), 0, 2)
+    keys = pop.member_keys(pop.Seeds(), pop.varied(2))
     shared_plan = plan("map", 2, 4, share=2)
     program = pop.Program(learner(CNN), keys, examples(), {}, shared_plan, member_mesh(4, 2))
     text = program.lower_segment(keys).compile().as_text()

@@ -32,7 +32,7 @@ OPTIMIZER = {
 
 
 def keys(vary):
-    return pop.member_keys(pop.Seeds(), 0, MEMBERS, vary)
+    return pop.member_keys(pop.Seeds(), pop.varied(MEMBERS, vary))
 
 
 def transformation(entry):

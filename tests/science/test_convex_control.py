@@ -41,10 +41,9 @@ def trained(entry, rate, num_steps):
         learner,
         train,
         pop.Schedule(num_steps, num_steps),
-        num_members=MEMBERS,
+        members=pop.varied(MEMBERS, ("init", "order")),
         plan=plan,
         evaluations={"test": test},
-        vary=("init", "order"),
     )
     return wave, train, test
 

@@ -28,7 +28,7 @@ def linear_model() -> Model:
 
 
 def keys() -> MemberKeys:
-    return MemberKeys(*(jax.random.key(seed) for seed in range(3)))
+    return MemberKeys(*(jax.random.key(seed) for seed in range(4)))
 
 
 def examples(num=12) -> Data:
