@@ -1,6 +1,7 @@
 """Trains populations into a run folder, and goes on where one was left."""
 
 import contextlib
+import functools
 import itertools
 import math
 import os
@@ -159,7 +160,7 @@ def train_run(
             ]
             found = stack(waves, task.members.count)
             populations[task.label] = Population(
-                task.label, part, lambda x=found: x, lambda x=task: x.data, task
+                task.label, part, found.copy, functools.partial(getattr, task, "data"), task
             )
         on_error.pop_all()  # whoever writes the results lets others use it
         return Run(folder.path, folder.manifest, populations, None, folder)

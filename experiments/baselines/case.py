@@ -55,7 +55,7 @@ class Case(NamedTuple):
 
         The rate is constant and no picture is changed.
         """
-        plain = {"augment": "none", "schedule": "constant"}
+        plain: dict[str, Any] = {"augment": "none", "schedule": "constant"}
         batch_size = 64 if self.has_conv else 128
         return recipe_for(self.model, "cifar10")._replace(batch_size=batch_size, **plain)
 
