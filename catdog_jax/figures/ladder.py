@@ -49,7 +49,7 @@ def ladder(data: xr.Dataset) -> Figure:
     low, high = data["test_low"].values, data["test_high"].values
     names, origins = data["rung"].values.tolist(), data["origin"].values.tolist()
     words = [name.replace(":", " ", 1).replace(":", ", ") for name in names]
-    labels = ["\n".join(style.wrap(text, NAME_WIDTH, 8.5, 3)) for text in words]
+    labels = [style.joined(style.wrap(text, NAME_WIDTH, 8.5), 3) for text in words]
     rows, headings, height = _places(origins, labels, middle)
     figure = style.sheet(9.0, height + 0.75)
     axes: Any = figure.subplots()

@@ -77,7 +77,7 @@ def spread(count: int) -> Float[np.ndarray, " {count}"]:
 
 def name_models(axes: Any, models: Sequence[str], width: float) -> None:
     """Turn the vertical axis into one row per model, the first on top; names `width` inches."""
-    names = [style.model_title(model, width, 8.5, 2) for model in models]
+    names = [style.model_title(model, width, 8.5, 3) for model in models]
     style.name_rows(axes, range(len(models)), names, 8.5)
     axes.set_ylim(len(models) - 0.5, -0.5)
     for row in range(1, len(models)):

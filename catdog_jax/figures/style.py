@@ -156,30 +156,23 @@ def short(name: str, length: int = 12) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def wrap(text: str, width: float, size: float = SIZE, most: int | None = None) -> list[str]:
-    """Break text into lines.
-
-    Args:
-      text: words.
-      width: of a line, inches.
-      size: of the letters, points.
-      most: lines at most; where there would be more, the last ends in ….
-
-    Returns:
-      The lines.
-    """
+def wrap(text: str, width: float, size: float = SIZE) -> list[str]:
+    """Break text into lines `width` inches wide, of letters of so many points."""
     letters = max(1, int(width * LETTERS / size))
-    lines = textwrap.wrap(text, letters, break_on_hyphens=False)
-    if most and len(lines) > most:
-        lines = [*lines[: most - 1], lines[most - 1][: letters - 1] + "…"]
-    return lines
+    return textwrap.wrap(text, letters, break_on_hyphens=False)
 
 
-def model_title(model: str, width: float, size: float = 9.5, most: int = 3) -> str:
-    """Write the name of a model, and its settings in `most` lines; all `width` inches wide."""
-    name, _, settings = model.partition(":")
-    lines = wrap(name, width, size, 2) + wrap(settings.replace(":", ", "), width, size, most)
+def joined(lines: Sequence[str], most: int) -> str:
+    """Join `most` lines at most; where there are more, the last ends in …."""
+    if len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1][:-1] + "…"]
     return "\n".join(lines)
+
+
+def model_title(model: str, width: float, size: float = 9.5, most: int = 4) -> str:
+    """Write the name of a model, and below it its settings, in lines `width` inches wide."""
+    name, _, settings = model.partition(":")
+    return joined(wrap(name, width, size) + wrap(settings.replace(":", ", "), width, size), most)
 
 
 def finish(figure: Sheet, title: str, caption: str, data: xr.Dataset, *more: Artist) -> Figure:
