@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -75,12 +76,13 @@ def take(config: Any, experiment: str) -> run.Run:
             raise InputError(f"--{item.name} cannot follow --run: its members are trained already")
     run.begin(compile_cache=config.compile_cache)
     of_training = TrainConfig.__dataclass_fields__
+    where = "/".join(Path(config.run).resolve().parts[-2:])
     typed = split_list("models", config.models) if config.models else ()
     return run.take_run(
         config.run,
         experiment=experiment,
         settings={k: v for k, v in deciding(config).items() if k not in of_training},
-        command=command_line(config, experiment),
+        command=command_line(dataclasses.replace(config, run=f"runs/{where}"), experiment),
         models=typed,
         data_dir=config.data_dir,
         own=(config.dataset, *typed),

@@ -1,6 +1,5 @@
 """Every notebook runs from top to bottom, small, and shows its figures."""
 
-import datetime
 import re
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from experiments import init_convergence
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FIGURE = re.compile(r"^\w+\.(?!run\b|open_run\b)\w+\(\w*run\b.*\)$", re.MULTILINE)
-TURN = datetime.date.today().toordinal() % 3 == 0
+FIGURE = re.compile(r"^\w+\(\w*run\.data\b.*\)$", re.MULTILINE)
 PLACES = re.compile(r'^([A-Z_]+) = ""', re.MULTILINE)  # where a person names a run folder
 
 
@@ -76,10 +74,6 @@ def machine(monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
 
 
-def test_there_is_a_notebook_for_the_main_job():
-    assert "init_convergence" in map(name_of, NOTEBOOKS)
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_a_notebook_is_clean_and_simple(path):
     notebook = nbformat.read(path, as_version=4)
@@ -91,6 +85,7 @@ def test_a_notebook_is_clean_and_simple(path):
         assert cell.execution_count is None
         assert cell.metadata == {}
         assert not re.search(r"\b(def|class|for|while)\b", cell.source), cell.source
+        assert "experiments._" not in cell.source
     for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
         if FIGURE.search(cell.source):
             assert before.cell_type == "markdown"
@@ -100,30 +95,20 @@ def test_a_notebook_is_clean_and_simple(path):
 def test_the_notebook_draws_every_figure_of_the_experiment():
     notebook = nbformat.read(ROOT / "notebooks" / "init_convergence.ipynb", as_version=4)
     drawn = [cell.source for cell in code(notebook) if FIGURE.search(cell.source)]
-    wanted = [f"figures.{draw.__name__}(run)" for draw in init_convergence.FIGURES.values()]
+    names = [name.rpartition(".")[2] for name in init_convergence.FIGURES.values()]
+    wanted = [f"{name}(run.data)" for name in names]
     assert sorted(drawn) == sorted(wanted)
 
 
-# The longest one runs on one day of three. Slow: the other notebooks a second time, with every
-# figure from the finished runs.
+# Slow: the longest one, and each a second time, with every figure from the finished runs.
+@pytest.mark.parametrize("twice", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("path", "twice"),
+    "path",
     [
-        *(
-            pytest.param(
-                path,
-                name_of(path) == "init_convergence",
-                marks=[pytest.mark.slow] if name_of(path) == "what_is_learned" and not TURN else [],
-            )
-            for path in NOTEBOOKS
-        ),
-        *(
-            pytest.param(path, True, marks=pytest.mark.slow)
-            for path in NOTEBOOKS
-            if name_of(path) != "init_convergence"
-        ),
+        pytest.param(p, marks=[pytest.mark.slow] if p.stem == "what_is_learned" else [])
+        for p in NOTEBOOKS
     ],
-    ids=lambda value: name_of(value) if isinstance(value, Path) else ("once", "twice")[value],
+    ids=name_of,
 )
 def test_a_notebook_runs_and_shows_its_figures(path, twice, tmp_path, machine):
     notebook = nbformat.read(path, as_version=4)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.shared.launcher import parse_flags
+from experiments._cli import parse_flags
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,13 +24,13 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_one_the_launcher_takes(command):
+def test_every_command_is_one_that_its_experiment_takes(command):
     words = shlex.split(command)
     name = words[2].removeprefix("experiments").removeprefix(".")
     arguments = [word for word in words[3:] if word != "--helpshort"]
     if name:
         module = importlib.import_module(f"experiments.{name}")
-        parse_flags([name, *arguments], module.Config)
+        parse_flags(arguments, module.Config)
 
 
 def test_the_lines_of_python_train_a_population():

@@ -66,7 +66,7 @@ def coefficients(weights: np.ndarray) -> np.ndarray:
 
 def errors(y: np.ndarray, curve: str, noise: float) -> np.ndarray:
     """Mean squared error on fresh points of y [..., G] on the grid, their noise included."""
-    return np.mean(np.square(y - CURVES[curve](GRID)), axis=-1) + noise**2
+    return np.asarray(np.mean(np.square(y - CURVES[curve](GRID)), axis=-1) + noise**2)
 
 
 def expected_errors(

@@ -28,6 +28,7 @@ class Seeds(NamedTuple):
 
 
 DEFAULT_SEEDS = Seeds()
+MOST_MEMBERS = 10_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,12 @@ def varied(count: int, vary: Collection[str] = ("init",)) -> Members:
     Args:
       count: M.
       vary: names of STREAMS.
+
+    Raises:
+      InputError: more than MOST_MEMBERS.
     """
+    if count > MOST_MEMBERS:
+        raise InputError(f"{count:,} members are too many; give at most {MOST_MEMBERS:,}")
     return Members(count, {name: np.arange(count) for name in vary})
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: at once where nothing is to be saved, else at the next safe place."""
+"""Ctrl-C, SIGTERM and SIGHUP: at once where nothing is to be saved, else at the next safe place."""
 
 import contextlib
 import signal
@@ -27,7 +27,7 @@ _pending = _Pending()
 
 @contextlib.contextmanager
 def interruptible(after: str = GOES_ON) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into Interrupted while inside.
+    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted while inside; under nohup not the last.
 
     Args:
       after: what a person is told that the same command does then.
@@ -43,7 +43,10 @@ def interruptible(after: str = GOES_ON) -> Iterator[None]:
         raise _interrupted(number)
 
     _pending.after = after
-    previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)  # nohup has it ignored
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:

@@ -78,6 +78,8 @@ def train_run(
       RuntimeError: disk full, or folder in use.
       WorkerDone: in a process that is not the first of its run: all is trained.
     """
+    if keep not in (None, *KEEP):
+        raise InputError(f"--keep={keep}; allowed: {', '.join(KEEP)}")
     data = tasks[0].data if tasks and data is None else data
     settings = dict(_settings(tasks) if settings is None else settings)
     group = distributed.current()
@@ -247,8 +249,6 @@ def _settings(tasks: Sequence[Task]) -> dict[str, Any]:
 
 def _keep(tasks: Sequence[Task], asked: str | None) -> dict[str, str]:
     """Decide for each task whether the logits of every evaluation are kept."""
-    if asked is not None and asked not in KEEP:
-        raise InputError(f"--keep={asked}; allowed: {', '.join(KEEP)}")
     kept = {}
     for task in tasks:
         examples, classes = len(task.data.test.labels), len(task.data.class_names)

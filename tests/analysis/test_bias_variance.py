@@ -85,3 +85,18 @@ def test_jackknife_of_a_mean_is_its_standard_error():
 def test_one_set_or_start_is_not_enough():
     with pytest.raises(ValueError, match="1 training sets and 4 starts: give at least 2 each"):
         bv.squared_decomposition(np.zeros((1, 4, 3, 1)), np.zeros((3, 1)))
+
+
+def test_a_start_that_diverged_is_left_out_everywhere():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(3, 4, 20, 2)), rng.integers(0, 2, 20)
+    diverged = np.full((3, 4), -1)
+    diverged[1, 2] = 7
+    spoiled = logits.copy()
+    spoiled[1, 2] = np.nan
+    found = bv.decompose(spoiled, labels, 2, diverged)
+    kept = bv.decompose(logits[:, [0, 1, 3]], labels, 2, np.full((3, 3), -1))
+    for one, other in zip(found, kept, strict=True):
+        np.testing.assert_array_equal(one, other)
+    diverged[0] = 5
+    assert np.isnan(bv.decompose(logits, labels, 2, diverged)[0]).all()

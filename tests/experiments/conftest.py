@@ -1,4 +1,4 @@
-"""Small runs of the main job: here, or in a process of their own that can be killed."""
+"""Small runs of the main experiment: here, or in a process of their own that can be killed."""
 
 import os
 import subprocess
@@ -9,8 +9,9 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments import init_convergence, predict
-from experiments.shared import launcher
+from catdog_jax import open_run
+from catdog_jax.run import progress
+from experiments import init_convergence
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -28,7 +29,7 @@ SMALL = (
 SLOWED = """
 import time
 from catdog_jax.population import Program, waves
-from experiments.shared import checkpointer
+from catdog_jax.run import checkpointer
 waves.SEGMENT_SECONDS = checkpointer.CHECKPOINT_SECONDS = 0
 checkpointer.PATIENCE_SECONDS = {patience}
 quick = Program.segment
@@ -36,15 +37,16 @@ def segment(*arguments):
     time.sleep({pause})
     return quick(*arguments)
 Program.segment = segment
-from experiments import init_convergence
-init_convergence.main()
+from experiments import _cli, init_convergence
+_cli.command(init_convergence.main)
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def machine(tmp_path_factory):
     """Processes that are started have the devices and the compiled programs of this one."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "LINE_SECONDS", 1e9)  # what is said does not depend on the machine
         patch.setenv("JAX_PLATFORMS", "cpu")
         patch.setenv("JAX_NUM_CPU_DEVICES", "4")
         for name in (
@@ -59,32 +61,29 @@ def machine(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_here():
-    """A function (out_dir, *flags) -> exit status of init_convergence, run in this process."""
+    """A function (out_dir, *flags) -> exit status of init_convergence, without figures."""
 
     def run(out_dir, *flags):
-        argv = ["init_convergence", *SMALL, f"--out_dir={out_dir}", *flags]
-        module = init_convergence
-        return launcher.launch(argv, module.__name__, module.Config, module.run)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(init_convergence, "FIGURES", {})
+            return init_convergence.main([*SMALL, f"--out_dir={out_dir}", *flags])
 
     return run
 
 
 @pytest.fixture(scope="session")
-def predict_here():
-    """A function (*arguments) -> exit status of predict, run in this process."""
-
-    def run(*arguments):
-        argv = ["predict", *map(str, arguments)]
-        return launcher.launch(argv, predict.__name__, predict.Config, predict.run)
-
-    return run
+def source(tmp_path_factory, run_here, machine):
+    """The folder of a finished run: three models, three members, params of two steps kept."""
+    out_dir = tmp_path_factory.mktemp("source")
+    models = "--models=linear,mlp:width=8,cnn:widths=4"
+    assert run_here(out_dir, models, "--num_members=3", "--keep_params=0,8", "--name=source") == 0
+    return out_dir / "init_convergence" / "source"
 
 
-@pytest.fixture
-def one_figure(monkeypatch):
-    """For runs whose figures are not the question."""
-    table = {"final_accuracy": init_convergence.FIGURES["final_accuracy"]}
-    monkeypatch.setattr(init_convergence, "FIGURES", table)
+@pytest.fixture(scope="session")
+def finished(source):
+    """The same run, opened."""
+    return open_run(source)
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def run_folder():
     """A function: out_dir -> the only run folder in it."""
 
     def find(out_dir):
-        (folder,) = (Path(out_dir) / "init_convergence").iterdir()
+        (folder,) = Path(out_dir).glob("*/*")
         return folder
 
     return find

@@ -9,13 +9,13 @@ import pytest
 
 from catdog_jax.population import Schedule, Snapshot, Wave
 from catdog_jax.population.waves import Segment
+from catdog_jax.run import checkpointer, interrupt
+from catdog_jax.run.checkpointer import Checkpointer
 from catdog_jax.store import StoreError
-from experiments.shared import checkpointer, interrupt
-from experiments.shared.checkpointer import Checkpointer
 
 LONG = 60.0
 NUM_STEPS = 9
-JOB = SimpleNamespace(folder="00_linear", label="linear", schedule=Schedule(NUM_STEPS, 3))
+TASK = SimpleNamespace(label="linear", schedule=Schedule(NUM_STEPS, 3))
 
 
 class Folder:
@@ -61,7 +61,7 @@ def wave(number=0):
 
 
 def test_training_goes_on_while_the_disk_is_written_and_order_is_kept(folder, monkeypatch):
-    with Checkpointer(folder, JOB) as keep:
+    with Checkpointer(folder, "00_linear", TASK) as keep:
         keep.after_segment(segment(1), 4)
         assert folder.begun.wait(LONG)
         for step in (2, 3, NUM_STEPS):  # left out while one is written; the last has none
@@ -78,7 +78,7 @@ def test_training_goes_on_while_the_disk_is_written_and_order_is_kept(folder, mo
 
 def test_no_more_than_a_few_writes_wait_in_memory(folder, monkeypatch):
     monkeypatch.setattr(checkpointer, "LONGEST_QUEUE", 1)
-    with Checkpointer(folder, JOB) as keep:
+    with Checkpointer(folder, "00_linear", TASK) as keep:
         for number in range(2):
             keep.keep_wave(wave(number))
         threading.Timer(0.05, folder.open.set).start()
@@ -89,7 +89,7 @@ def test_no_more_than_a_few_writes_wait_in_memory(folder, monkeypatch):
 def test_times_of_all_sessions_are_added(folder):
     folder.open.set()
     folder.manifest = {"timings": {"linear": {"seconds": 100.0, "rate": 1.0}, "mlp": "untouched"}}
-    with Checkpointer(folder, JOB) as keep:
+    with Checkpointer(folder, "00_linear", TASK) as keep:
         for step in (1, 2, 3):
             keep.after_segment(segment(step), 4)
         keep.keep_wave(wave())
@@ -107,7 +107,7 @@ def test_a_refused_write_is_raised_in_the_main_thread(folder, monkeypatch, steps
     done = []
 
     def block():
-        with Checkpointer(folder, JOB) as keep:
+        with Checkpointer(folder, "00_linear", TASK) as keep:
             for step in steps:
                 keep.after_segment(segment(step), 4)
                 done.append(step)
@@ -122,14 +122,17 @@ def test_an_interrupt_waits_until_the_last_state_is_saved(folder, monkeypatch):
     monkeypatch.setattr(checkpointer, "pending", lambda: signal.SIGTERM)
     threading.Timer(0.05, folder.open.set).start()
     words = "interrupted by SIGTERM at step 2 of linear; saved in folder"
-    with pytest.raises(interrupt.Interrupted, match=words), Checkpointer(folder, JOB) as keep:
+    with (
+        pytest.raises(interrupt.Interrupted, match=words),
+        Checkpointer(folder, "00_linear", TASK) as keep,
+    ):
         keep.after_segment(segment(2), 4)
     assert folder.saved == [(0, 2)]
 
 
 def test_a_second_interrupt_waits_for_the_write_under_way_only(folder):
     def block():
-        with Checkpointer(folder, JOB) as keep:
+        with Checkpointer(folder, "00_linear", TASK) as keep:
             keep.after_segment(segment(1), 4)
             assert folder.begun.wait(LONG)
             keep.keep_wave(wave())

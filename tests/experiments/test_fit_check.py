@@ -11,7 +11,6 @@ from catdog_jax.population.compiled import Collective, Memory
 from catdog_jax.population.fit import Compiled, CompiledWave
 from catdog_jax.population.machine import find_machine
 from experiments import fit_check
-from experiments.shared import launcher
 
 MODEL = "mlp:width=8:depth=1"
 SMALL = (f"--models={MODEL}", "--num_members=8", "--image_size=8", "--num_train=64")
@@ -19,8 +18,7 @@ MORE = ("--num_test=32", "--optimizer=sgd", "--batch_size=16", "--num_steps=12",
 
 
 def launch(out_dir, *flags):
-    argv = ["fit_check", f"--out_dir={out_dir}", *SMALL, *MORE, *flags]
-    return launcher.launch(argv, fit_check.__name__, fit_check.Config, fit_check.run)
+    return fit_check.main([f"--out_dir={out_dir}", *SMALL, *MORE, *flags])
 
 
 def written(out_dir):
@@ -84,22 +82,7 @@ def test_what_is_judged_is_the_plan_of_a_run(tmp_path, capsys, monkeypatch):
     assert json.loads((tmp_path / "fit_check/x/fit_check.json").read_text())["fits"] is False
 
 
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--models=word_average", "reads tokens"),
-        ("--name=a/b", "a/b"),
-        ("--strategy=measure", "--strategy=measure times the machine itself"),
-    ],
-)
-def test_wrong_input_is_one_line(tmp_path, capsys, flag, message):
-    assert launch(tmp_path, flag) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert err.count("\n") == 1
-    assert not list(tmp_path.iterdir())
-
-
+@pytest.mark.slow  # two compilations for a TPU
 @pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="no libtpu: install the extra [tpu]"
 )

@@ -1,30 +1,30 @@
 """The probes of a run: of the right weights, the right numbers, the same bits after a kill."""
 
-import textwrap
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh
 from sklearn.linear_model import RidgeCV
 
-from catdog_jax import open_run
+import catdog_jax as cj
+from catdog_jax.analysis.layers import (
+    Networks,
+    alignment_maps,
+    choose,
+    factors_of,
+    layer_reader,
+    probe_layers,
+)
 from catdog_jax.analysis.probe import PENALTIES
 from catdog_jax.analysis.similarity import linear_cka
-from catdog_jax.data import load_dataset
-from catdog_jax.population import Plan, Program, member_keys, parse_vary
 from experiments import layers
-from experiments.shared import jobs as job_module
-from experiments.shared import launcher, layer_results
-from experiments.shared.results import Trained
 
 DATA = "procedural:num_train=96:num_valid=8:num_test=48"
-MODELS = "mlp:width=8:depth=2,cnn:widths=4-8"
+MODELS = ("mlp:width=8:depth=2", "cnn:widths=4-8")
 SMALL = (
     f"--dataset={DATA}",
     "--image_size=8",
-    f"--models={MODELS}",
+    f"--models={','.join(MODELS)}",
     "--num_members=2",
     "--wave=2",  # a run that begins with one member gives it all devices, and other roundings
     "--num_steps=12",
@@ -35,64 +35,43 @@ SMALL = (
 )
 
 
-def _launch(out_dir, *flags):
-    argv = ["layers", *SMALL, f"--out_dir={out_dir}", *flags]
-    return launcher.launch(argv, layers.__name__, layers.Config, layers.run)
+@pytest.fixture(scope="module")
+def run_layers():
+    """A function (out_dir, *flags) -> exit status of layers, without figures."""
+
+    def run(out_dir, *flags):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layers, "FIGURES", {})
+            return layers.main([*SMALL, f"--out_dir={out_dir}", *flags])
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, run_layers, machine):
     """A small run that was never stopped."""
     out_dir = tmp_path_factory.mktemp("whole")
-    assert _launch(out_dir) == 0
-    return out_dir / "layers" / "x"
+    assert run_layers(out_dir) == 0
+    return cj.open_run(out_dir / "layers" / "x")
 
 
 @pytest.fixture(scope="module")
-def small_job():
-    """Return a function: flags of vary -> (config, job of the mlp)."""
-
-    def make(vary="init", entry="mlp:width=8:depth=2"):
-        config = layers.Config(dataset=DATA, image_size=8, num_members=3, batch_size=16, vary=vary)
-        dataset = load_dataset(DATA, image_size=8)
-        return config, job_module.make_jobs(config, dataset, (entry,))[0]
-
-    return make
+def dataset():
+    """The pictures of the run."""
+    return cj.load_dataset(DATA, image_size=8)
 
 
-@pytest.mark.parametrize("vary", ["init", "order"])
-def test_the_starting_weights_are_those_of_the_engine(small_job, vary):
-    config, job = small_job(vary)
-    seeds, streams = job_module.seeds_of(config), parse_vary(config.vary)
-    keys = member_keys(seeds, 0, 3, streams)
-    plan = Plan("vmap", 3, 3, 1, 0, "direct", 0)
-    mesh = Mesh(jax.devices()[:1], ("member",))
-    learner = job_module.job_learner(config, job, plan)
-    program = Program(learner, keys, job.dataset.train.data, {}, plan, mesh)
-    if vary == "init":
-        wanted = program.init(keys).params
-    else:  # the engine gives every member the one start that all share
-        one = learner.init(keys).params
-        wanted = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), one)
-    for member, _, params in layer_results.networks(config, job.model, wanted):
-        one = jax.tree.map(lambda leaf, m=member: leaf[m], wanted)
-        jax.tree.map(np.testing.assert_array_equal, params, one)
-
-
-def test_the_last_features_by_ridge_and_the_networks_own_answer(whole):
-    run = open_run(whole)
-    data = run.data
+def test_the_last_features_by_ridge_and_the_networks_own_answer(whole, dataset):
+    data = whole.data
     # All 48 test examples are asked, so the head is exactly as right as the engine says.
     np.testing.assert_allclose(
         data["head_accuracy"].sel(when="after"), data["test_accuracy"][:, :, -1], atol=1e-6
     )
-    dataset = load_dataset(DATA, image_size=8)
-    config = layers.Config(dataset=DATA, image_size=8, batch_size=16)
-    for m, job in enumerate(job_module.make_jobs(config, dataset, tuple(MODELS.split(",")))):
+    for m, found in enumerate(whole.populations.values()):
         last = int(data["num_layers"][m]) - 2
-        params = jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), run.params[job.label])
+        params = jax.tree.map(jnp.asarray, found.member(1))
         parts = [
-            job.model.features(params, jnp.asarray(split.inputs))
+            found.model.features(params, jnp.asarray(split.inputs))
             for split in (dataset.train, dataset.test)
         ]
         features = (np.asarray(part[last][1], np.float64) for part in parts)
@@ -100,26 +79,33 @@ def test_the_last_features_by_ridge_and_the_networks_own_answer(whole):
         alphas = np.array(PENALTIES) * len(seen) * seen.var(axis=0).mean()
         fit = RidgeCV(alphas).fit(seen, np.eye(2)[dataset.train.labels])
         answers = fit.predict(asked).argmax(axis=1)
-        found = data.sel(model=job.label, when="after", member=1).isel(layer=last)
-        assert float(found["probe_accuracy"]) == np.mean(answers == dataset.test.labels)
+        one = data.sel(model=found.label, when="after", member=1).isel(layer=last)
+        assert float(one["probe_accuracy"]) == np.mean(answers == dataset.test.labels)
         own = np.asarray(parts[1][-1][1]).argmax(axis=1)
-        assert float(found["head_agreement"]) == np.mean(answers == own)
-        assert float(found["ridge_accuracy"]) == float(found["probe_accuracy"])
-        assert float(found["ridge_agreement"]) == float(found["head_agreement"])
+        assert float(one["head_agreement"]) == np.mean(answers == own)
+        assert float(one["ridge_accuracy"]) == float(one["probe_accuracy"])
+        assert float(one["ridge_agreement"]) == float(one["head_agreement"])
         muzzle = RidgeCV(alphas).fit(seen, dataset.train.factors["muzzle_length"])
         wanted = muzzle.score(asked, dataset.test.factors["muzzle_length"])
-        got = float(found["factor_r2"].sel(factor="muzzle_length"))
+        got = float(one["factor_r2"].sel(factor="muzzle_length"))
         assert got == pytest.approx(wanted, abs=1e-5)
 
 
-def test_a_head_that_reads_much_is_replaced_on_all_of_it(small_job):
-    config, job = small_job(entry="cnn:widths=8:head=flatten")
-    keys = job_module.seeds_of(config)
-    start = job.model.init(member_keys(keys, 0, 1, parse_vary("init")).init[0])
-    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], start)
-    trained = Trained(np.array([0]), {"diverged_step": np.array([-1])}, stacked)
+def test_a_head_that_reads_much_is_replaced_on_all_of_it(dataset):
+    constants = {name: dataset.constants[name] for name in ("mean", "std")}
+    model = cj.build_model("cnn:widths=8:head=flatten", (8, 8, 3), 2, **constants)
+    start = model.init(jax.random.key(0))
+    example = jax.ShapeDtypeStruct((1, 8, 8, 3), np.uint8)
+    networks = {"cnn": Networks(model, lambda member, when: start, np.array([True]), example)}
     found = [
-        layer_results.probe_layers(config, job.dataset, 96, size, 5, [job], [trained])
+        probe_layers(
+            networks,
+            dataset,
+            probe_examples=96,
+            probe_features=size,
+            neighbours=5,
+            progress=lambda *_: None,
+        )
         for size in (16, 128)
     ]
     for ridge, probed in {"accuracy": "probe", "agreement": "head"}.items():
@@ -132,7 +118,7 @@ def test_a_head_that_reads_much_is_replaced_on_all_of_it(small_job):
 
 
 def test_results_hold_every_layer_before_and_after(whole):
-    data = open_run(whole).data
+    data = whole.data
     for name in ("probe_accuracy", "centroid_accuracy", "neighbour_accuracy"):
         values = data[name].values
         assert np.isfinite(values[0, ..., :4]).all()
@@ -147,23 +133,19 @@ def test_results_hold_every_layer_before_and_after(whole):
     assert abs(cka[0, 1, 0, 1, 1, 1, 1]) < 0.999
 
 
-def test_alignment_is_that_of_the_whole_layers(whole):
-    run = open_run(whole)
-    dataset = load_dataset(DATA, image_size=8)
-    config = layers.Config(dataset=DATA, image_size=8, batch_size=16)
-    (job,) = job_module.make_jobs(config, dataset, ("cnn:widths=4-8",))
-    read = layer_results.layer_reader(job)
-    networks = list(layer_results.networks(config, job.model, run.params[job.label]))
+def test_alignment_is_that_of_the_whole_layers(whole, dataset):
+    found = whole.populations["cnn:widths=4-8"]
+    read = layer_reader(found.model)
     # Member 0 as it started, member 1 as it ended.
-    start, trained = (read(networks[n][2], dataset.test.inputs) for n in (0, 3))
-    found = run.data["cka"].values[1, 1, 1, 2, 0, 0, 1]
-    assert found == pytest.approx(linear_cka(trained[2], start[1], debiased=True), abs=1e-5)
-    maps = layers.alignment_maps(run.data["cka"].values)
-    cka = run.data["cka"].values
+    start, trained = (read(found.moment(m, m), dataset.test.inputs) for m in (0, 1))
+    cka = whole.data["cka"].values
+    wanted = linear_cka(trained[2], start[1], debiased=True)
+    assert cka[1, 1, 1, 2, 0, 0, 1] == pytest.approx(wanted, abs=1e-5)
+    maps = alignment_maps(cka)
     wanted = (cka[0, 1, 0, 1, 1, 1, 2] + cka[0, 1, 1, 1, 1, 0, 2]) / 2
-    assert maps["two networks, trained"][0, 1, 2] == pytest.approx(wanted)
+    assert maps[3, 0, 1, 2] == pytest.approx(wanted)
     wanted = (cka[1, 0, 0, 3, 1, 0, 2] + cka[1, 0, 1, 3, 1, 1, 2]) / 2
-    assert maps["one network, start (down) and trained (across)"][1, 3, 2] == pytest.approx(wanted)
+    assert maps[4, 1, 3, 2] == pytest.approx(wanted)
 
 
 class Killed(BaseException):
@@ -171,87 +153,30 @@ class Killed(BaseException):
 
 
 def test_more_members_after_a_kill_while_it_probes_end_with_the_same_bits(
-    tmp_path, whole, monkeypatch
+    tmp_path, whole, run_layers, monkeypatch
 ):
-    monkeypatch.setattr(layers, "FIGURES", {})
     folder = tmp_path / "layers" / "x"
-    assert _launch(tmp_path, "--num_members=1") == 0
-    lonely = layers.alignment_maps(open_run(folder).data["cka"].values)
-    assert np.isnan(lonely["two networks, trained"]).all()
+    assert run_layers(tmp_path, "--num_members=1") == 0
 
-    def kill(*arguments):
+    def kill(*arguments, **options):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(layer_results, "share", kill)
+        patch.setattr(layers, "probe_layers", kill)
         with pytest.raises(Killed):
-            _launch(tmp_path)
-    assert open_run(folder).data.sizes["member"] == 1
-    assert _launch(tmp_path) == 0
-    assert (folder / "results.nc").read_bytes() == (whole / "results.nc").read_bytes()
+            run_layers(tmp_path)
+    assert cj.open_run(folder).data.sizes["member"] == 1
+    assert run_layers(tmp_path) == 0
+    assert (folder / "results.nc").read_bytes() == (whole.path / "results.nc").read_bytes()
 
 
-MINE = """
-import jax
-import jax.numpy as jnp
-import numpy as np
-from catdog_jax.types import Dataset, Split
-
-
-def load(*, image_size: int = 0):
-    '''Three colours, unequally many, nothing known but the class.'''
-    labels = np.minimum(np.arange(60) % 5, 2).astype(np.int32)
-    images = np.random.default_rng(0).integers(0, 90, (60, 8, 8, 3))
-    images[np.arange(60), ..., labels] += 100
-    part = Split(images.astype(np.uint8), labels, tuple(map(str, range(60))))
-    return Dataset("colours", part, part, part, ("red", "green", "blue"), {"fingerprint": "1"})
-
-
-def fragile(input_shape, num_classes):
-    '''Names no layers; every second start diverges at once.'''
-    size = int(np.prod(input_shape))
-
-    def init(key):
-        lost = jax.random.uniform(jax.random.fold_in(key, 1)) < 0.5
-        w = 0.01 * jax.random.normal(key, (size, num_classes))
-        return {"w": jnp.where(lost, jnp.nan, w)}
-
-    return init, lambda params, x: x.reshape(len(x), -1) @ params["w"]
-"""
-
-
-def test_three_classes_without_factors_and_a_model_that_loses_members(
-    tmp_path, monkeypatch, capsys
-):
-    (tmp_path / "mine_layers.py").write_text(textwrap.dedent(MINE))
-    monkeypatch.syspath_prepend(tmp_path)
-    flags = ("--dataset=mine_layers.load", "--image_size=0", "--num_members=6")
-    assert _launch(tmp_path, *flags, "--models=mine_layers.fragile", "--probe_examples=40") == 0
-    folder = tmp_path / "layers" / "x"
-    data = open_run(folder).data
-    lost = data["diverged_step"].values[0] >= 0
-    assert 0 < lost.sum() < 6
-    assert data["layer_name"].values.tolist() == [["input", "logits"]]
-    assert data.sizes["factor"] == 0
-    after = data["probe_accuracy"].sel(when="after").values[0]
-    assert np.isnan(after[lost]).all()
-    before = data.sel(when="before").isel(model=0)
-    for name in ("head_accuracy", "ridge_accuracy", "ridge_agreement"):
-        np.testing.assert_array_equal(np.isnan(before[name]), lost & (name != "ridge_accuracy"))
-    assert (after[~lost, 0] == 1.0).all()  # a colour is a linear function of the pixels
-    assert data.attrs["probe_train_examples"] == 40
-    drawn = {path.name for path in (folder / "figures").iterdir()}
-    assert drawn == {f"{name}.png" for name in layers.FIGURES if name != "factors_by_layer"}
-    assert "R²" not in capsys.readouterr().out
-
-
-def test_a_class_is_never_left_out_of_the_probes():
-    split = load_dataset(DATA, image_size=8).train
-    chosen = layer_results.choose(split, 3)
+def test_a_class_is_never_left_out_of_the_probes(dataset):
+    split = dataset.train
+    chosen = choose(split, 3)
     assert set(chosen.labels) == {0, 1}
     assert len(chosen.labels) in (3, 4)
-    place = list(layer_results.factors_of(split)).index("light_angle (sin)")
-    everything = layer_results.choose(split, 10**6)
+    place = list(factors_of(split)).index("light_angle (sin)")
+    everything = choose(split, 10**6)
     assert len(everything.labels) == 96
     wanted = np.sort(np.sin(split.factors["light_angle"]))
     np.testing.assert_allclose(np.sort(everything.factors[:, place]), wanted, atol=1e-6)

@@ -1,73 +1,138 @@
-"""How a run is planned: by the rule, or in the way that was fastest here."""
+"""How a run is planned: by the rule, in the way that was fastest here, or as it was begun."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import pytest
 
-from catdog_jax.data import load_dataset
-from catdog_jax.population import Plan, use_all_cores
+import catdog_jax as cj
+from catdog_jax.population import Plan
+from catdog_jax.run import autotune, plans, summary
+from catdog_jax.run.task import Execution
 from catdog_jax.types import InputError
-from experiments.shared import autotune, jobs, plans, run_summary
-from experiments.shared.config import TrainConfig
+
+MODEL = "mlp:width=8"
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    use_all_cores()
-    return load_dataset("procedural:num_train=64:num_valid=8:num_test=32", image_size=8)
+def task_of():
+    """A function: number of members, changes of the recipe -> a task."""
+    cj.use_all_cores()
+    data = cj.load_dataset("procedural:num_train=64:num_valid=8:num_test=32", image_size=8)
+
+    def make(count, model=MODEL, strategy="auto", **changes):
+        recipe = cj.Recipe(4, 16, "adam", 1e-3, eval_every=2)._replace(**changes)
+        how = Execution(strategy=strategy)
+        return cj.Task(model, model, recipe, data, cj.varied(count), execution=how)
+
+    return make
 
 
-def job_of(dataset, **settings):
-    config = TrainConfig(models="mlp:width=8", num_steps=4, batch_size=16, **settings)
-    return config, jobs.make_jobs(config, dataset, [config.models])[0]
+@pytest.fixture
+def repeated(task_of):
+    """A function: a recorded plan, model -> the plan that a continued run uses."""
+
+    def repeat(plan, model="linear"):
+        manifest = {"plans": {model: plan._asdict()}, "trials": {model: {"jax": "0"}}}
+        folder = SimpleNamespace(manifest=manifest, path=SimpleNamespace(name="before"))
+        kept = plans.kept_plans(folder, [task_of(8, model)])
+        assert kept.trials == manifest["trials"]
+        return kept.plans[0]
+
+    return repeat
 
 
-def test_the_fastest_way_is_found_once(dataset, tmp_path, monkeypatch, capsys):
+def test_the_fastest_way_is_found_once(task_of, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CATDOG_CACHE_DIR", str(tmp_path))
-    config, job = job_of(dataset, strategy="measure", num_members=8)
     rates, tried = {"map": 3.0, "chunk": 5.0}, []
 
-    def rate(config, job, plan):
+    def rate(task, plan):
         tried.append(plan.strategy)
         if plan.strategy == "vmap":
             raise InputError("too large")
         return rates[plan.strategy]
 
     monkeypatch.setattr(autotune, "member_steps_per_second", rate)
-    plan = plans.job_plan(config, job, config.strategy, 0)
+    task = task_of(8, strategy="measure")
+    found = plans.new_plans([task], 1)
     assert tried == ["map", "chunk", "vmap"]
-    assert plan.strategy == "chunk"
-    assert "mlp:width=8: chunk, patches: 5.0 member-steps/s" in capsys.readouterr().out
-    assert plans.job_plan(config, job, config.strategy, 0) == plan
+    assert found.plans[0].strategy == "chunk"
+    assert f"{MODEL}: chunk, patches: 5.0 member-steps/s" in capsys.readouterr().out
+    assert plans.new_plans([task], 1) == found
     assert len(tried) == 3
     (file,) = (tmp_path / "autotune").iterdir()
-    record = json.loads(file.read_text())
-    assert record["member_steps_per_second"]["map direct"] == 3.0
-    assert plans.new_plans(config, [job], 1).trials == {"mlp:width=8": record}
+    assert found.trials == {MODEL: json.loads(file.read_text())}
+    assert found.trials[MODEL]["member_steps_per_second"]["map direct"] == 3.0
 
 
-def test_a_way_is_timed_by_training(dataset, monkeypatch):
+def test_a_way_is_timed_by_training(task_of, monkeypatch):
     monkeypatch.setattr(autotune, "SECONDS", 1e-4)
-    config, job = job_of(dataset, num_members=2)
-    plan = plans.job_plan(config, job, "map", 0)
-    assert autotune.member_steps_per_second(config, job, plan) > 0
+    task = task_of(2, strategy="map")
+    plan = plans.new_plans([task], 1).plans[0]
+    assert autotune.member_steps_per_second(task, plan) > 0
 
 
-def test_optimisers_that_look_at_the_shape_keep_matrices_as_they_are(dataset):
+def test_optimisers_that_look_at_the_shape_keep_matrices_as_they_are(task_of):
     for optimizer, matrices in (("adam", "transposed"), ("muon", "stored")):
-        config, job = job_of(dataset, optimizer=optimizer, num_members=2)
-        plan = plans.job_plan(config, job, "auto", 0)
+        plan = plans.new_plans([task_of(2, optimizer=optimizer)], 1).plans[0]
         assert plan.matrices == (matrices if jax.default_backend() == "cpu" else "stored")
 
 
-def test_the_time_of_a_run_is_its_operations_over_a_products_speed(dataset, monkeypatch):
+def test_the_time_of_a_run_is_its_operations_over_a_products_speed(task_of, monkeypatch):
     """On a CPU; `test_estimate` holds that of an accelerator."""
-    monkeypatch.setattr(run_summary, "product_speed", lambda: 1e6)
-    config, job = job_of(dataset, num_members=3, optimizer="sgd", eval_every=2)
+    monkeypatch.setattr(summary, "product_speed", lambda: 1e6)
     plan = Plan("map", 1, 4, 2, 0, "direct", 0)
     first, second, third = 192 * 8, 8 * 8, 8 * 2
     per_step = 16 * 2 * (2 * first + 3 * second + 3 * third)
     steps = 4 + 3 * (64 + 32) / (3 * 16)
     expected = 4.0 + 4 * steps * per_step / (0.5 * 1e6)
-    assert run_summary.training_seconds(config, [job], [plan]) == pytest.approx(expected)
+    task = task_of(3, optimizer="sgd")
+    assert summary.training_seconds([task], [plan]) == pytest.approx(expected)
+
+
+def test_the_recorded_plan_is_repeated_also_where_there_are_more_devices(repeated):
+    assert plans.kept_plans(SimpleNamespace(manifest={"recipe": {}}), []) is None
+    for num_devices in (1, jax.local_device_count()):
+        plan = Plan("chunk", 2, 2 * num_devices, num_devices, 4, "patches", 77)
+        assert repeated(plan) == plan
+
+
+def test_fewer_devices_share_the_same_waves_or_none(repeated):
+    devices = jax.local_device_count()
+    plan = repeated(Plan("map", 1, 4 * devices, 2 * devices, 0, "direct", 77))
+    assert (plan.strategy, plan.wave, plan.num_devices) == ("map", 4 * devices, devices)
+    if devices > 1:
+        odd = Plan("map", 1, devices + 1, devices + 1, 0, "direct", 77)
+        with pytest.raises(InputError, match=rf"waves of {devices + 1} members of linear, which"):
+            repeated(odd)
+
+
+def test_fewer_devices_keep_the_form_of_the_convolution_and_share_batches(repeated):
+    devices = jax.local_device_count()
+    for conv in ("direct", "patches"):
+        shared = Plan("map", 1, 1, 2 * devices, 8, conv, 77, share=2 * devices)
+        plan = repeated(shared, "cnn:widths=4-8")
+        assert (plan.conv, plan.wave, plan.share) == (conv, 1, devices)
+
+
+def test_what_is_begun_is_not_planned_again(tmp_path, run_here, monkeypatch):
+    """Nor tried out, as --strategy=measure would; what was measured stays in the manifest."""
+    monkeypatch.setenv("CATDOG_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(autotune, "member_steps_per_second", lambda task, plan: 1.0)
+    flags = ("--models=linear", "--strategy=measure", "--name=x", "--num_steps=2")
+    assert run_here(tmp_path, *flags) == 0
+    file = tmp_path / "init_convergence" / "x" / "manifest.json"
+    before = json.loads(file.read_text(encoding="utf-8"))
+    assert before["trials"]["linear"]["processor"]
+
+    def plan_again(*arguments):
+        raise AssertionError("planned again")
+
+    monkeypatch.setattr(plans, "ruled_plan", plan_again)
+    monkeypatch.setattr(autotune, "processor_digest", lambda: "another machine")
+    assert run_here(tmp_path, *flags) == 0
+    assert run_here(tmp_path, *flags, "--num_members=4") == 0
+    after = json.loads(file.read_text(encoding="utf-8"))
+    assert len(after["sessions"]) == 2
+    assert (after["plans"], after["trials"]) == (before["plans"], before["trials"])

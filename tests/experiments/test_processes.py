@@ -10,16 +10,12 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
-from catdog_jax.data import load_dataset
-from catdog_jax.store import open_run
-from experiments import init_convergence
-from experiments.init_convergence import Config
-from experiments.shared import jobs
-from experiments.shared.plans import new_plans
-from experiments.shared.processes import joined_timings
+import catdog_jax as cj
+from catdog_jax.run.plans import new_plans
+from catdog_jax.run.processes import joined_timings
+from catdog_jax.run.task import Execution
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -39,8 +35,8 @@ SCRIPT = """
 import time
 from catdog_jax.population import Program, distributed, waves
 from catdog_jax.store import RunFolder
-from experiments import init_convergence
-from experiments.shared import checkpointer, processes, progress
+from catdog_jax.run import checkpointer, processes, progress
+from experiments import _cli, init_convergence
 progress.LINE_SECONDS = 1e9
 init_convergence.FIGURES = {{}}
 distributed.MEETING_SECONDS = {meeting}
@@ -63,7 +59,7 @@ if {hold!r}:
             print("holds", flush=True)
             time.sleep(100)
     wrap(eval(name.rpartition(".")[0]), name.rpartition(".")[2], hold)
-init_convergence.main()
+_cli.command(init_convergence.main)
 """
 
 
@@ -111,10 +107,8 @@ def start_all(start):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, run_here, machine):
     """The same run by one process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(init_convergence, "FIGURES", {})
-        out_dir = tmp_path_factory.mktemp("whole")
-        assert run_here(out_dir, *SMALL) == 0
+    out_dir = tmp_path_factory.mktemp("whole")
+    assert run_here(out_dir, *SMALL) == 0
     return out_dir / "init_convergence" / "x"
 
 
@@ -153,54 +147,18 @@ def test_two_processes_end_with_the_bytes_of_one(tmp_path, start_all, whole, run
     assert begin.endswith(f": trains on 4 cpu device(s); run folder: {folder}")
     assert end == "process 1 of 2: done"
     assert_same_end(folder, whole)
-    assert set(open_run(folder).manifest["timings"]) == {"linear", "mlp:width=4"}
+    assert set(cj.open_run(folder).manifest["timings"]) == {"linear", "mlp:width=4"}
     # And alone it is found to be done.
     capsys.readouterr()
     assert run_here(tmp_path, *SMALL) == 0
     assert capsys.readouterr().out.startswith(f"already done: {folder} ")
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (("--process_id=0",), "--num_processes and --process_id need --coordinator=host:port"),
-        (("--coordinator=a:1", "--process_id=0"), "--coordinator=a:1 needs --num_processes too"),
-        (("--coordinator=a:1", "--num_processes=2"), "--coordinator=a:1 needs --process_id too"),
-        (
-            ("--coordinator=a:1", "--num_processes=2", "--process_id=2"),
-            "--process_id=2 is out of range; with --num_processes=2 give a number from 0 to 1",
-        ),
-        (("--coordinator=a",), "--coordinator=a is no address; give host:port"),
-        (("--coordinator=a:1", "--process_id=-1"), "--process_id=-1 is out of range"),
-    ],
-)
-def test_wrong_flags_are_one_line(flags, words, tmp_path, run_here, capsys):
-    assert run_here(tmp_path, *SMALL, *flags) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert words in said
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow  # four starts of four processes
-def test_four_processes_and_waves_of_their_own_choice(tmp_path, start_all, whole, run_here):
+@pytest.mark.slow  # four processes
+def test_four_processes_end_with_the_bytes_of_one(tmp_path, start_all, whole):
     for status, _, said in ended(start_all(4)):
         assert (status, said) == (0, "")
     assert_same_end(tmp_path / "init_convergence" / "x", whole)
-    # Without --wave each process gets members; on one device each, so that two are a wave.
-    chosen = ("--wave=0", "--name=chosen", "--num_members=16")
-    for status, _, said in ended(start_all(4, *chosen)):
-        assert (status, said) == (0, "")
-    run = open_run(tmp_path / "init_convergence" / "chosen")
-    assert {plan["wave"] for plan in run.manifest["plans"].values()} == {4}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(init_convergence, "FIGURES", {})
-        assert run_here(tmp_path, *SMALL, *chosen, "--wave=4", "--name=one") == 0
-    one = open_run(tmp_path / "init_convergence" / "one")
-    for name, values in one.data.data_vars.items():
-        assert np.array_equal(
-            run.data[name].values, values.values, equal_nan=values.dtype.kind == "f"
-        )
 
 
 @pytest.mark.slow  # each starts three processes
@@ -311,16 +269,20 @@ def test_processes_that_do_not_belong_together(tmp_path, start):
 
 
 def test_the_part_of_a_process_is_planned_as_a_run_of_its_own():
-    dataset = load_dataset("procedural:num_train=64:num_valid=8:num_test=32", image_size=8)
+    data = cj.load_dataset("procedural:num_train=64:num_valid=8:num_test=32", image_size=8)
     devices = jax.local_device_count()
+
+    def tasks(num_members, wave=0):
+        recipe = cj.Recipe(1, 16, "adam", 1e-3)
+        members, how = cj.varied(num_members), Execution(wave=wave)
+        models = ("linear", "cnn:widths=4-8")
+        return [cj.Task(m, m, recipe, data, members, execution=how) for m in models]
+
     for wave in (0, devices):
-        common = {"batch_size": 16, "num_steps": 1, "wave": wave}
-        config = Config(num_members=4 * devices, **common)
-        made = jobs.make_jobs(config, dataset, ("linear", "cnn:widths=4-8"))
-        found = new_plans(config, made, 4)
-        assert found == new_plans(Config(num_members=devices, **common), made, 1)
+        found = new_plans(tasks(4 * devices, wave), 4)
+        assert found == new_plans(tasks(devices, wave), 1)
         assert [plan.wave for plan in found.plans] == [devices, devices]
-    few = new_plans(Config(num_members=4, batch_size=16, num_steps=1), made, 4)
+    few = new_plans(tasks(4), 4)
     assert few.plans[1].wave == 1  # one network for each process,
     assert few.plans[1].share == devices  # on all of its devices
 

@@ -15,11 +15,10 @@ import pytest
 import xarray as xr
 
 from catdog_jax.population.flops import step_flops
-from experiments import init_convergence, throughput
+from experiments import _cli, init_convergence, throughput
 from experiments.baselines import case as case_module
 from experiments.baselines import flax_loop, main_job
 from experiments.baselines.case import CHECK_STEPS, Case, Start, Trainer, calibrated, new_process
-from experiments.shared import launcher
 
 ROOT = Path(__file__).parents[2]
 TINY = Case("cnn:widths=4-8", 3)
@@ -83,10 +82,9 @@ def test_torch_computes_what_flax_does(model):
         assert info["measured"] == throughput.num_cores() if "processes" in name else 1
 
 
-@pytest.mark.parametrize("model", ["linear", "mlp:width=4"])
-def test_scikit_learn_trains_on_the_batches(model):
+def test_scikit_learn_trains_on_the_batches():
     pytest.importorskip("sklearn")
-    case = Case(model, 1)
+    case = Case("mlp:width=4", 1)
     info = case_module.prepare("scikit_learn", case, flax_loop.first_steps(case), 0.01)
     assert info == {"measured": 1}
     assert case_module.sample() > 0
@@ -102,11 +100,13 @@ def test_steps_are_counted_until_a_sample_lasts():
 
 
 def test_the_job_trains_what_the_engine_is_measured_on():
-    config = Case("linear", 8, strategy="map").config()
-    flags = main_job.command_line(config, "init_convergence").split()[2:]
-    assert launcher.parse_flags(flags, init_convergence.Config) == init_convergence.Config(
-        **vars(config)
-    )
+    case = Case("linear", 8, strategy="map")
+    config = _cli.parse_flags(case.flags(7), init_convergence.Config)
+    recipe = case.recipe._asdict()
+    for name in ("batch_size", "optimizer", "learning_rate", "weight_decay", "augment", "schedule"):
+        assert getattr(config, name) == recipe[name]
+    assert (config.models, config.num_members, config.num_steps) == ("linear", 8, 7)
+    assert config.strategy == "map"
 
 
 def test_who_meets_whom():
@@ -207,34 +207,6 @@ def test_medians_quartiles_ratios_and_shares():
     assert throughput.table(found)[1:] == [["mlp", "8", "120", "60 %", "2.00", "–"]]
 
 
-def run_bench(*flags):
-    argv = ["throughput", *flags]
-    return launcher.launch(argv, "experiments.throughput", throughput.Config, throughput.run)
-
-
-@pytest.mark.parametrize(
-    ("flag", "words"),
-    [
-        ("--models=cnn:head=flat", "unknown head 'flat'"),
-        ("--parts=start,jobs", "allowed: a list of table, start, job"),
-        ("--job_seconds=0", "0.0 is out of range; give a finite number above 0"),
-        ("--members=8,0", "--members=8,0: write whole numbers above 0"),
-        ("--models=mpl", "did you mean 'mlp'"),
-        ("--models=cnn:norm=layer", "unknown setting of 'cnn:norm=layer': 'norm'"),
-        ("--models=polynomial", "unknown model 'polynomial'; known: cnn, linear, mlp, resnet"),
-        ("--baselines=torsh_loop", "did you mean 'torch_loop'"),
-        ("--precision=float16", "allowed: float32, tf32, bfloat16"),
-        ("--strategy=fast", "--strategy=fast; allowed: "),
-    ],
-)
-def test_wrong_input_is_refused_in_a_line(flag, words, tmp_path, capsys):
-    assert run_bench(f"--out_dir={tmp_path}", flag) == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert len(said.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
-
-
 def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path, capsys):
     gone = throughput.BASELINES["torch_loop"]._replace(needs="no_such_package")
     monkeypatch.setitem(throughput.BASELINES, "torch_loop", gone)
@@ -243,7 +215,7 @@ def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path, capsys):
         raise RuntimeError(str(names))
 
     monkeypatch.setattr(throughput, "measure", stop)
-    assert run_bench(f"--out_dir={tmp_path}", "--baselines=torch_loop,flax_loop") == 1
+    assert throughput.main([f"--out_dir={tmp_path}", "--baselines=torch_loop,flax_loop"]) == 1
     said = capsys.readouterr()
     assert "left out: torch_loop; for them install the extra [bench]" in said.out
     assert "['engine', 'roofline', 'flax_loop']" in said.err
@@ -255,6 +227,7 @@ def test_torch_is_imported_by_nobody_but_its_competitors():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow  # a command of its own
 def test_a_job_that_fails_is_told_in_its_last_words(tmp_path):
     with pytest.raises(RuntimeError, match="ended with status 2: error: .*mpl"):
         main_job.run(["--models=mpl"], tmp_path / "job", tmp_path)
@@ -264,7 +237,7 @@ def test_a_job_that_fails_is_told_in_its_last_words(tmp_path):
 def test_a_whole_benchmark(tmp_path, capsys):
     flags = ("--models=linear", "--members=2", "--rounds=1", "--seconds=0.01", "--job_seconds=0.5")
     more = (f"--out_dir={tmp_path}", "--parts=table,start,job", "--baselines=flax_loop,vmap_scan")
-    assert run_bench(*flags, *more) == 0
+    assert throughput.main([*flags, *more]) == 0
     said = capsys.readouterr().out
     assert "÷ Flax loop  ÷ vmap + scan" in said
     assert "linear × 2, warm: " in said

@@ -11,7 +11,7 @@ import pytest
 from catdog_jax.population import distributed
 from catdog_jax.population.launchers import find_others
 from experiments import init_convergence
-from experiments.shared.launcher import parse_flags
+from experiments._cli import parse_flags
 
 LAUNCH = Path(__file__).parents[2] / "experiments" / "launch"
 SCRIPTS = sorted([*LAUNCH.glob("*.sbatch"), *LAUNCH.glob("*.sh")])
@@ -83,7 +83,7 @@ def test_pods_find_each_other(kubernetes, monkeypatch):
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
     assert container["command"][:3] == ["python", "-m", "experiments.init_convergence"]
-    config = parse_flags(container["command"][2:], init_convergence.Config)
+    config = parse_flags(container["command"][3:], init_convergence.Config)
     assert spec["completionMode"] == "Indexed"  # which sets JOB_COMPLETION_INDEX
     assert config.num_processes == spec["completions"] == spec["parallelism"]
     assert service["spec"]["clusterIP"] == "None"
@@ -114,7 +114,7 @@ def test_a_pre_empted_pod_comes_back_and_a_wrong_flag_does_not(kubernetes):
     # What is written lies on the volume.
     (container,) = pod["containers"]
     (mount,) = container["volumeMounts"]
-    config = parse_flags(container["command"][2:], init_convergence.Config)
+    config = parse_flags(container["command"][3:], init_convergence.Config)
     for place in (config.out_dir, config.compile_cache):
         assert place.startswith(mount["mountPath"] + "/")
     assert [volume["name"] for volume in pod["volumes"]] == [mount["name"]]

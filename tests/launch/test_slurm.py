@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from catdog_jax.store import open_run
+from catdog_jax import open_run
 
 pytestmark = pytest.mark.slurm  # minutes; each starts processes, and waits for SLURM
 
@@ -75,7 +75,7 @@ def test_requeued_in_the_middle_it_ends_with_the_bytes_of_one_process(cluster, t
     assert "on 2 processes of 1 cpu device(s) each" in before
     assert "process 1 of 2 on " in before
     assert before.count("interrupted by SIGTERM at step ") == 2, before
-    assert "the same command goes on" in before
+    assert "rerun the same command to resume" in before
     assert list(folder.glob("checkpoints/01_*/wave_*/*"))
 
     hasten(cluster, job)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import scenario
 
-from catdog_jax.store import open_run
+from catdog_jax.run import open_run
 
 CHANGES = ("replace", "rename", "fsync", "mkdir", "unlink", "rmdir", "open")
 

@@ -36,7 +36,8 @@ def state(step: int) -> dict[str, Any]:
 def observed(wave: int) -> dict[str, np.ndarray]:
     """What a wave observed."""
     logits = np.random.default_rng(100 + wave).normal(size=(2, 5, 2)).astype(np.float32)
-    return {"logits": logits, "diverged_step": np.full(2, -1, np.int32)}
+    steps = np.array([0, 3], np.int32)
+    return {"logits": logits, "diverged_step": np.full(2, -1, np.int32), "steps": steps}
 
 
 def results(folder: RunFolder, waves: int) -> xr.Dataset:

@@ -1,7 +1,6 @@
 """From flags to a config and back, from errors to exit statuses, and the list of experiments."""
 
 import dataclasses
-import logging
 import os
 import signal
 import subprocess
@@ -10,18 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from catdog_jax.run.interrupt import Interrupted, deferred, interruptible, pending
 from catdog_jax.types import InputError
 from experiments import __main__ as listing
-from experiments import init_convergence, predict
-from experiments.shared import launcher
-from experiments.shared.interrupt import Interrupted, deferred, pending
-from experiments.shared.run_summary import command_line
+from experiments import _cli, hypothesis_class, init_convergence, predict
 
 ROOT = Path(__file__).parents[2]
 Config = init_convergence.Config
 
 # A value for each field that is not its default, as a person types it and as a config holds it.
 TYPED = {
+    "run": ("some/run", "some/run"),
     "dataset": ("cifar10", "cifar10"),
     "data_dir": ("some/where", "some/where"),
     "classes": ("cat,dog", "cat,dog"),
@@ -38,10 +36,14 @@ TYPED = {
     "label_smoothing": (".1", 0.1),
     "augment": ("flip,shift", "flip,shift"),
     "vary": ("init,order", "init,order"),
+    "sample": ("subset:0.7", "subset:0.7"),
     "init_seed": ("4294967295", 2**32 - 1),
     "order_seed": ("1", 1),
     "augment_seed": ("2", 2),
+    "data_seed": ("3", 3),
     "eval_every": ("10", 10),
+    "keep": ("final", "final"),
+    "keep_params": ("0,5", "0,5"),
     "out_dir": ("elsewhere", "elsewhere"),
     "name": ("mine", "mine"),
     "wave": ("4", 4),
@@ -57,57 +59,38 @@ TYPED = {
 }
 
 
-def test_every_field_has_a_flag():
-    assert list(TYPED) == [item.name for item in dataclasses.fields(Config)]
-    for item in dataclasses.fields(Config):
-        assert TYPED[item.name][1] != item.default
-        assert item.metadata["help"]
-
-
-@pytest.mark.parametrize("name", TYPED)
 @pytest.mark.parametrize("form", ["--{}={}", "--{} {}", "-{}={}"])
-def test_a_flag_becomes_its_field(name, form):
-    text, value = TYPED[name]
-    if isinstance(value, bool):
-        form = "--{}"
-    words = form.format(name, text).split(" ")
-    config = launcher.parse_flags(["x", *words], Config)
-    assert config == dataclasses.replace(Config(), **{name: value})
-    assert type(getattr(config, name)) is type(value)
-
-
-def test_no_flag_is_the_default():
-    assert launcher.parse_flags(["x"], Config) == Config()
-    assert launcher.parse_flags(["x", "--nofresh"], Config) == Config()
+def test_every_field_has_a_flag(form):
+    assert list(TYPED) == [item.name for item in dataclasses.fields(Config)]
+    assert _cli.parse_flags(["--nofresh"], Config) == Config()
+    for name, (text, value) in TYPED.items():
+        words = f"--{name}" if isinstance(value, bool) else form.format(name, text)
+        config = _cli.parse_flags(words.split(" "), Config)
+        assert config == dataclasses.replace(Config(), **{name: value})
+        assert type(getattr(config, name)) is type(value)
 
 
 def test_the_command_of_a_config_makes_that_config():
     config = Config(**{name: value for name, (_, value) in TYPED.items()})
-    words = command_line(config, "init_convergence").split()
+    words = _cli.command_line(config, "init_convergence").split()
     assert words[:3] == ["python", "-m", "experiments.init_convergence"]
-    back = launcher.parse_flags(words[2:], Config)
-    wanted = dataclasses.replace(
-        config,
-        **{f.name: f.default for f in dataclasses.fields(Config) if f.metadata["operational"]},
-    )
-    assert back == dataclasses.replace(wanted, data_dir="DIR")
-    assert command_line(Config(), "x") == "python -m experiments.x"
+    fields = dataclasses.fields(Config)
+    plain = {f.name: f.default for f in fields if f.metadata["operational"]}
+    wanted = dataclasses.replace(config, **plain | {"data_dir": "DIR"})
+    assert _cli.parse_flags(words[3:], Config) == wanted
+    assert _cli.command_line(Config(), "x") == "python -m experiments.x"
 
 
 def test_what_is_left_over_goes_to_the_field_that_takes_it():
-    config = launcher.parse_flags(["x", "--run=there", "a.jpg", "b.png"], predict.Config)
+    config = _cli.parse_flags(["--run=there", "a.jpg", "b.png"], predict.Config)
     assert config == predict.Config(run="there", pictures=("a.jpg", "b.png"))
 
 
-def launch(run, *arguments):
-    return launcher.launch(["x", *arguments], init_convergence.__name__, Config, run)
-
-
 def raising(error):
-    def run(config):
+    def work(config):
         raise error
 
-    return run
+    return work
 
 
 @pytest.mark.parametrize(
@@ -118,62 +101,52 @@ def raising(error):
         (OSError(28, "No space left"), 1, "error: [Errno 28] No space left"),
         (MemoryError(), 1, "error: MemoryError"),
         (RuntimeError("RESOURCE_EXHAUSTED: much\nmore\nof it"), 1, "error: RESOURCE_EXHAUSTED: "),
+        (Interrupted(signal.SIGHUP, "saved"), 129, "saved"),
         (Interrupted(signal.SIGINT, "saved"), 130, "saved"),
         (Interrupted(signal.SIGTERM, "saved"), 143, "saved"),
     ],
 )
 def test_an_error_is_one_line_and_a_status(error, status, line, capsys):
-    assert launch(raising(error)) == status
+    assert _cli.run([], Config, raising(error)) == status
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith(line)
     assert said.err.count("\n") == 1
 
 
-def test_a_mistake_of_ours_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        launch(lambda config: 1 / 0)
-
-
-def test_done_is_0_and_the_config_arrives():
+def test_done_is_0_and_a_mistake_of_ours_keeps_its_traceback():
     seen = []
-    assert launch(seen.append, "--num_members=3") == 0
+    assert _cli.run(["--num_members=3"], Config, seen.append) == 0
     assert seen == [Config(num_members=3)]
+    with pytest.raises(ZeroDivisionError):
+        _cli.run([], Config, lambda config: 1 / 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def signalled(work, **options):
+    """Run as a command does, which alone takes the signals."""
+    with interruptible():
+        return _cli.run([], Config, work, **options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_work_at_once_where_nothing_is_to_be_saved(number, capsys):
-    before = signal.getsignal(number)
-    after = []
+    before, passed = signal.getsignal(number), []
 
-    def run(config):
+    def work(config):
         os.kill(os.getpid(), number)
-        after.append("still here")
+        passed.append("still here")
 
-    assert launch(run) == 128 + number
-    assert after == []
-    said = capsys.readouterr().err
-    assert said == f"interrupted by {number.name}; the same command goes on\n"
+    for after in ("rerun the same command to resume", "the same command begins again"):
+        assert signalled(work, after=after) == 128 + number
+        assert capsys.readouterr().err == f"interrupted by {number.name}; {after}\n"
+    assert passed == []
     assert signal.getsignal(number) is before
-
-
-def test_what_cannot_go_on_says_so_when_it_is_interrupted(capsys):
-    class Anew(Config):
-        AFTER = "the same command begins again"
-
-    def run(config):
-        os.kill(os.getpid(), signal.SIGINT)
-
-    assert launcher.launch(["anew"], "experiments.anew", Anew, run) == 130
-    assert capsys.readouterr().err == "interrupted by SIGINT; the same command begins again\n"
-    assert launch(run) == 130
-    assert capsys.readouterr().err == "interrupted by SIGINT; the same command goes on\n"
 
 
 def test_a_signal_is_held_back_while_there_is_something_to_save_but_not_a_second_one():
     seen = []
 
-    def run(config):
+    def work(config):
         with deferred():
             assert pending() is None
             os.kill(os.getpid(), signal.SIGTERM)
@@ -181,7 +154,7 @@ def test_a_signal_is_held_back_while_there_is_something_to_save_but_not_a_second
             os.kill(os.getpid(), signal.SIGINT)
             seen.append("not reached")
 
-    assert launch(run) == 130
+    assert signalled(work) == 130
     assert seen == [signal.SIGTERM]
     assert pending() is None
 
@@ -189,53 +162,46 @@ def test_a_signal_is_held_back_while_there_is_something_to_save_but_not_a_second
 def test_a_signal_that_nobody_answered_ends_the_work_after_all_is_saved(capsys):
     saved = []
 
-    def run(config):
+    def work(config):
         with deferred("all of it is saved"):
             os.kill(os.getpid(), signal.SIGTERM)
             saved.append(pending())
         saved.append("not reached")
 
-    assert launch(run) == 143
+    assert signalled(work) == 143
     assert saved == [signal.SIGTERM]
     said = capsys.readouterr().err
-    assert said == "interrupted by SIGTERM; all of it is saved; the same command goes on\n"
-    assert pending() is None
-
-
-def test_main_leaves_with_the_status(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["x", "--num_members=0"])
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-    with pytest.raises(SystemExit) as left:
-        init_convergence.main()
-    assert left.value.code == 2
-    assert "--num_members=0 is out of range" in capsys.readouterr().err
+    assert said == "interrupted by SIGTERM; all of it is saved; rerun the same command to resume\n"
 
 
 def test_the_list_has_one_line_for_each_experiment(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["experiments"])
     assert listing.main() == 0
     lines = capsys.readouterr().out.splitlines()
-    files = {path.stem for path in (ROOT / "experiments").glob("[!_]*.py")}
+    files = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
     assert len(lines) == len(files) >= 2
-    for line, name in zip(lines, sorted(files), strict=True):
+    for line, name in zip(lines, files, strict=True):
         assert line.startswith(f"python -m experiments.{name} ")
-    assert "Does it matter where you start?" in lines[sorted(files).index("init_convergence")]
-
-
-def test_an_unknown_experiment_is_wrong_input(monkeypatch, capsys):
+    assert "Does it matter where you start?" in lines[files.index("init_convergence")]
     monkeypatch.setattr(sys, "argv", ["experiments", "init_convergance"])
     assert listing.main() == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: unknown experiment 'init_convergance'; known: ")
-    assert said.err.endswith("(did you mean 'init_convergence'?); run python -m experiments.NAME\n")
+    said = capsys.readouterr().err
+    assert said.startswith("error: unknown experiment 'init_convergance'; known: ")
+    assert said.endswith("(did you mean 'init_convergence'?); run python -m experiments.NAME\n")
+
+
+def test_the_old_name_of_two_experiments_says_theirs(capsys):
+    assert hypothesis_class.main(["--degrees=1"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "experiments.curve_fitting and python -m experiments.bias_variance" in said
 
 
 HELP = """
 import sys
-from experiments import init_convergence
+from experiments import _cli, init_convergence
 try:
-    init_convergence.main()
+    _cli.command(init_convergence.main)
 except SystemExit as left:
     assert left.code == 0, left.code
 from jax._src import xla_bridge
@@ -245,21 +211,12 @@ assert "tensorflow" not in sys.modules
 """
 
 
-def test_help_opens_no_device_and_imports_no_tfds():
-    done = subprocess.run(
-        [sys.executable, "-c", HELP, "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_help_is_no_error_opens_no_device_and_imports_no_tfds():
+    command = [sys.executable, "-c", HELP, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Does it matter where you start?" in done.stdout
     assert "--num_members (default 32)" in done.stdout
-
-
-def test_the_list_is_a_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "python -m experiments.init_convergence" in done.stdout
+    for name in TYPED:
+        assert f"--{name}" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
