@@ -2,23 +2,25 @@
 
 import signal
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from catdog_jax.population import Schedule, Snapshot, Wave
+from catdog_jax.population import Snapshot, Wave
 from catdog_jax.population.waves import Segment
 from catdog_jax.run import checkpointer, interrupt
 from catdog_jax.run.checkpointer import Checkpointer
-from catdog_jax.store import StoreError
+from catdog_jax.run.task import Task
+from catdog_jax.store import RunFolder, StoreError
+from catdog_jax.types import Recipe
 
 LONG = 60.0
 NUM_STEPS = 9
-TASK = SimpleNamespace(label="linear", schedule=Schedule(NUM_STEPS, 3))
+TASK = object.__new__(Task)
+vars(TASK).update(label="linear", recipe=Recipe(NUM_STEPS, 1, "sgd", 0.1, eval_every=3))
 
 
-class Folder:
+class Folder(RunFolder):
     """Stands for a run folder whose disk writes only when it is let."""
 
     path = "folder"

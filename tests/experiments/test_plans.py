@@ -1,7 +1,7 @@
 """How a run is planned: by the rule, in the way that was fastest here, or as it was begun."""
 
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
 import jax
 import pytest
@@ -10,6 +10,7 @@ import catdog_jax as cj
 from catdog_jax.population import Plan
 from catdog_jax.run import autotune, plans, summary
 from catdog_jax.run.task import Execution
+from catdog_jax.store import RunFolder
 from catdog_jax.types import InputError
 
 MODEL = "mlp:width=8"
@@ -29,15 +30,22 @@ def task_of():
     return make
 
 
+def folder_of(**manifest):
+    """A run folder that was begun before, without its disk."""
+    folder = object.__new__(RunFolder)
+    folder.manifest, folder.path = manifest, Path("before")
+    return folder
+
+
 @pytest.fixture
 def repeated(task_of):
     """A function: a recorded plan, model -> the plan that a continued run uses."""
 
     def repeat(plan, model="linear"):
-        manifest = {"plans": {model: plan._asdict()}, "trials": {model: {"jax": "0"}}}
-        folder = SimpleNamespace(manifest=manifest, path=SimpleNamespace(name="before"))
+        trials = {model: {"jax": "0"}}
+        folder = folder_of(plans={model: plan._asdict()}, trials=trials)
         kept = plans.kept_plans(folder, [task_of(8, model)])
-        assert kept.trials == manifest["trials"]
+        assert kept.trials == trials
         return kept.plans[0]
 
     return repeat
@@ -92,7 +100,7 @@ def test_the_time_of_a_run_is_its_operations_over_a_products_speed(task_of, monk
 
 
 def test_the_recorded_plan_is_repeated_also_where_there_are_more_devices(repeated):
-    assert plans.kept_plans(SimpleNamespace(manifest={"recipe": {}}), []) is None
+    assert plans.kept_plans(folder_of(recipe={}), []) is None
     for num_devices in (1, jax.local_device_count()):
         plan = Plan("chunk", 2, 2 * num_devices, num_devices, 4, "patches", 77)
         assert repeated(plan) == plan

@@ -40,9 +40,18 @@ def observed(wave: int) -> dict[str, np.ndarray]:
     return {"logits": logits, "diverged_step": np.full(2, -1, np.int32), "steps": steps}
 
 
+def wave(number: int) -> dict[str, Any]:
+    """A wave as it is read back: in nested dicts."""
+    return {
+        "observed": observed(number),
+        "params": {"dense": params(number)["dense"]._asdict()},
+    }
+
+
 def results(folder: RunFolder, waves: int) -> xr.Dataset:
     """The results, from the waves on the disk as the engine does it."""
-    logits = np.concatenate([folder.await_wave(MODEL, wave)["logits"] for wave in range(waves)])
+    kept = [folder.await_wave(MODEL, wave)["observed"] for wave in range(waves)]
+    logits = np.concatenate([observed["logits"] for observed in kept])
     return xr.Dataset(
         {"logits": (("model", "member", "example", "class"), logits[None])},
         coords={"model": ["mlp"]},
