@@ -28,7 +28,7 @@ FLOORS = {
 # Rooms beside the stairs, and all that they may know of the package.
 BESIDE = {
     "store": {"store", "types"},
-    # A probe is a ridge regression on features, the ladder reads linear formulas' weights, and words
+    # A probe is a ridge regression on features, the ladder reads linear weights, and words
     # are annotated by the grammar.
     "analysis": {"analysis", "data", "estimators", "models", "types"},
     "figures": {"figures"},
