@@ -4,14 +4,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 
-def predictions(logits: Float[np.ndarray, "M N K"]) -> Int[np.ndarray, "M N"]:
+def predictions(logits: Float[np.ndarray, "*B N K"]) -> Int[np.ndarray, "*B N"]:
     """Name the class of the largest logit.
 
     Args:
-      logits: [M, N, K].
+      logits: [..., N, K].
 
     Returns:
-      [M, N] int64 in 0..K-1; the lowest class of an exact tie; -1 where a logit is not finite.
+      [..., N] int64 in 0..K-1; the lowest class of an exact tie; -1 where a logit is not finite.
     """
     return np.where(np.isfinite(logits).all(axis=-1), logits.argmax(axis=-1), -1)
 

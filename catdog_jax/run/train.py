@@ -220,7 +220,7 @@ def take_run(
         folder.update_manifest(
             command=command,
             run={"run": settings["run"], "command": found.manifest["command"]},
-            **{key: found.manifest[key] for key in kept},
+            **{key: found.manifest[key] for key in kept if key in found.manifest},
         )
         counts = ", ".join(f"{p.num_members} of {label}" for label, p in populations.items())
         print(f"members of {settings['run']}: {counts}\nrun folder: {folder.path}", flush=True)

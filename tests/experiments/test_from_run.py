@@ -32,8 +32,8 @@ CASES = {
         ("--num_pictures=3", "--steps=4", "--ascent_steps=4"),
     ),
     bias_variance: (
-        (*PICTURES, *TRAINING, "--widths=3", "--depths=1", "--width=3", "--depth=1"),
-        (),
+        (*PICTURES, *TRAINING, "--widths=3", "--depths=1", "--width=3", "--depth=1", "--sizes=16"),
+        ("--num_sets=2",),
     ),
 }
 
