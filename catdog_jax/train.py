@@ -197,7 +197,7 @@ def make_learner(
         spread = keys.settings.get("label_smoothing", smoothing)
         loss, grads = sharing.total(
             _value_and_grad(
-                lambda carried, *examples: loss_sum(view(carried), *examples, spread),
+                lambda carried, inputs, labels: loss_sum(view(carried), inputs, labels, spread),
                 state.params,
                 inputs,
                 labels,

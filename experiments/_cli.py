@@ -251,8 +251,7 @@ def help_text(settings: type) -> str:
     for item in dataclasses.fields(settings):
         default = "" if item.default in (None, "", ()) else f" (default {item.default})"
         lines.append(f"  --{item.name}{default}")
-        indent = {"initial_indent": " " * 6, "subsequent_indent": " " * 6}
-        lines.append(textwrap.fill(item.metadata["help"], 92, **indent))
+        lines.append(textwrap.indent(textwrap.fill(item.metadata["help"], 86), " " * 6))
     if hasattr(settings, "epilogue"):
         lines += ["", settings.epilogue()]
     return "\n".join(lines)

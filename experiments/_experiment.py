@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 WITH_RUN = ("run", "data_dir", "dataset", "models", "out_dir", "name", "fresh", "compile_cache")
 
 
-class Experiment(NamedTuple):
+@dataclass(frozen=True)
+class Experiment:
     """An experiment on populations, as a value; called with its Config it does all of it.
 
     Attributes:
@@ -45,8 +47,14 @@ class Experiment(NamedTuple):
 
     def __call__(self, config: Any) -> run.Run:
         """Do it, and print where everything is."""
-        taken = getattr(config, "run", None)
-        found = take(config, self.name) if taken else (self.train or self._train)(config)
+        if getattr(config, "run", None):
+            found = take(config, self.name)
+        elif self.train is not None:
+            found = self.train(config)
+        else:
+            data = _tasks.read_data(config)
+            tasks, names = self.tasks(config, data), (self.short_name, self.growable)
+            found = _tasks.train(config, self.name, data, tasks, *names)
         if found.folder is not None:
             with found.folder:
                 found = found.finish(self.analyse(found.populations, config))
@@ -55,12 +63,6 @@ class Experiment(NamedTuple):
         print(f"results, weights and figures: {found.path}")
         raise_if_all_diverged(found)
         return found
-
-    def _train(self, config: Any) -> run.Run:
-        data = _tasks.read_data(config)
-        tasks = self.tasks(config, data)
-        names = {"short_name": self.short_name, "growable": self.growable}
-        return _tasks.train(config, self.name, data, tasks, **names)
 
 
 def take(config: Any, experiment: str) -> run.Run:

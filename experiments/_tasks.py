@@ -13,6 +13,7 @@ from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Seeds, parse_vary, varied
 from catdog_jax.population.plan import STRATEGIES
 from catdog_jax.registry import parse_entry
+from catdog_jax.run import Task
 from catdog_jax.run.plans import MEASURE
 from catdog_jax.run.progress import ReadingProgress
 from catdog_jax.run.summary import aligned
@@ -27,7 +28,18 @@ STEP_MAX = 2**31 - 1  # a step is an int32 in the program
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class FolderConfig:
+    """Settings of every experiment that leaves a run folder."""
+
+    out_dir: str = setting("runs", "where run folders are made", operational=True)
+    name: str = setting("", "of the run folder; empty: made from the settings", operational=True)
+    fresh: bool = setting(
+        False, "start another run beside one of the same settings", operational=True
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig(FolderConfig):
     """Settings of every experiment that trains populations."""
 
     run: str | None = setting(
@@ -101,8 +113,6 @@ class TrainConfig:
     keep_params: str | None = setting(
         None, "list of steps whose weights are kept besides the last, like 0,100,200"
     )
-    out_dir: str = setting("runs", "where run folders are made", operational=True)
-    name: str = setting("", "of the run folder; empty: made from the settings", operational=True)
     wave: int = setting(0, "members that train together; 0: as many as fit in memory", low=0)
     strategy: str = setting(
         "auto",
@@ -117,9 +127,6 @@ class TrainConfig:
         "",
         "folder that keeps compiled programs; empty: the user's cache folder; none: no cache",
         operational=True,
-    )
-    fresh: bool = setting(
-        False, "start another run beside one of the same settings", operational=True
     )
     download: bool = setting(
         False, "let TFDS fetch and prepare the data set in data_dir", operational=True
@@ -136,6 +143,56 @@ class TrainConfig:
     process_id: int | None = setting(
         None, "with --coordinator: the number of this process, from 0", low=0, operational=True
     )
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Say what data set is to be loaded, and from where."""
+        return {
+            "dataset": self.dataset,
+            "data_dir": self.data_dir,
+            "classes": tuple(part.strip() for part in self.classes.split(",") if part.strip()),
+            "image_size": self.image_size,
+        }
+
+    def check(self) -> None:
+        """Raise for what can be seen to be wrong before any data is read.
+
+        Raises:
+          InputError: as above.
+        """
+        check_ranges(self)
+        parse_vary(self.vary)
+        if self.name:
+            check_name(self.name)
+        if 0 < self.image_size < 8:
+            raise InputError(f"--image_size={self.image_size} is out of range; give 8 to 1024")
+        for flag, allowed in (
+            ("strategy", (*STRATEGIES, MEASURE)),
+            ("conv", ("auto", *FORMS)),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, flag) not in allowed:
+                raise InputError(f"--{flag}={getattr(self, flag)}; allowed: {', '.join(allowed)}")
+        if self.augment is not None:
+            parse_augment(self.augment)
+        if self.models not in ("", "none"):
+            for entry in split_list("models", self.models):
+                recipe_for(entry, self.dataset)
+        make_optimizer(self.optimizer or "sgd", 1.0, num_steps=1, schedule=self.schedule)
+
+    def decided(self, data: Dataset, found: Sequence[Task]) -> dict[str, Any]:
+        """Collect all that decides a run's numbers: what its folder is held to; ready for JSON."""
+        decided = deciding(self)
+        decided["models"] = ",".join(dict.fromkeys(str(task.model) for task in found))
+        if data.kind == "images":
+            decided["image_size"] = int(data.train.inputs.shape[1])
+        decided["classes"] = ",".join(data.class_names)
+        decided["data fingerprint"] = str(data.provenance["fingerprint"])
+        for task in found:
+            recipe = task.recipe
+            for key in (*Recipe._fields[:6], "eval_every"):
+                decided[f"{key} of {task.label}"] = getattr(recipe, key)
+        return decided
 
     @staticmethod
     def epilogue() -> str:
@@ -156,49 +213,12 @@ def read_data(config: Any) -> Dataset:
       InputError: wrong input; nothing is touched.
       RuntimeError: the other processes did not come, or have ended.
     """
-    check(config)
+    config.check()
     run.begin(config.coordinator, config.num_processes, config.process_id, config.compile_cache)
-    where = source(config)
+    where = config.source
     name = where.pop("dataset")
     where |= {"download": config.download, "progress": ReadingProgress().to}
     return run.read_together(lambda: load_dataset(name, **where), config.download)
-
-
-def source(config: Any) -> dict[str, Any]:
-    """Say what data set is to be loaded, and from where."""
-    return {
-        "dataset": config.dataset,
-        "data_dir": config.data_dir,
-        "classes": tuple(part.strip() for part in config.classes.split(",") if part.strip()),
-        "image_size": config.image_size,
-    }
-
-
-def check(config: Any) -> None:
-    """Raise for what can be seen to be wrong before any data is read.
-
-    Raises:
-      InputError: as above.
-    """
-    check_ranges(config)
-    parse_vary(config.vary)
-    if config.name:
-        check_name(config.name)
-    if 0 < config.image_size < 8:
-        raise InputError(f"--image_size={config.image_size} is out of range; give 8 to 1024")
-    for flag, allowed in (
-        ("strategy", (*STRATEGIES, MEASURE)),
-        ("conv", ("auto", *FORMS)),
-        ("precision", PRECISIONS),
-    ):
-        if getattr(config, flag) not in allowed:
-            raise InputError(f"--{flag}={getattr(config, flag)}; allowed: {', '.join(allowed)}")
-    if config.augment is not None:
-        parse_augment(config.augment)
-    if config.models not in ("", "none"):
-        for entry in split_list("models", config.models):
-            recipe_for(entry, config.dataset)
-    make_optimizer(config.optimizer or "sgd", 1.0, num_steps=1, schedule=config.schedule)
 
 
 def tasks(
@@ -209,7 +229,7 @@ def tasks(
     tag: str = "",
     stretch: float = 1.0,
     **changes: Any,
-) -> list[run.Task]:
+) -> list[Task]:
     """Fill in every default for every model.
 
     Args:
@@ -232,8 +252,8 @@ def tasks(
             num_steps=max(1, round(stretch * proposed.num_steps)),
             batch_size=min(proposed.batch_size, len(data.train.labels)),
         )
-        given = {name: getattr(config, name, None) for name in Recipe._fields}
-        given = {name: value for name, value in given.items() if value is not None}
+        flags = ((name, getattr(config, name, None)) for name in Recipe._fields)
+        given: dict[str, Any] = {name: value for name, value in flags if value is not None}
         recipe = proposed._replace(**given | changes)
         if recipe.num_steps > STEP_MAX:
             raise InputError(
@@ -243,7 +263,7 @@ def tasks(
         every = given.get("eval_every") or changes.get("eval_every")
         every = every or default_eval_every(recipe, data)
         found.append(
-            run.Task(
+            Task(
                 label=entry + tag,
                 model=entry,
                 recipe=recipe._replace(eval_every=min(every, recipe.num_steps)),
@@ -260,29 +280,14 @@ def tasks(
     return found
 
 
-def settings(config: Any, data: Dataset, found: Sequence[run.Task]) -> dict[str, Any]:
-    """Collect all that decides a run's numbers, ready for JSON: what a run folder is held to."""
-    decided = deciding(config)
-    decided["models"] = ",".join(dict.fromkeys(str(task.model) for task in found))
-    if data.kind == "images":
-        decided["image_size"] = int(data.train.inputs.shape[1])
-    decided["classes"] = ",".join(data.class_names)
-    decided["data fingerprint"] = str(data.provenance["fingerprint"])
-    for task in found:
-        recipe = task.recipe
-        for key in (*Recipe._fields[:6], "eval_every"):
-            decided[f"{key} of {task.label}"] = getattr(recipe, key)
-    return decided
-
-
 def train(
     config: Any,
     experiment: str,
     data: Dataset,
-    found: Sequence[run.Task],
-    *,
+    found: Sequence[Task],
     short_name: str = "",
     growable: bool = True,
+    *,
     decided: dict[str, Any] | None = None,
 ) -> run.Run:
     """Train tasks into the run folder that a Config names; see `run.train_run`.
@@ -295,7 +300,7 @@ def train(
       short_name: of the name of a run without `--name`, behind the data set's; by default those of
         the models.
       growable: whether `--num_members` may grow.
-      decided: of `settings`, and more.
+      decided: of `TrainConfig.decided`, and more.
     """
     names = (parse_entry(str(task.model))[0] for task in found)
     short_name = short_name or "+".join(names)
@@ -304,10 +309,10 @@ def train(
         found,
         experiment=experiment,
         data=data,
-        settings=settings(config, data, found) if decided is None else decided,
+        settings=config.decided(data, found) if decided is None else decided,
         short_name=f"{parse_entry(config.dataset)[0]}-{short_name}",
         command=command_line(config, experiment),
-        source=source(config),
+        source=config.source,
         out_dir=config.out_dir,
         name=config.name,
         fresh=config.fresh,
@@ -317,7 +322,7 @@ def train(
     )
 
 
-def _step(text: str, found: Sequence[run.Task]) -> int:
+def _step(text: str, found: Sequence[Task]) -> int:
     longest = max((task.recipe.num_steps for task in found), default=0)
     if not text.strip().isdecimal() or int(text) > longest:
         raise InputError(f"--keep_params: {text!r} is no step; give numbers from 0 to {longest}")

@@ -17,7 +17,7 @@ run folder: results.nc (every number) and figures/*.png.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -145,11 +145,11 @@ def churn_figure(data: xr.Dataset) -> "Figure":
             f"their median. {style.source(data)}"
         )
         hue = style.colour(0)
-        handles = [
+        handles: list[Any] = [
             style.handle("one member", color=hue, lw=0.7),
             style.handle("median", color=hue, lw=2, marker="o", ms=3, ls="-"),
         ]
-        return style.finish(figure, "How often members change their minds", caption, data, handles)
+        return style.finish(figure, "How often members change their minds", caption, data, *handles)
 
 
 FIGURES = {"churn": churn_figure, "most_disagreement": "data_sheet.data_sheet"}

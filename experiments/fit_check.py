@@ -159,7 +159,7 @@ def tasks(config: Config) -> list[Task]:
             "--strategy=measure times the machine itself, which fit_check does not; allowed: "
             f"{', '.join(STRATEGIES)}"
         )
-    _tasks.check(training)
+    training.check()
 
     def split(num: int) -> Split:
         # One black pixel, seen from everywhere.

@@ -39,11 +39,11 @@ def analyse(populations: Mapping[str, Population], config: Config) -> "xr.Datase
 
 
 FIGURES = {
-    "learning_curves": "learning_curves.learning_curves",
-    "final_accuracy": "final_accuracy.final_accuracy",
-    "disagreement": "pairwise.disagreement",
-    "weight_distance": "pairwise.weight_distance",
-    "trajectories": "trajectories.trajectories",
+    "learning_curves": "training.learning_curves",
+    "final_accuracy": "training.final_accuracy",
+    "disagreement": "training.disagreement",
+    "weight_distance": "training.weight_distance",
+    "trajectories": "training.trajectories",
     "first_layer": "first_layers.first_layer",
     "data_sheet": "data_sheet.data_sheet",
 }

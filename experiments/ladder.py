@@ -213,7 +213,7 @@ def train(config: Config, data: Dataset) -> Run:
         raise InputError("no rung is left: --rules, --estimators and --models are all none")
     if config.write_program:
         check_program(config.program_model, names)
-    decided = _tasks.settings(config, data, found) | {"rules": ",".join(rules)}
+    decided = config.decided(data, found) | {"rules": ",".join(rules)}
     return _tasks.train(config, "ladder", data, found, short_name="ladder", decided=decided)
 
 

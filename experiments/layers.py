@@ -93,8 +93,8 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
 FIGURES = {
     "class_by_layer": "layers.class_by_layer",
     "neighbours_by_layer": "layers.neighbours_by_layer",
-    "factors_by_layer": "layer_maps.factors_by_layer",
-    "alignment": "layer_maps.alignment",
+    "factors_by_layer": "layers.factors_by_layer",
+    "alignment": "layers.alignment",
 }
 
 

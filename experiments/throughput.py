@@ -76,6 +76,25 @@ class Config:
     out_dir: str = setting("runs", "where folders of results are made", operational=True)
     name: str = setting("", "of the folder; empty: the time", operational=True)
 
+    def cases(self, models: str, members: str) -> list[Case]:
+        """Give every model with every number of members, in rising order; by default those given.
+
+        Raises:
+          InputError: a value that is not allowed.
+        """
+        words = split_list("members", self.members or members)
+        if not all(word.isdecimal() and int(word) for word in words):
+            raise InputError(f"--members={self.members}: write whole numbers above 0, like 1,8,64")
+        found = []
+        for model in split_list("models", self.models or models):
+            network(model)
+            for count in sorted(map(int, words)):
+                found.append(Case(model, count, self.precision, self.strategy))
+        for flag, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
+            if getattr(self, flag) not in allowed:
+                raise InputError(f"--{flag}={getattr(self, flag)}; allowed: {', '.join(allowed)}")
+        return found
+
 
 class Competitor(NamedTuple):
     """What decides where a competitor is measured, and with how many members.
@@ -108,26 +127,6 @@ BASELINES = {
 }
 ENGINES = {"engine": Competitor(ENGINE, dense=ALL, conv=ALL), "roofline": Competitor(PRODUCT)}
 COMPETITORS = ENGINES | BASELINES
-
-
-def read_cases(config: Config, models: str, members: str) -> list[Case]:
-    """Give every model with every number of members, in rising order; by default those given.
-
-    Raises:
-      InputError: a value that is not allowed.
-    """
-    words = split_list("members", config.members or members)
-    if not all(word.isdecimal() and int(word) for word in words):
-        raise InputError(f"--members={config.members}: write whole numbers above 0, like 1,8,64")
-    cases = []
-    for model in split_list("models", config.models or models):
-        network(model)
-        for count in sorted(map(int, words)):
-            cases.append(Case(model, count, config.precision, config.strategy))
-    for flag, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
-        if getattr(config, flag) not in allowed:
-            raise InputError(f"--{flag}={getattr(config, flag)}; allowed: {', '.join(allowed)}")
-    return cases
 
 
 def own_case(name: str, case: Case, backend: str) -> Case | None:
@@ -263,7 +262,7 @@ def benchmark(config: Config) -> dict[str, Any]:
         raise InputError(f"--parts={config.parts}; allowed: a list of table, start, job")
     default = (7, 3.0, 660.0, "1,8,64,256") if config.full else (3, 0.5, 60.0, "1,8")
     rounds, seconds = config.rounds or default[0], config.seconds or default[1]
-    cases = read_cases(config, MODELS + ",resnet" * config.full, default[3])
+    cases = config.cases(MODELS + ",resnet" * config.full, default[3])
     asked = config.baselines or ",".join(BASELINES)
     baselines = () if asked == "none" else split_list("baselines", asked)
     for baseline in baselines:
@@ -294,14 +293,14 @@ def benchmark(config: Config) -> dict[str, Any]:
         print(*aligned(table(data)), sep="\n", flush=True)
         if baselines:
             draw(data.isel(competitor=slice(2, None)), result, folder)
-    for case in read_cases(config, "linear", "8") if "start" in parts else ():
+    for case in config.cases("linear", "8") if "start" in parts else ():
         started = main_job.start(case, rounds, folder)
         keep(start={**result.get("start", {}), case.title: started})
         for state, times in started.items():
             low, middle, high = np.percentile(times, [25, 50, 75])
             text = f"{middle:.2f} s to its first step ({low:.2f} to {high:.2f})"
             print(f"{case.title}, {state}: {text}", flush=True)
-    for case in read_cases(config, JOB_MODEL, "8") if "job" in parts else ():
+    for case in config.cases(JOB_MODEL, "8") if "job" in parts else ():
         out_dir = folder / f"job_{len(result.get('job', ()))}"
         one = main_job.job(case, rounds, config.job_seconds or default[2], seconds, out_dir)
         keep(job={**result.get("job", {}), case.title: one})

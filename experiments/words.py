@@ -75,13 +75,13 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
 
 
 FIGURES = {
-    "learning_curves": "learning_curves.learning_curves",
-    "final_accuracy": "final_accuracy.final_accuracy",
-    "constructions": "word_layers.constructions",
+    "learning_curves": "training.learning_curves",
+    "final_accuracy": "training.final_accuracy",
+    "constructions": "words.constructions",
     "embeddings": "words.embeddings",
     "neighbours": "words.neighbours",
-    "probes": "word_layers.probes",
-    "trajectories": "trajectories.trajectories",
+    "probes": "words.probes",
+    "trajectories": "training.trajectories",
 }
 
 

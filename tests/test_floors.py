@@ -28,8 +28,8 @@ FLOORS = {
 # Rooms beside the stairs, and all that they may know of the package.
 BESIDE = {
     "store": {"store", "types"},
-    # A probe is a ridge regression on features, the ladder reads the weights of linear formulas,
-    # and words are annotated by the grammar.
+    # A probe is a ridge regression on features, the ladder reads linear weights, and words
+    # are annotated by the grammar.
     "analysis": {"analysis", "data", "estimators", "models", "types"},
     "figures": {"figures"},
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.polynomial import legendre
 
 from catdog_jax.types import Data
@@ -96,3 +97,63 @@ def relative_gap(fits: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Measure how far fits [M, G] are from a reference [G], in root mean squares of it; [M]."""
     size = np.sqrt(np.mean(np.square(reference)))
     return np.sqrt(np.mean(np.square(fits - reference), axis=-1)) / size
+
+
+# Axes after `curve`, and meaning; all are pure numbers.
+VARIABLES = {
+    "truth": ("grid", "y of the true curves"),
+    "point_x": ("point", "x of the training points of the fits that are kept"),
+    "point_y": ("point", "y of the training points, with noise"),
+    "start": ("family start grid", "y before training"),
+    "fit": ("family start grid", "y after training"),
+    "least_squares": ("degree grid", "y of the polynomial of least squared error"),
+    "coefficient": (
+        "degree start power",
+        "learned weights of 1, x, x², x³, …; 0 beyond the degree",
+    ),
+    "train_error": ("family size start", "mean squared error on the training points"),
+    "test_error": ("family size start", "mean squared error on fresh points, their noise included"),
+    "weight_distance": ("family size", "mean relative distance of the weights of two starts"),
+    "gap": ("degree size start", "root mean square difference to least squares, over its size"),
+    "gap_powers": ("degree start", "curve_gap with weights of the bare powers of x"),
+    "expected_error": (
+        "part quantile degree exact_size",
+        "least squares: quantiles of the error over training sets",
+    ),
+}
+
+
+def empty_results(
+    degrees: Sequence[int],
+    sizes: Sequence[int],
+    exact_sizes: Sequence[int],
+    num_starts: int,
+    num_points: int,
+) -> xr.Dataset:
+    """Lay out the results of fits, all nan: `curve_<name>` for each name of VARIABLES.
+
+    Args:
+      degrees: of the polynomials, rising; the network is one more family.
+      sizes: numbers of training points of the fits, rising.
+      exact_sizes: those of the closed form.
+      num_starts: random starts of each fit.
+      num_points: points of the fits that are kept.
+    """
+    coordinates: dict[str, Any] = {
+        "curve": np.array(list(CURVES), dtype=object),
+        "family": np.array([*(f"degree {d}" for d in degrees), "network"], dtype=object),
+        "degree": np.array(degrees),
+        "size": np.array(sizes),
+        "grid": GRID,
+        "part": np.array(["train", "test"], dtype=object),
+        "quantile": np.array(QUANTILES),
+        "exact_size": np.array(exact_sizes),
+    }
+    lengths = {axis: len(values) for axis, values in coordinates.items()}
+    lengths |= {"start": num_starts, "power": degrees[-1] + 1, "point": num_points}
+    data = xr.Dataset(coords=coordinates)
+    for name, (axes, text) in VARIABLES.items():
+        over = ["curve", *axes.split()]
+        empty = np.full([lengths[axis] for axis in over], np.nan)
+        data[f"curve_{name}"] = over, empty, {"units": "1", "long_name": text}
+    return data

@@ -72,14 +72,13 @@ def maps(data: xr.Dataset) -> Figure:
     alike = f"Mean rank correlation between members: {', '.join(means)}. " if means else ""
     model = str(one["model"].values)
     caption = (
-        f"Members {', '.join(map(str, members))} of {model} on the same test pictures; the number "
-        "above a column is the member. The score is the logit of the true class against the other "
-        "classes. Saliency: how much the score changes with each pixel (its largest absolute "
-        "gradient over the colours; dark is much). The others: light (yellow) speaks for the true "
-        "class, dark (blue) against it, grey for nothing. Integrated gradients share the score "
-        "out among the pixels, on the way from a picture of the mean colour; occlusion is the drop "
-        "of the score when a square around the place is covered with that colour. Each map is "
-        f"scaled by its own 99th percentile. {alike}{style.source(data)}"
+        f"Members {', '.join(map(str, members))} of {model} (numbers above the columns). The score "
+        "is the logit of the true class against the others. Saliency: its largest absolute "
+        "gradient over the colours of a pixel; dark is much. The others: light (yellow) speaks for "
+        "the true class, dark (blue) against it, grey for nothing. Integrated gradients share the "
+        "score out among the pixels, from a picture of the mean colour on; occlusion is its drop "
+        "when a square around the place is covered with that colour. Each map is scaled by its own "
+        f"99th percentile. {alike}{style.source(data)}"
     )
     return style.finish(figure, f"What {model} looks at", caption, data)
 
@@ -110,7 +109,7 @@ def map_agreement(data: xr.Dataset) -> Figure | None:
     for axes, method in zip(panels, methods, strict=True):
         values = rank.sel(map=method).values[..., apart]
         for g, p in np.ndindex(values.shape[:2]):
-            strip.draw_strip(axes, group * p + g, values[g, p], HUES[g])
+            strip.draw_strip(axes, group * p + g, values[g, p], HUES[g], "one pair of members")
         axes.axvline(0, **style.DOTTED)
         axes.set_xlim(min(np.nanmin(values, initial=0.0) - 0.05, -0.1), 1.04)
         axes.set_title(method, loc="left")
@@ -126,14 +125,12 @@ def map_agreement(data: xr.Dataset) -> Figure | None:
     caption = (
         f"Every dot is a pair of {num_members} members. Spearman's rank correlation of the sizes "
         f"of their maps, averaged over {data.sizes['picture']} pictures: 1 where both find the "
-        f"same places important, 0 where one says nothing of the other. “{kinds[0]}” is the "
-        "question; the rows below it are the yardsticks: maps of different pictures of one class, "
-        "which share only where animals tend to be, and maps of the same members before training, "
-        f"which share only the picture and the formula. {style.source(data)}"
+        f"same places important. “{kinds[0]}” is the question; below it the yardsticks: maps of "
+        "different pictures of one class, which share only where animals tend to be, and of the "
+        f"same members before training, which share only picture and formula. {style.source(data)}"
     )
     title = "Do different starts look at the same thing?"
-    handles = strip.legend("one pair of members", num_members > 2)
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data)
 
 
 @style.look()
@@ -167,10 +164,9 @@ def maximising_inputs(data: xr.Dataset) -> Figure:
         axes.set_xlabel("member")
         axes.set_title(style.model_title(str(data["model"].values[p]), size[0] - 0.7), loc="left")
     caption = (
-        f"The input of the largest score for {', '.join(classes)}, found by gradient ascent on "
-        "the pixels from faint noise, another for each member. The total variation is held down "
-        "and the contrast held at that of the pictures. Below each input its score, the logit of "
-        f"its class against the others. {style.source(data)}"
+        f"The input of the largest score for {', '.join(classes)}, found by gradient ascent on the "
+        "pixels from faint noise, with little total variation and the contrast of the pictures. "
+        f"Below each its score, the logit of its class against the others. {style.source(data)}"
     )
     return style.finish(figure, "What each member would most like to see", caption, data)
 

@@ -33,14 +33,17 @@ def average_animals(data: xr.Dataset) -> Figure:
     rungs = [rung for rung in found if rung not in LEFT_OUT][:COLUMNS]
     first, second = data["class"].values[:2].tolist()
     means = data["class_mean"].values.astype(np.float64)
-    tall = INCHES * (means.shape[1] / means.shape[2]) + 0.4
-    heights = [tall, tall + 0.3][: 1 + bool(rungs)]
+    tall = INCHES * (means.shape[1] / means.shape[2]) + 0.55
+    heights = [tall, tall + 0.2][: 1 + bool(rungs)]
     figure = style.sheet(COLUMNS * INCHES, sum(heights))
     grid = figure.add_gridspec(1 + bool(rungs), COLUMNS, height_ratios=heights)
     for k, name in enumerate((first, second)):
         _picture(figure.add_subplot(grid[0, k]), means[k].clip(0, 1), f"average {name}")
     _weights(figure.add_subplot(grid[0, 2]), means[1] - means[0], f"{second} − {first}")
-    right = _projections(figure.add_subplot(grid[0, 3:]), data, [first, second])
+    # In a grid of its own, the room that its labels take is no other's.
+    right = _projections(
+        figure.add_subplot(grid[0, 3:].subgridspec(1, 1)[0]), data, [first, second]
+    )
     for column, rung in enumerate(rungs):
         weights = data["weights"].sel(linear_rung=rung).values
         accuracy = float(data["test_accuracy"].sel(rung=rung).astype(float).mean())
@@ -49,13 +52,13 @@ def average_animals(data: xr.Dataset) -> Figure:
     below = "Below: the same formula with numbers from elsewhere. "
     caption = (
         f"The average of all training pictures of {first} and of {second}, and the second minus "
-        "the first. That difference is a set of weights w, one for each pixel and colour: a test "
+        "the first. That difference is a set of weights w, one for each pixel and colour: a "
         f"picture x lies nearer to the average {second} exactly where w · x + b > 0, with b = "
-        f"−(|average {second}|² − |average {first}|²) / 2. The line at 0 is that hyperplane. A "
+        f"−(|average {second}|² − |average {first}|²) / 2; the line at 0 is that hyperplane. A "
         f"share of {right:.3f} of the test pictures lies on the side of its class. "
-        f"{below * bool(rungs)}In pictures of weights mid-grey is zero, and each is scaled to its "
-        f"own largest absolute weight: a brighter red, green or blue there speaks for {second}, a "
-        f"darker one for {first}. {style.source(data)}"
+        f"{below * bool(rungs)}In pictures of weights mid-grey is zero, each is scaled to its own "
+        f"largest absolute weight, and a brighter colour speaks for {second}, a darker one for "
+        f"{first}. {style.source(data)}"
     )
     title = f"Average {first}, average {second}, and what lies between"
     return style.finish(figure, title, caption, data)
@@ -63,7 +66,7 @@ def average_animals(data: xr.Dataset) -> Figure:
 
 def _picture(axes, picture, title):
     axes.imshow(picture, interpolation="nearest")
-    axes.set(xticks=[], yticks=[], anchor="N")
+    axes.set(xticks=[], yticks=[], anchor="S")
     axes.set_title(title, size=style.SIZE, linespacing=1.25, pad=4)
     axes.spines[:].set_visible(True)
 
@@ -97,5 +100,4 @@ def _projections(axes, data, names):
     where = {"transform": axes.transAxes, "va": "top"}
     axes.text(0.49, 0.97, f"← called {names[0]}", ha="right", **where)
     axes.text(0.51, 0.97, f"called {names[1]} →", ha="left", **where)
-    axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9), handlelength=1.2, borderpad=0.1)
     return right

@@ -48,16 +48,16 @@ def bias_variance(data: xr.Dataset) -> Figure:
         rows = np.flatnonzero(chosen)[np.argsort(data[name].values[chosen])]
         x, parts = data[name].values[rows], data["error_part"].values[rows]
         for row, axes in enumerate(column[:2]):
-            for line, look in enumerate(PARTS.values()):
+            for line, (part, look) in enumerate(PARTS.items()):
                 value, error = np.moveaxis(parts[:, row, line], -1, 0)
-                own = {"elinewidth": 0.8, "linewidth": 1.4, "markersize": 4, **look}
+                own = {"elinewidth": 0.8, "linewidth": 1.4, "markersize": 4, "label": part, **look}
                 axes.errorbar(x, value, np.nan_to_num(error), **own)
             axes.axhline(0.0, color=style.PALE, linewidth=0.8, zorder=0)
         for kind, hue in HUES.items():
             accuracy = data[f"{kind}_accuracy"].where(alive)[rows].astype(float)
             every = accuracy.values.reshape(len(rows), -1)
             column[2].plot(x, every, "_", color=hue, markersize=6, alpha=0.35, mew=0.8)
-            mean = {"color": hue, "markersize": 11, "mew": 2.2, "linewidth": 0.9}
+            mean = {"color": hue, "markersize": 11, "mew": 2.2, "label": f"{kind} accuracy"}
             column[2].plot(x, accuracy.mean(["training_set", "member"]), "_-", **mean)
         column[2].set(xscale="linear" if name == "depth" else "log", xlabel=label)
         column[2].set_xticks(x, [str(value) for value in x])
@@ -66,19 +66,17 @@ def bias_variance(data: xr.Dataset) -> Figure:
         column[0].set_title(title, loc="left")
     for axes, text in zip(panels[:, 0], ROWS, strict=True):
         axes.set_ylabel(text)
-    handles = [style.handle(label, linewidth=1.4, markersize=4, **x) for label, x in PARTS.items()]
-    handles += [style.handle(f"{k} accuracy", marker="_", color=hue) for k, hue in HUES.items()]
     overlap = "that overlap, so their variance is too small"
     apart = "that share no example" if data.attrs["disjoint"] else overlap
     bars = bool(data["error_part"][..., 1].notnull().any())
     caption = (
         f"MLPs from {data.sizes['member']} random starts, the same on each of "
-        f"{data.sizes['training_set']} training sets {apart}. Error = bias² + variance from "
-        "training sets + variance from starts (on a given set), unbiased estimates, averaged over "
-        "the test examples; noise in the labels counts as bias. Above, of class probabilities "
-        "(Brier score); in the middle, of votes (Kohavi and Wolpert 1996). "
+        f"{data.sizes['training_set']} training sets {apart}. Error = bias² + variance from sets + "
+        "variance from starts (on a given set), unbiased estimates, averaged over the test "
+        "examples; noise in the labels counts as bias. Above, of class probabilities (Brier "
+        "score); in the middle, of votes (Kohavi and Wolpert 1996). "
         + "Bars: one standard error over training sets (jackknife). " * bars
         + f"Below, thick dashes are means. {style.source(data)}"
     )
     title = "What an error is made of: the formula, the examples, the start"
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data)

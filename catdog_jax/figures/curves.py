@@ -5,14 +5,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from catdog_jax.figures import style
 
 PALE_STARTS = 8  # curves of starting weights that are drawn
 SMALLEST = 1e-8  # of a gap
 TRUE: Any = {"color": style.INK, "linewidth": 1.1, "linestyle": "--"}
-POWERS = style.hollow(style.INK, 6.0, "^")
 
 
 @style.look()
@@ -33,10 +31,12 @@ def curve_fits(data: xr.Dataset) -> Figure:
     for (c, f), axes in np.ndenumerate(grid):
         one, hue = data.isel(curve=c, family=f), style.colour(int(f == columns - 1))
         x, start = one["grid"], one["curve_start"].values[:PALE_STARTS]
-        axes.plot(x, start.T, color=style.PALE, linewidth=0.7, zorder=1)
-        axes.plot(x, one["curve_truth"], zorder=2, **TRUE)
-        axes.plot(x, one["curve_fit"].values.T, color=hue, linewidth=0.9, alpha=0.6, zorder=3)
-        points = style.hollow(style.INK, 3.6, markeredgewidth=0.8, zorder=4)
+        axes.plot(x, start.T, color=style.PALE, linewidth=0.7, zorder=1, label="before training")
+        axes.plot(x, one["curve_truth"], zorder=2, label="true curve", **TRUE)
+        thin = {"linewidth": 0.9, "alpha": 0.6, "zorder": 3}
+        label = f"{('polynomials', 'network')[f == columns - 1]}, trained"
+        axes.plot(x, one["curve_fit"].values.T, color=hue, label=label, **thin)
+        points = style.hollow(style.INK, 3.6, mew=0.8, zorder=4, label="training points")
         axes.plot(one["curve_point_x"], one["curve_point_y"], **points)
         low, high = float(one["curve_point_y"].min()), float(one["curve_point_y"].max())
         axes.set_ylim(low - 0.35 * (high - low), high + 0.35 * (high - low))
@@ -46,23 +46,15 @@ def curve_fits(data: xr.Dataset) -> Figure:
         axes.set_xlabel("x")
     for axes, curve in zip(grid[:, 0], data["curve"].values, strict=True):
         axes.set_ylabel(f"y of the {curve}")
-    handles = [
-        style.handle("before training", color=style.PALE, linewidth=1.4),
-        style.handle("polynomials, trained", color=style.colour(0), linewidth=1.4),
-        style.handle("network, trained", color=style.colour(1), linewidth=1.4),
-        style.handle("true curve", **TRUE),
-        style.handle("training points", **style.hollow(style.INK, 4.0)),
-    ]
     caption = (
         f"{data.sizes['start']} random starts of each formula, trained on the same "
-        f"{data.sizes['point']} points; every start is drawn, and where only one line is seen they "
-        "all met; where there is a band, gradient descent had not arrived, or there is no one "
-        f"lowest point to arrive at (network). {min(PALE_STARTS, data.sizes['start'])} of them are "
-        "also drawn before training. What lies beyond a panel is cut off. A polynomial cannot "
-        "leave its family: a line stays a line."
+        f"{data.sizes['point']} points, all of them drawn ({PALE_STARTS} before training). "
+        "Where one line is seen they all met; where a band is, descent had not arrived, or "
+        "there is no one lowest point to arrive at (network). What lies beyond a panel is cut off. "
+        "A polynomial cannot leave its family: a line stays a line."
     )
     title = "The formula decides which curve is learned, the start does not"
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data)
 
 
 @style.look()
@@ -91,14 +83,15 @@ def curve_errors(data: xr.Dataset) -> Figure:
         for part, hue in (("train", style.GREY), ("test", style.INK)):
             solved = np.maximum(expected.sel(part=part, exact_size=shown).values, floor * 1e-4)
             learned = one[f"curve_{part}_error"].sel(size=shown).values[: len(degree)]
-            _errors(left, degree, solved, hue, 0.2, degree, learned)
+            _errors(left, degree, solved, hue, f"{part} error", degree, learned)
         for d in range(len(degree)):
             solved = expected.sel(part="test").isel(degree=d).values
             learned = one["curve_test_error"].values[d]
-            _errors(right, exact, solved, style.colour(d), 0.13, size, learned)
+            _errors(right, exact, solved, style.colour(d), f"degree {degree[d]}", size, learned)
         for axes in (left, right):
             axes.set_yscale("log")
-            axes.axhline(floor, **style.DOTTED)
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.axhline(floor, **style.DOTTED, label="noise")
         left.set(ylim=(floor / 12, 2500 * floor), xticks=degree)
         left.set_ylabel(f"squared error, {data['curve'].values[c]}")
         _name_sizes(right, size)
@@ -106,14 +99,6 @@ def curve_errors(data: xr.Dataset) -> Figure:
     panels[0, 1].set_title("test error, every degree", loc="left")
     panels[-1, 0].set_xlabel("degree of the polynomial")
     panels[-1, 1].set_xlabel("training points")
-    handles = [
-        Patch(color=style.INK, alpha=0.7, label="test error"),
-        Patch(color=style.GREY, alpha=0.5, label="train error"),
-        *_degrees(degree),
-        style.handle("learned, one training set", **style.hollow(style.INK, 4.5)),
-        style.handle("least squares, median over sets", color=style.INK, linewidth=1.6),
-        style.handle("noise", **style.DOTTED),
-    ]
     caption = (
         f"Lines and bands: least squares solved exactly on {data.attrs['exact_sets']} training "
         "sets, median and quartiles. Dots: all starts of gradient descent on one of the sets; "
@@ -121,7 +106,7 @@ def curve_errors(data: xr.Dataset) -> Figure:
         f"(dotted, {noise**2:.3g}) included. What lies above a panel is cut off."
     )
     title = "Too stiff a formula errs with many points too; too free a one errs with few"
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data)
 
 
 @style.look()
@@ -149,10 +134,14 @@ def starts_meet(data: xr.Dataset) -> Figure:
     for c, (left, right) in enumerate(panels):
         for d in range(len(degree)):
             line = {"color": style.colour(d), "linewidth": 1.2, "markersize": 4}
-            left.plot(size, worst[c, d], "o-", **line)
-            left.plot([shown * 1.08], [powers[c, d]], **style.hollow(style.colour(d), 6.0, "^"))
-        left.axhline(data.attrs["met"], **style.DOTTED)
+            left.plot(size, worst[c, d], "o-", label=f"degree {degree[d]}", **line)
+            hollow = style.hollow(
+                style.colour(d), 6.0, "^", label="powers x, x², x³ … (same family)"
+            )
+            left.plot([shown * 1.08], [powers[c, d]], **hollow)
+        left.axhline(data.attrs["met"], **style.DOTTED, label="met")
         left.set(yscale="log", ylim=(SMALLEST / 2, 8))
+        left.yaxis.set_major_formatter("{x:g}")
         left.set_ylabel(f"gap to least squares, {data['curve'].values[c]}")
         _name_sizes(left, size)
         lengths = np.log10(np.maximum(apart[c], SMALLEST) / SMALLEST)
@@ -163,39 +152,27 @@ def starts_meet(data: xr.Dataset) -> Figure:
         right.set_xticks(np.arange(0, 10, 2), ["1e-8", "1e-6", "1e-4", "1e-2", "1"])
         right.set_xlim(0, 9.8)
     panels[0, 0].set_title("gap of the worst start", loc="left")
-    panels[0, 1].set_title(f"distance of two starts' weights, {shown} points", loc="left")
+    panels[0, 1].set_title(f"distance of weights, {shown} points", loc="left")
     panels[-1, 0].set_xlabel("training points")
     panels[-1, 1].set_xlabel("relative to their length, mean over pairs")
-    legendre = {"linestyle": "-", "marker": "o", "color": style.INK, "markersize": 4}
-    handles = [
-        *_degrees(degree),
-        style.handle("Legendre polynomials", **legendre),
-        style.handle("powers x, x², x³ … (same family)", **POWERS),
-        style.handle("met", **style.DOTTED),
-    ]
+    legendre: Any = {"linestyle": "-", "marker": "o", "color": style.INK, "markersize": 4}
+    lines = style.handle("Legendre polynomials", **legendre)
     caption = (
-        f"After {data.attrs['curve_steps']:,} steps from {data.sizes['start']} starts. The loss of "
-        "a polynomial has one lowest value, and gradient descent comes to it quickly where the "
-        "formula's columns are near to orthogonal; with few points for the degree, or weights of "
-        "bare powers, some directions are so flat that it has not arrived. Gap: root mean square "
-        "difference of the two curves, over that of least squares. A network's starts reach low "
-        "errors, too, with weights that have nothing in common (two random vectors of one length "
-        "are 1.4 apart)."
+        f"After {data.attrs['curve_steps']:,} steps from {data.sizes['start']} starts. Gap: root "
+        "mean square difference of the two curves, over that of least squares. The loss of a "
+        "polynomial has one lowest value; with few points for the degree, or weights of bare "
+        "powers, some directions are so flat that gradient descent has not arrived there. A "
+        "network's starts end with weights that have nothing in common (two random vectors of one "
+        "length are 1.4 apart), at low errors too."
     )
-    return style.finish(figure, "Do the starts of one formula meet?", caption, data, handles)
+    return style.finish(figure, "Do the starts of one formula meet?", caption, data, lines)
 
 
-def _degrees(degree):
-    """Name the colours of the degrees."""
-    names = (f"degree {k}" for k in degree)
-    return [style.handle(n, color=style.colour(d), linewidth=1.6) for d, n in enumerate(names)]
-
-
-def _errors(axes, x, solved, hue, alpha, places, learned):
+def _errors(axes, x, solved, hue, label, places, learned):
     """Draw quartiles solved [3, X] as line and band, and learned errors [P, S] as dots."""
-    axes.fill_between(x, solved[0], solved[2], color=hue, alpha=alpha, linewidth=0)
-    axes.plot(x, solved[1], color=hue, linewidth=1.6)
-    dots = style.hollow(hue, 4.0, markeredgewidth=1.0, zorder=4)
+    axes.fill_between(x, solved[0], solved[2], color=hue, alpha=0.16, linewidth=0)
+    axes.plot(x, solved[1], color=hue, linewidth=1.6, label=label)
+    dots = style.hollow(hue, 4.0, mew=1.0, zorder=4, label="learned, one training set")
     axes.plot(np.repeat(places, learned.shape[1]), np.maximum(learned, 1e-12).ravel(), **dots)
 
 

@@ -52,7 +52,7 @@ def data_sheet(data: xr.Dataset) -> Figure | None:
         for name, colour in zip(names, BARS, strict=False)
     ]
     title = f"Test pictures and the votes of the population: {model}"
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data, *handles)
 
 
 def choose(votes: Float[np.ndarray, "N K"], count: int) -> Int[np.ndarray, " n"]:

@@ -10,9 +10,8 @@ MEMBERS = 4  # drawn at most before and after, the first ones
 BETWEEN = 0.45  # between before and after, in sides of a tile
 AS_COLOURS = (
     "as pictures in the colours of the inputs: mid-grey is a weight of zero, a brighter red, green "
-    "or blue asks for more of that colour there, a darker one for less. Each picture is scaled to "
-    "its own largest absolute weight. A model with a single unit shows the difference of its two "
-    "classes: bright speaks for the second class. "
+    "or blue asks for more of that colour there. Each is scaled to its own largest weight. "
+    "A model with a single unit shows the second class minus the first. "
 )
 
 

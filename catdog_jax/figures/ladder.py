@@ -49,7 +49,7 @@ def ladder(data: xr.Dataset) -> Figure:
     low, high = data["test_low"].values, data["test_high"].values
     names, origins = data["rung"].values.tolist(), data["origin"].values.tolist()
     words = [name.replace(":", " ", 1).replace(":", ", ") for name in names]
-    labels = ["\n".join(style.wrap(text, NAME_WIDTH, 8.5, 3)) for text in words]
+    labels = [style.joined(style.wrap(text, NAME_WIDTH, 8.5), 3) for text in words]
     rows, headings, height = _places(origins, labels, middle)
     figure = style.sheet(9.0, height + 0.75)
     axes: Any = figure.subplots()
@@ -71,12 +71,14 @@ def ladder(data: xr.Dataset) -> Figure:
         if 1 < members.size <= MAX_DOTS:
             heights, alpha = y - 0.03 - 0.05 * strip.spread(members.size), style.thin(members.size)
             dots = {"color": colour, "mew": 0, "markersize": 2.2, "alpha": max(0.25, alpha)}
-            axes.plot(members, heights, "o", zorder=2, **dots)
+            axes.plot(members, heights, "o", zorder=2, label="member", **dots)
         axes.plot([hollow[r], middle[r]], [y, y], color=colour, lw=0.6, alpha=0.45, zorder=1)
-        edge = style.hollow(colour, 4.2, marker, markeredgewidth=0.9, zorder=3)
+        edge = style.hollow(colour, 4.2, marker, mew=0.9, zorder=3, label="on training data")
         axes.plot([hollow[r]], [y], **edge)
-        axes.plot([low[r], high[r]], [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=4)
-        axes.plot([middle[r]], [y], marker, color=colour, markersize=5.4, mew=0, zorder=5)
+        thick = {"linewidth": 2.0, "solid_capstyle": "butt", "zorder": 4, "label": "95 % interval"}
+        axes.plot([low[r], high[r]], [y, y], color=colour, **thick)
+        filled = {"markersize": 5.4, "mew": 0, "zorder": 5, "label": origins[r]}
+        axes.plot([middle[r]], [y], marker, color=colour, **filled)
         numbers = float(data["num_parameters"][r]), float(data["rung_seconds"][r])
         columns[y] = [f"{middle[r]:.3f}".replace("nan", "–"), _count(numbers[0])]
         columns[y] += [_duration(numbers[1])]
@@ -84,7 +86,7 @@ def ladder(data: xr.Dataset) -> Figure:
         for inches, text in zip(COLUMNS.values(), cells, strict=True):
             axes.annotate(text, (1, y), (72 * inches, 0), ha="right", va="center", **beside)
     chance = style.chance(data)
-    axes.axvline(chance, **style.DOTTED)
+    axes.axvline(chance, **style.GUESSING)
     style.name_rows(axes, rows, labels, 8.5)
     drawn = np.concatenate([train.values.ravel(), test.values.ravel(), low, high, [chance]])
     first, last = np.nanmin(drawn), np.nanmax(drawn)
@@ -93,28 +95,16 @@ def ladder(data: xr.Dataset) -> Figure:
     many = bool((test.count("member") > 1).any())
     caption = (
         "One rung for each classifier, grouped by where its numbers come from; in a group the best "
-        "on the test examples is on top. Filled marks: accuracy on the test examples"
+        "on the test examples is on top. Filled marks: on the test examples"
         + ", the mean over members where there are several (small dots)"
         * many
-        + ". Hollow marks: on the training examples. Thick line: 95 % interval of the test "
-        "accuracy, by drawing the test examples again and again (bootstrap). "
+        + ". Thick line: 95 % interval by drawing the test examples again and again (bootstrap). "
         "Columns: test accuracy, the numbers that a classifier holds, and the seconds to get them"
         + " for all members together" * many
         + f". {''.join(REMARKS[name] for name in names if name in REMARKS)}{style.source(data)}"
     )
-    member = style.handle("member", marker="o", color=style.GREY, mew=0, markersize=2.5)
-    looks = {
-        origin: {"marker": ORIGINS[origin][0], "color": ORIGINS[origin][1]} for origin in headings
-    }
-    handles = [
-        *(style.handle(origin, mew=0, **look) for origin, look in looks.items()),
-        style.handle("on training data", **style.hollow(style.GREY, 4.5)),
-        *[member] * many,
-        style.handle("95 % interval", color=style.GREY, linewidth=2.0),
-        style.handle("guessing", **style.DOTTED),
-    ]
     title = "The ladder: programmed, estimated, learned"
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data)
 
 
 def _places(origins, labels, accuracy):

@@ -1,18 +1,17 @@
 """Many numbers on one line: every one a dot, with their quartiles and their density."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from catdog_jax.figures import style
 
 MAX_DOTS = 1000
 
 
-def draw_strip(axes: Axes, row: int, values: Float[np.ndarray, " n"], colour: str) -> None:
+def draw_strip(axes: Any, row: int, values: Float[np.ndarray, " n"], colour: str, dot: str) -> None:
     """Draw one row: density above the line, quartiles on it, every value as a dot below it.
 
     One value is a dot on the line. Dots are left out where there are more than 1,000; their heights
@@ -23,22 +22,26 @@ def draw_strip(axes: Axes, row: int, values: Float[np.ndarray, " n"], colour: st
       row: height of the line; a row is 1 high.
       values: [n], n ≥ 0; what is not finite is left out.
       colour: of the row.
+      dot: what one dot is, for the legend.
     """
     values = values[np.isfinite(values)].astype(np.float64)
     if values.size < 2:
-        axes.plot(values, np.full(values.size, row), "o", color=colour, markersize=4.5, zorder=6)
+        look = {"color": colour, "markersize": 4.5, "zorder": 6, "label": dot}
+        axes.plot(values, [row] * values.size, "o", **look if values.size else {})
         return
     heights, places = density(values)
     above = row - 0.07
     axes.fill_between(places, above - 0.33 * heights, above, color=colour, alpha=0.3, linewidth=0)
     low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100])
-    for ends, width in (([low, high], 1.0), ([first, third], 5)):
-        axes.plot(ends, [row, row], color=colour, linewidth=width, solid_capstyle="butt")
-    axes.plot([median], [row], **style.hollow(style.INK, zorder=4))
+    for ends, width, label in ((first, third), 5, "middle half"), ((low, high), 1.0, "all"):
+        flat = {"linewidth": width, "solid_capstyle": "butt", "label": label}
+        axes.plot(ends, [row, row], color=colour, **flat)
+    axes.plot([median], [row], **style.hollow(style.INK, zorder=4, label="median"))
     if values.size <= MAX_DOTS:
         size, alpha = 4.0 if values.size <= 64 else 2.2, max(0.25, style.thin(values.size))
         heights = row + 0.13 + 0.24 * spread(values.size)
-        axes.plot(values, heights, "o", color=colour, markersize=size, alpha=alpha, mew=0)
+        dots = {"markersize": size, "alpha": alpha, "mew": 0, "label": dot}
+        axes.plot(values, heights, "o", color=colour, **dots)
 
 
 def density(values: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " g"], np.ndarray]:
@@ -72,26 +75,10 @@ def spread(count: int) -> Float[np.ndarray, " {count}"]:
     return np.arange(count) * 0.6180339887498949 % 1.0
 
 
-def name_models(axes: Axes, models: Sequence[str], width: float) -> None:
+def name_models(axes: Any, models: Sequence[str], width: float) -> None:
     """Turn the vertical axis into one row per model, the first on top; names `width` inches."""
-    names = [style.model_title(model, width, 8.5, 2) for model in models]
+    names = [style.model_title(model, width, 8.5, 3) for model in models]
     style.name_rows(axes, range(len(models)), names, 8.5)
     axes.set_ylim(len(models) - 0.5, -0.5)
     for row in range(1, len(models)):
         axes.axhline(row - 0.5, color=style.PALE, linewidth=0.6, zorder=0)
-
-
-def legend(dot: str, many: bool = True) -> list[Line2D]:
-    """Explain the marks of a strip.
-
-    Args:
-      dot: what one dot is; empty where no dots are drawn.
-      many: whether there are rows of more than one value.
-    """
-    dots = [style.handle(dot, marker="o", color=style.GREY, markersize=4)] if dot else []
-    lines = [
-        style.handle("middle half", color=style.GREY, linewidth=5),
-        style.handle("all", color=style.GREY, linewidth=1),
-        style.handle("median", **style.hollow(style.INK)),
-    ]
-    return dots + lines * many

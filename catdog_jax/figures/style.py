@@ -22,6 +22,8 @@ MARGIN = 0.12  # inches around the text
 SIZE = 8.5  # points, of running text
 LETTERS = 120  # of one point in an inch, of the wider lines of DejaVu Sans
 DOTTED: Any = {"color": INK, "linewidth": 0.8, "linestyle": ":", "zorder": 1}
+CENTRED: Any = {"ha": "center", "va": "center"}
+GUESSING: Any = {**DOTTED, "label": "guessing"}
 TICKS = {"color": GREY, "labelcolor": INK, "labelsize": 8, "major.width": 0.7, "major.size": 3}
 LOOK: dict[Any, Any] = {
     "axes.edgecolor": GREY,
@@ -34,6 +36,7 @@ LOOK: dict[Any, Any] = {
     "font.size": SIZE,
     "legend.fontsize": SIZE,
     "legend.frameon": False,
+    "legend.handlelength": 1.6,
     "text.color": INK,
     "text.parse_math": False,  # a $ in a command or in a name is a $
     **{f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.items()},
@@ -153,43 +156,34 @@ def short(name: str, length: int = 12) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def wrap(text: str, width: float, size: float = SIZE, most: int | None = None) -> list[str]:
-    """Break text into lines.
-
-    Args:
-      text: words.
-      width: of a line, inches.
-      size: of the letters, points.
-      most: lines at most; where there would be more, the last ends in ….
-
-    Returns:
-      The lines.
-    """
+def wrap(text: str, width: float, size: float = SIZE) -> list[str]:
+    """Break text into lines `width` inches wide, of letters of so many points."""
     letters = max(1, int(width * LETTERS / size))
-    lines = textwrap.wrap(text, letters, break_on_hyphens=False)
-    if most and len(lines) > most:
-        lines = [*lines[: most - 1], lines[most - 1][: letters - 1] + "…"]
-    return lines
+    return textwrap.wrap(text, letters, break_on_hyphens=False)
 
 
-def model_title(model: str, width: float, size: float = 9.5, most: int = 3) -> str:
-    """Write the name of a model, and its settings in `most` lines; all `width` inches wide."""
-    name, _, settings = model.partition(":")
-    lines = wrap(name, width, size, 2) + wrap(settings.replace(":", ", "), width, size, most)
+def joined(lines: Sequence[str], most: int) -> str:
+    """Join `most` lines at most; where there are more, the last ends in …."""
+    if len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1][:-1] + "…"]
     return "\n".join(lines)
 
 
-def finish(
-    figure: Sheet, title: str, caption: str, data: xr.Dataset, handles: Sequence[Artist] = ()
-) -> Figure:
+def model_title(model: str, width: float, size: float = 9.5, most: int = 4) -> str:
+    """Write the name of a model, and below it its settings, in lines `width` inches wide."""
+    name, _, settings = model.partition(":")
+    return joined(wrap(name, width, size) + wrap(settings.replace(":", ", "), width, size), most)
+
+
+def finish(figure: Sheet, title: str, caption: str, data: xr.Dataset, *more: Artist) -> Figure:
     """Add title and legend above the panels, caption and command below, and grow to hold them.
 
     Args:
-      figure: its present size is that of the panels.
+      figure: its present size is that of the panels; what is labelled in them makes the legend.
       title: one line.
       caption: what the figure shows, one paragraph.
       data: what is drawn; its attribute `command` is the command line that computed it.
-      handles: labelled artists of the legend.
+      more: labelled artists of the legend.
 
     Returns:
       The figure.
@@ -198,7 +192,10 @@ def finish(
     inner = width - 2 * MARGIN
     heading, paragraph = wrap(title, inner, 11.5), wrap(caption, inner)
     command = wrap(data.attrs["command"], inner, 8.2)  # of one width, a little wider
-    rooms = [len(str(handle.get_label())) * SIZE / LETTERS + 0.45 for handle in handles]
+    drawn = [artist for axes in figure.axes for artist in axes.get_legend_handles_labels()[0]]
+    labels = list(dict.fromkeys(str(artist.get_label()) for artist in (*drawn, *more)))
+    handles = {str(artist.get_label()): artist for artist in reversed((*drawn, *more))}
+    rooms = [len(label) * SIZE / LETTERS + 0.45 for label in labels]
     columns = len(rooms) if sum(rooms) <= inner else max(1, int(inner / max(rooms)))
     top = MARGIN + 0.225 * len(heading)  # where the legend begins
     above = top + 0.2 * -(-len(rooms) // max(1, columns)) + 0.04
@@ -213,16 +210,13 @@ def finish(
         (command, MARGIN, grey | {"linespacing": 1.25}),
     ):
         figure.text(left, y / total, "\n".join(lines), **settings).set_in_layout(False)
-    if handles:
+    if labels:
         place: Any = {"loc": "upper left", "bbox_to_anchor": (left, 1 - top / total)}
-        tight: Any = {
-            "borderaxespad": 0.0,
-            "borderpad": 0.2,
-            "handlelength": 1.6,
-            "columnspacing": 1.4,
-        }
-        figure.legend(handles=handles, ncols=columns, **place, **tight).set_in_layout(False)
-    rect = (left, below / total, 1.0 - 2 * left, height / total)
+        place |= {"borderaxespad": 0.0, "borderpad": 0.2, "columnspacing": 1.4}
+        key: Any = figure.legend([handles[x] for x in labels], labels, ncols=columns, **place)
+        key.set_in_layout(False)
+        for artist in key.legend_handles:  # some lie thin in the panels, for there are many
+            artist.set_alpha(artist.get_alpha() and max(artist.get_alpha(), 0.45))
     engine: Any = figure.get_layout_engine()
-    engine.set(rect=rect)
+    engine.set(rect=(left, below / total, 1.0 - 2 * left, height / total))
     return figure

@@ -1,5 +1,7 @@
 """How fast training goes beside other ways: ratios of rates."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.artist import Artist
@@ -49,15 +51,14 @@ def throughput(data: xr.Dataset) -> Figure:
         hatched: Any = {"facecolor": "white", "edgecolor": style.GREY, "hatch": "////"}
         handles.append(Patch(label="hopelessly slow", **hatched))
     caption = (
-        "Each bar is the ratio of two median rates (member-steps a second): how many times "
-        "faster this engine trained than the competitor named on the left; to the right of the "
-        "line at 1×, it was faster. Black lines: quartiles of the ratio over rounds in which all "
-        "were measured in turns. Above each panel: the share of the machine's own matrix product "
-        "that this engine reached, its median rate over the median of the products in the same "
-        f"rounds. {data.attrs['note']}"
+        "Each bar is the ratio of two median rates (member-steps a second): how many times faster "
+        "this engine trained than the competitor on the left. Black lines: quartiles of the ratio "
+        "over rounds in which all were measured in turns. Above each panel: its median rate as a "
+        "share of the median speed of the machine's own matrix product in the same rounds. "
+        f"{data.attrs['note']}"
     )
     title = "How many times faster than the others?"
-    return style.finish(figure, title, caption, data, handles)
+    return style.finish(figure, title, caption, data, *handles)
 
 
 def _bars(axes, one):

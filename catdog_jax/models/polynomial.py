@@ -104,9 +104,7 @@ MODELS = {
     "polynomial": Spec(
         build=polynomial,
         summary="one weight per monomial of the inputs and class; of small inputs only",
-        recipes={
-            "default": Recipe(1500, 128, "sgd", 0.01, weight_decay=0.2),
-        },
+        recipes={"default": Recipe(1500, 128, "sgd", 0.01, weight_decay=0.2)},
         reads=("vectors", "images"),
     )
 }

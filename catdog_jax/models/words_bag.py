@@ -45,9 +45,7 @@ MODELS = {
     "bag_of_words": Spec(
         build=bag_of_words,
         summary="one weight per word and class on how often each word occurs",
-        recipes={
-            "default": Recipe(500, 64, "adam", 0.01),
-        },
+        recipes={"default": Recipe(500, 64, "adam", 0.01)},
         reads=("tokens",),
     )
 }

@@ -84,9 +84,7 @@ MODELS = {
     "word_conv": Spec(
         build=word_conv,
         summary="a vector per word, and patterns of neighbouring words, wherever they stand",
-        recipes={
-            "default": Recipe(800, 32, "adamw", 0.003, weight_decay=0.1),
-        },
+        recipes={"default": Recipe(800, 32, "adamw", 0.003, weight_decay=0.1)},
         reads=("tokens",),
     )
 }

@@ -138,5 +138,6 @@ def member_keys(seeds: Seeds, members: Members) -> MemberKeys:
         indices = jnp.asarray(members.streams[name], jnp.uint32)
         return jax.vmap(lambda index: jax.random.fold_in(base, index))(indices)
 
-    keys = (stream(tag, name) for tag, name in enumerate(STREAMS))
-    return MemberKeys(*keys, {n: jnp.asarray(x, jnp.float32) for n, x in members.settings.items()})
+    settings = {name: jnp.asarray(x, jnp.float32) for name, x in members.settings.items()}
+    keys = {name: stream(tag, name) for tag, name in enumerate(STREAMS)}
+    return MemberKeys(**keys, settings=settings)

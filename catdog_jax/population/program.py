@@ -85,7 +85,7 @@ class Program:
         # The types of these NamedTuples speak of arrays; here each field is an array's spec.
         key_specs: list[Any] = [P() if key.ndim == 0 else P(AXIS) for key in keys[:-1]]
         state_specs: list[Any] = [P(), P(AXIS), P(AXIS), P(AXIS)]
-        self._keys_spec: Any = MemberKeys(*key_specs, P(AXIS))
+        self._keys_spec: Any = MemberKeys(*[*key_specs, P(AXIS)])
         self._state_spec: Any = TrainState(*state_specs)
         self._init = self._jit(self._init_local, (self._keys_spec,), self._state_spec)
         self._segment = self._jit(

@@ -215,14 +215,14 @@ class Run:
       path: the run folder.
       manifest: what `manifest.json` holds.
       populations: label -> its members, in the order of the tasks.
-      data: the results, labelled; None until `finish` has written them.
+      data: the results, an xarray.Dataset; None until `finish` has written them.
       folder: the run folder, held until then.
     """
 
     path: Path
     manifest: Mapping[str, Any]
     populations: Mapping[str, Population]
-    data: "xr.Dataset | None" = None
+    data: Any = None
     folder: RunFolder | None = None
 
     @property

@@ -1,6 +1,7 @@
 """Trains populations into a run folder, and goes on where one was left."""
 
 import contextlib
+import functools
 import itertools
 import math
 import os
@@ -159,7 +160,7 @@ def train_run(
             ]
             found = stack(waves, task.members.count)
             populations[task.label] = Population(
-                task.label, part, lambda x=found: x, lambda x=task: x.data, task
+                task.label, part, found.copy, functools.partial(getattr, task, "data"), task
             )
         on_error.pop_all()  # whoever writes the results lets others use it
         return Run(folder.path, folder.manifest, populations, None, folder)
@@ -219,7 +220,7 @@ def take_run(
         folder.update_manifest(
             command=command,
             run={"run": settings["run"], "command": found.manifest["command"]},
-            **{key: found.manifest[key] for key in kept},
+            **{key: found.manifest[key] for key in kept if key in found.manifest},
         )
         counts = ", ".join(f"{p.num_members} of {label}" for label, p in populations.items())
         print(f"members of {settings['run']}: {counts}\nrun folder: {folder.path}", flush=True)

@@ -57,7 +57,7 @@ class Case(NamedTuple):
 
         The rate is constant and no picture is changed.
         """
-        plain = {"augment": "none", "schedule": "constant"}
+        plain: dict[str, Any] = {"augment": "none", "schedule": "constant"}
         batch_size = 64 if self.has_conv else 128
         return recipe_for(self.model, "cifar10")._replace(batch_size=batch_size, **plain)
 
@@ -97,7 +97,8 @@ def noise() -> Dataset:
         return Split(inputs, labels, tuple(map(str, range(count))))
 
     parts = split(10_000), split(0), split(2_000)
-    return Dataset("noise", *parts, ("cat", "dog"), {"source": "noise"})
+    constants = {"mean": (0.5,) * 3, "std": (0.29,) * 3}  # those of uniform noise
+    return Dataset("noise", *parts, ("cat", "dog"), {"source": "noise"}, constants=constants)
 
 
 class Start(NamedTuple):

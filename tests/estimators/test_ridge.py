@@ -83,23 +83,3 @@ def test_the_classifier_decides_like_scikit_learns():
         np.testing.assert_allclose(
             2 * found - 1, reference.decision_function(flat), rtol=1e-3, atol=1e-4
         )
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"penalties": []}, "penalties"),
-        ({"penalties": [0.0]}, "penalties"),
-        ({"folds": 1}, "folds=1"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, words):
-    with pytest.raises(ValueError, match=words):
-        ridge_regression(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), **settings)
-
-
-def test_one_row_or_a_hole_is_refused():
-    with pytest.raises(ValueError, match="N ≥ 2"):
-        ridge_regression(np.ones((1, 3), np.float32), np.ones((1, 1), np.float32))
-    with pytest.raises(ValueError, match="not finite"):
-        ridge_regression(np.full((3, 3), np.nan, np.float32), np.ones((3, 1), np.float32))

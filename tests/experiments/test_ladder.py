@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from catdog_jax import open_run
 from catdog_jax.data import load_dataset
-from catdog_jax.store import open_run
 from catdog_jax.types import Dataset, Split
-from experiments import ladder
-from experiments.shared import classifiers, launcher
+from experiments import init_convergence, ladder
+from experiments._classifiers import can_be_asked, programmed
 
 DATA = "procedural:num_train=96:num_valid=8:num_test=48"
 SMALL = (
@@ -26,19 +26,24 @@ SMALL = (
 
 
 def run_ladder(out_dir, *flags):
-    argv = ["ladder", *SMALL, f"--out_dir={out_dir}", *flags]
-    return launcher.launch(argv, "experiments.ladder", ladder.Config, ladder.run)
+    return ladder.main([*SMALL, f"--out_dir={out_dir}", *flags])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ladder, "FIGURES", {})
+        patch.setattr(init_convergence, "FIGURES", {})
+        yield
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, no_figures):
     """A small finished ladder."""
     out_dir = tmp_path_factory.mktemp("ladder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ladder, "FIGURES", {})
-        assert run_ladder(out_dir) == 0
-        (folder,) = (out_dir / "ladder").iterdir()
-        yield open_run(folder)
+    assert run_ladder(out_dir) == 0
+    (folder,) = (out_dir / "ladder").iterdir()
+    return open_run(folder)
 
 
 def test_every_rung_is_there_from_the_lowest_origin_to_the_highest(finished):
@@ -110,6 +115,36 @@ def test_the_same_command_again_only_prints(finished, capsys):
     assert (finished.path / "results.nc").stat().st_mtime_ns == before
 
 
+def test_the_rungs_of_a_run_are_the_same(finished, tmp_path, capsys):
+    # A polynomial's principal components are computed again from the pictures of the run.
+    flags = (f"--run={finished.path}", "--estimators=centroid,lda,knn:k=3,logistic")
+    program = (f"--write_program={tmp_path / 'p.py'}", "--program_model=mlp:width=8:depth=1")
+    for _ in range(2):
+        assert ladder.main([*flags, *program, f"--out_dir={tmp_path}"]) == 0
+    (folder,) = (tmp_path / "ladder").iterdir()
+    again = open_run(folder)
+    assert again.data.drop_attrs(deep=False).equals(finished.data.drop_attrs(deep=False))
+    seconds = [run.manifest["rung_seconds"]["linear"] for run in (again, finished)]
+    assert seconds[0] == seconds[1]
+    assert "the same answer as mlp:width=8:depth=1 to 48 of 48" in capsys.readouterr().out
+
+
+def test_members_of_init_convergence_are_rungs(tmp_path):
+    train = ("--models=mlp:width=4", "--num_steps=4", "--num_members=2", "--batch_size=16")
+    places = (f"--dataset={DATA}", "--image_size=16", f"--out_dir={tmp_path}")
+    assert init_convergence.main([*train, *places]) == 0
+    (folder,) = (tmp_path / "init_convergence").iterdir()
+    flags = ("--rules=template", "--estimators=none", f"--out_dir={tmp_path}")
+    assert ladder.main([f"--run={folder}", *flags]) == 0
+    (made,) = (tmp_path / "ladder").iterdir()
+    data, trained = open_run(made).data, open_run(folder).data
+    assert data["rung"].values.tolist() == ["template", "mlp:width=4"]
+    np.testing.assert_allclose(
+        data["test_accuracy"].sel(rung="mlp:width=4").values,
+        trained["test_accuracy"].values[0, :, -1],
+    )
+
+
 @pytest.mark.parametrize("name", ["logistic", "mlp:width=8:depth=1"])
 def test_a_rung_is_written_as_a_program_with_the_same_answers(finished, tmp_path, capsys, name):
     path = tmp_path / "program.py"
@@ -126,7 +161,8 @@ def test_a_rung_is_written_as_a_program_with_the_same_answers(finished, tmp_path
     [
         (["--rules=photo_rul"], "unknown rule 'photo_rul'"),
         (["--estimators=ldaa"], "unknown estimator 'ldaa'"),
-        (["--estimators=knn:k=0"], "k"),
+        (["--estimators=knn:k=0"], "k=0"),
+        (["--estimators=knn:k=97"], "k=97"),
         (["--components=900"], "components"),
         (["--write_program=/no/such/folder/p.py"], "there is no folder"),
         (["--write_program=/"], "is a folder"),
@@ -145,21 +181,23 @@ def test_wrong_input_is_one_line_and_nothing_is_made(tmp_path, capsys, flags, me
     assert not (tmp_path / "ladder").exists()
 
 
-def test_rules_of_cats_and_dogs_are_left_out_for_others(capsys):
+def test_rules_of_cats_and_dogs_are_left_out_for_others():
     pictures = np.zeros((4, 8, 8, 3), np.uint8)
     part = Split(pictures, np.array([0, 1, 0, 1], np.int32), tuple("abcd"))
     birds = Dataset("birds", part, part, part, ("crow", "owl"), {})
-    assert classifiers.programmed("photo_rule", birds) is None
+    assert not can_be_asked("photo_rule", birds)
     turned = Dataset("turned", part, part, part, ("Dogs", "cats"), {})
     straight = Dataset("straight", part, part, part, ("cat", "dog"), {})
-    first, second = (classifiers.programmed("template", d) for d in (turned, straight))
+    assert can_be_asked("template", turned)
+    assert not can_be_asked("generating_rule", straight)
+    first, second = (programmed("template", d) for d in (turned, straight))
     images = jnp.asarray(np.random.default_rng(0).random((5, 8, 8, 3)), jnp.float32)
     np.testing.assert_array_equal(
         first.apply(first.member(0), images), second.apply(second.member(0), images)[:, ::-1]
     )
 
 
-def test_a_rung_whose_members_are_all_lost_is_told_and_the_rest_is_kept(tmp_path, capsys):
+def test_a_rung_whose_members_all_diverged_is_told_and_the_rest_is_kept(tmp_path, capsys):
     flags = ("--models=linear", "--estimators=centroid", "--rules=constant,template")
     program = ("--program_model=linear", f"--write_program={tmp_path / 'p.py'}")
     assert run_ladder(tmp_path, *flags, *program, "--learning_rate=1e38") == 1

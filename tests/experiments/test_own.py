@@ -109,6 +109,7 @@ def test_a_model_and_a_data_set_of_ones_own(tmp_path, mine, run_folder, capsys):
         patch.setattr(init_convergence, "FIGURES", {})
         assert init_convergence.main(argv) == 0
     said = capsys.readouterr().out
+    assert f"note: {', '.join(models)} gets pictures as they are, uint8 0..255" in said
     run = open_run(run_folder(tmp_path / "runs"))
     data = run.data
     assert data["model"].values.tolist() == models

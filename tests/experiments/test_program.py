@@ -12,12 +12,9 @@ import pytest
 from catdog_jax.models.activations import ACTIVATIONS
 from catdog_jax.models.build import build_model
 from catdog_jax.models.linear import LinearParams
+from catdog_jax.rules.program import MOST_WEIGHTS, program_text
 from catdog_jax.types import InputError
-from experiments.shared.program import (
-    MOST_WEIGHTS,
-    program_text,
-    write_program,
-)
+from experiments._program import write_program
 
 SHAPE = (6, 5, 3)
 MEAN, STD = (0.49, 0.45, 0.41), (0.25, 0.24, 0.26)

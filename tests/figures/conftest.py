@@ -1,5 +1,8 @@
 """Made-up results of every kind of run, for any number of models and members."""
 
+import importlib
+
+import matplotlib.text
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,50 +20,39 @@ WORDS = ("cat", "tabbies", "dog", "puppies", "chased", "slept", "by", "that", "w
          "suddenly", "Paris")  # fmt: skip
 GROUPS = dict.fromkeys(WORDS[:2], "cats") | dict.fromkeys(WORDS[2:4], "dogs")
 COMMAND = "python -m experiments.init_convergence --data_dir=$TFDS_DATA_DIR --out_dir=$HOME/runs"
-PAIR = "model member other_member"
 IMAGE = "row column channel"
 # Kind of run -> variables that are fractions -> their axes.
 FRACTIONS = {
     "training": {
-        "train_accuracy": "model member eval",
-        "test_accuracy": "model member eval",
+        "train_accuracy test_accuracy": "model member eval",
         "ensemble_accuracy": "model",
         "trajectory": "model member eval axis",
         "trajectory_explained": "model axis",
-        "disagreement": PAIR,
-        "relative_weight_distance": PAIR,
+        "disagreement relative_weight_distance": "model member other_member",
         "logits": "model member example class",
         "first_layer_0": f"first_member unit_0 {IMAGE}",
         "first_layer_1": f"first_member unit_1 {IMAGE}",
     },
     "ladder": {
-        "train_accuracy": "rung member",
-        "test_accuracy": "rung member",
+        "train_accuracy test_accuracy": "rung member",
         "class_mean": f"class {IMAGE}",
         "weights": f"linear_rung class {IMAGE}",
     },
     "curves": {
         "curve_truth": "curve grid",
-        "curve_point_x": "curve point",
-        "curve_point_y": "curve point",
-        "curve_start": "curve family member grid",
-        "curve_fit": "curve family member grid",
-        "curve_train_error": "curve family size member",
-        "curve_test_error": "curve family size member",
+        "curve_point_x curve_point_y": "curve point",
+        "curve_start curve_fit": "curve family start grid",
+        "curve_train_error curve_test_error": "curve family size start",
         "curve_weight_distance": "curve family size",
-        "curve_gap": "curve degree size member",
-        "curve_gap_powers": "curve degree member",
+        "curve_gap": "curve degree size start",
+        "curve_gap_powers": "curve degree start",
         "curve_expected_error": "curve part quantile degree exact_size",
-        "train_accuracy": "network training_set member",
-        "test_accuracy": "network training_set member",
+        "train_accuracy test_accuracy": "network training_set member",
         "error_part": "network loss shown_part estimate",
     },
     "layers": {
-        "probe_accuracy": "model when member layer",
-        "centroid_accuracy": "model when member layer",
-        "neighbour_accuracy": "model when member layer",
-        "head_accuracy": "model when member",
-        "ridge_accuracy": "model when member",
+        "probe_accuracy centroid_accuracy neighbour_accuracy": "model when member layer",
+        "head_accuracy ridge_accuracy": "model when member",
         "factor_r2": "model when member layer factor",
         "label_r2": "factor",
         "alignment": "comparison model layer other_layer",
@@ -83,8 +75,10 @@ FRACTIONS = {
         "maximising_score": "model member class",
         "first_layer_0": f"moment member unit {IMAGE}",
     },
-    "throughput": dict.fromkeys(("ratio", "ratio_low", "ratio_high"), "model members competitor")
-    | {"share": "model members"},
+    "throughput": {
+        "ratio ratio_low ratio_high": "model members competitor",
+        "share": "model members",
+    },
 }
 TEXTS = {
     "class": ["cat", "a dog with a\nvery long name"],
@@ -126,13 +120,14 @@ def make(kind, num_models=2, num_members=4):
         "size": [5, 10], "exact_size": [5, 7, 10], "members": [1, 8],
     }  # fmt: skip
     sizes |= {name: len(values) for name, values in coordinates.items()}
-    sizes["other_member"] = num_members
-    axes = {name: over.split() for name, over in FRACTIONS[kind].items()}
+    sizes["other_member"] = sizes["start"] = num_members
 
     def drawn(*over):
         return over, rng.uniform(0.5, 0.9, [sizes[axis] for axis in over]).astype(np.float32)
 
-    data = xr.Dataset({name: drawn(*over) for name, over in axes.items()}, attrs=ATTRS)
+    data = xr.Dataset(attrs=ATTRS)
+    for names, over in FRACTIONS[kind].items():
+        data = data.assign({name: drawn(*over.split()) for name in names.split()})
     data["label"] = "example", np.arange(sizes["example"]) % 2
     data["diverged_step"] = ("model", "member"), np.full((num_models, num_members), -1)
     data["layer_name"] = ("model", "layer"), np.tile(np.array(LAYERS, object), (num_models, 1))
@@ -152,11 +147,7 @@ def make(kind, num_models=2, num_members=4):
         data["rung_seconds"] = "rung", np.linspace(0.0, 1234.5, len(rungs))
         data["projection"] = "example", rng.normal(size=20)
     if kind == "curves":
-        data = data.rename(member="start")
         data = data.assign_coords(grid=np.linspace(-1, 1, 30))
-        data["train_accuracy"], data["test_accuracy"] = (
-            data[f"{k}_accuracy"].rename(start="member") for k in ("train", "test")
-        )
         data["width"] = "network", [16, 4, 4, 4, 64]
         data["depth"] = "network", [1, 1, 2, 1, 1]
         data["num_examples"] = "network", [16, 16, 16, 8, 16]
@@ -188,3 +179,25 @@ def make(kind, num_models=2, num_members=4):
 def _make():
     """A function: kind of run, P, M -> a data set."""
     return make
+
+
+@pytest.fixture
+def draw():
+    """A function: where a figure lies below catdog_jax.figures, data -> the figure."""
+
+    def made(path, data):
+        module, name = path.split(".")
+        return getattr(importlib.import_module(f"catdog_jax.figures.{module}"), name)(data)
+
+    return made
+
+
+@pytest.fixture
+def said():
+    """A function: figure -> all that is written on it."""
+
+    def words(figure):
+        texts = (text.get_text() for text in figure.findobj(matplotlib.text.Text))
+        return " ".join(" ".join(texts).split())
+
+    return words

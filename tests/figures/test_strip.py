@@ -10,13 +10,13 @@ from catdog_jax.figures import strip
 
 def _lines(values):
     axes = Figure().subplots()
-    strip.draw_strip(axes, 2, values, "#000000")
+    strip.draw_strip(axes, 2, values, "#000000", "one")
     return axes.lines
 
 
 def test_the_marks_are_the_quantiles_and_every_value():
     values = np.random.default_rng(0).normal(size=40)
-    whole, middle, median, dots = _lines(values)
+    middle, whole, median, dots = _lines(values)
     np.testing.assert_allclose(whole.get_xdata(), [values.min(), values.max()])
     np.testing.assert_allclose(middle.get_xdata(), np.percentile(values, [25, 75]))
     np.testing.assert_allclose(median.get_xdata(), [np.median(values)])

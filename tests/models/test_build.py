@@ -72,8 +72,9 @@ def test_one_class_and_flat_inputs_are_refused():
 
 
 def test_a_dotted_path_leads_to_a_builder(monkeypatch):
-    def mine(input_shape, num_classes, *, slope: float = 1.0):
+    def mine(input_shape, num_classes, *, slope: float = 1.0, mean=()):
         """Scale the sum of the pixels."""
+        assert mean in ((), (0.1, 0.2, 0.3))
         return (
             lambda key: {"w": jax.random.normal(key, (num_classes,))},
             lambda params, x: slope * x.sum((1, 2, 3))[:, None] * params["w"][None],
@@ -83,8 +84,10 @@ def test_a_dotted_path_leads_to_a_builder(monkeypatch):
     model = build_model(f"{HERE}.mine:slope=2", SHAPE, 3, conv="patches")
     assert isinstance(model, Model)
     assert model.features is None
-    logits = model.apply({"w": jnp.array([1.0, 2.0, 3.0])}, jnp.ones((1, *SHAPE)))
-    assert logits.tolist() == [[702.0, 1404.0, 2106.0]]
+    told = build_model(f"{HERE}.mine:slope=2", SHAPE, 3, mean=(0.1, 0.2, 0.3), std=(1, 1, 1))
+    for one in (model, told):  # either sees the pictures as they are
+        logits = one.apply({"w": jnp.array([1.0, 2.0, 3.0])}, jnp.ones((1, *SHAPE)))
+        assert logits.tolist() == [[702.0, 1404.0, 2106.0]]
     assert MODEL.spec(f"{HERE}.mine").summary == "Scale the sum of the pixels."
     assert recipe_for(f"{HERE}.mine", "cifar10") == DEFAULT_RECIPE
     monkeypatch.setattr(f"{HERE}.mine", lambda shape, classes: 3)
