@@ -82,13 +82,14 @@ def test_the_probes_are_refitted_from_the_weights(whole, dataset):
     ("flags", "status", "left_out"),
     [
         (("--models=bag_of_words", "--num_steps=2"), 0, {"embeddings", "neighbours", "probes"}),
-        (
+        pytest.param(
             (
                 *("--models=word_conv:width=8", "--num_steps=3", "--optimizer=sgd"),
                 "--learning_rate=1e30",
             ),
             1,
             {"embeddings", "neighbours"},
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["no vectors", "all diverged"],
