@@ -124,7 +124,8 @@ def _first_layers(dataset: Dataset, trained: Sequence[Population]) -> dict[str, 
     members, units = FIRST_LAYERS
     for index, one in enumerate(trained if dataset.kind == "images" else ()):
         shape, num_classes = dataset.train.inputs.shape[1:], len(dataset.class_names)
-        pictures = first_layer(one.params, shape, num_classes)
+        with np.errstate(over="ignore", invalid="ignore"):  # weights of members that diverged
+            pictures = first_layer(one.params, shape, num_classes)
         if pictures is not None:
             own = (f"{name}_{index}" for name in ("unit", "kernel_row", "kernel_column"))
             axes = ("first_member", *own, "channel")

@@ -1,6 +1,7 @@
 """bias_variance from its flags to its files, and the training sets it draws."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -104,7 +105,7 @@ def test_networks_on_every_training_set_see_pictures_normalised_alike():
     config = bias_variance.Config(
         num_steps=2, batch_size=4, widths="4", depths="1", width=4, depth=1, sizes="10", num_sets=2
     )
-    tasks, images = bias_variance.tasks(config, data)[:2], data.test.inputs
+    tasks, images = bias_variance.tasks(config, data)[:2], jnp.asarray(data.test.inputs)
     params = tasks[0].formula.init(jax.random.key(0))
     one, other = (task.formula.features(params, images)[0][1] for task in tasks)
     np.testing.assert_array_equal(one, other)
