@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from catdog_jax.run import Population
-from experiments import _cli, _results
+from experiments import _cli
 from experiments._experiment import Experiment
+from experiments._results import table, training_results
 from experiments._tasks import TrainConfig
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Config(TrainConfig):
 def analyse(populations: Mapping[str, Population], config: Config) -> "xr.Dataset":
     """Compare all members: in accuracy, in what they answer, in their weights."""
     del config
-    return _results.training_results(populations)
+    return training_results(populations)
 
 
 FIGURES = {
@@ -51,7 +52,7 @@ FIGURES = {
 
 def main(argv: Sequence[str]) -> int:
     """Run on command-line arguments; return the exit status."""
-    experiment = Experiment("init_convergence", analyse, FIGURES, _results.table)
+    experiment = Experiment("init_convergence", analyse, FIGURES, table)
     return _cli.run(argv, Config, experiment)
 
 
