@@ -23,7 +23,7 @@ from catdog_jax.population.estimate import (
 from catdog_jax.population.fit import flops_of, work_of
 from catdog_jax.population.machine import peak_of
 from catdog_jax.run.progress import duration
-from catdog_jax.run.task import Task
+from catdog_jax.run.task import KEEP_BYTES, Task
 from catdog_jax.types import Dataset, InputError
 
 SECONDS_TO_COMPILE = 4.0  # a model
@@ -106,8 +106,13 @@ def training_seconds(tasks: Sequence[Task], plans: Sequence[Plan]) -> float:
     return seconds
 
 
-def disk_bytes(tasks: Sequence[Task]) -> float:
-    """Estimate what a run leaves on the disk, the checkpoints of one wave included."""
+def disk_bytes(tasks: Sequence[Task], keep: str | None = None) -> float:
+    """Estimate what a run leaves on the disk, the checkpoints of one wave included.
+
+    Args:
+      tasks: of the run.
+      keep: see `train_run`.
+    """
     total = 0.0
     for task in tasks:
         members = task.members.count
@@ -115,11 +120,15 @@ def disk_bytes(tasks: Sequence[Task]) -> float:
         sketches = 4 * 1024 * task.schedule.num_evaluations
         total += 2 * members * (logits + sketches) + 4 * members * task.num_params
         total += 3 * 4 * members**2
+        if keep != "final" and (keep or task.logits_bytes <= KEEP_BYTES):
+            total += task.logits_bytes
     states = (task.members.count * task.state_bytes for task in tasks)
     return total + 2 * max(states, default=0)
 
 
-def check_disk(out_dir: str | os.PathLike[str], tasks: Sequence[Task]) -> None:
+def check_disk(
+    out_dir: str | os.PathLike[str], tasks: Sequence[Task], keep: str | None = None
+) -> None:
     """Check that a run fits on the disk.
 
     Raises:
@@ -129,7 +138,7 @@ def check_disk(out_dir: str | os.PathLike[str], tasks: Sequence[Task]) -> None:
     while not os.path.exists(folder):  # unlike Path.exists, also False where it may not look
         folder = folder.parent
     total, _, free = shutil.disk_usage(folder)
-    needed = disk_bytes(tasks)
+    needed = disk_bytes(tasks, keep)
     if needed > free and total > 0:  # a file system without a size says so when it is written to
         raise InputError(
             f"the run needs about {size(needed)} on disk, and {folder} has {size(free)} free; "

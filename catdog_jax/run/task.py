@@ -25,6 +25,7 @@ from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
 EVAL_SHARE = 0.1  # of the training's work that evaluations may take, as long as they are few
 FEWEST_EVALS, MOST_EVALS = 5, 20
+KEEP_BYTES = 256 * 10**6  # of a model's logits at all its evaluations, kept where no one says
 SETTINGS = (*HYPERPARAMS, "label_smoothing", "gain")
 
 
@@ -193,6 +194,12 @@ class Task:
         """Bytes of a checkpoint of one member: weights and the optimiser's state."""
         state = jax.eval_shape(self.optimizer.init, self.param_shapes)
         return tree_bytes(self.param_shapes) + tree_bytes(state)
+
+    @property
+    def logits_bytes(self) -> int:
+        """Bytes of the test logits of all members at every evaluation, in float16."""
+        numbers = len(self.data.test.labels) * len(self.data.class_names)
+        return 2 * self.schedule.num_evaluations * self.members.count * numbers
 
     @property
     def is_own(self) -> bool:

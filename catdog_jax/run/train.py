@@ -26,13 +26,12 @@ from catdog_jax.run.processes import WaveQueue, WorkerDone, check_same, joined_t
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.results import Population, Run, describe, open_run, stack
 from catdog_jax.run.summary import check_disk, input_entries, machine_entries, run_summary, size
-from catdog_jax.run.task import Task
+from catdog_jax.run.task import KEEP_BYTES, Task
 from catdog_jax.store import RunFolder, atomic, run_name
 from catdog_jax.store.results import RESULTS
 from catdog_jax.types import Dataset, InputError
 
 WAITING_SECONDS = 0.5
-KEEP_BYTES = 256 * 10**6  # of the logits of a model at all its evaluations
 KEEP = ("logits", "final")
 
 
@@ -93,7 +92,7 @@ def train_run(
     planned = None
     if fresh or not has_plans(Path(out_dir).expanduser() / experiment / name):
         planned = new_plans(tasks, group.count)  # before a folder is made: it may be refused
-    check_disk(out_dir, tasks)
+    check_disk(out_dir, tasks, keep)
     folder = RunFolder.open_or_create(
         out_dir, experiment, name, settings, growable=grown, fresh=fresh
     )
@@ -252,8 +251,7 @@ def _keep(tasks: Sequence[Task], asked: str | None) -> dict[str, str]:
     """Decide for each task whether the logits of every evaluation are kept."""
     kept = {}
     for task in tasks:
-        examples, classes = len(task.data.test.labels), len(task.data.class_names)
-        needed = 2 * task.schedule.num_evaluations * task.members.count * examples * classes
+        needed = task.logits_bytes
         kept[task.label] = asked or ("logits" if needed <= KEEP_BYTES else "final")
         if asked is None and needed > KEEP_BYTES:
             print(
