@@ -303,7 +303,7 @@ def typed_settings(
 
 
 def _convert(entry: str, name: str, text: str, kind: Any) -> Any:
-    if isinstance(kind, types.UnionType):
+    if isinstance(kind, types.UnionType) and kind != float | None:
         kind = typing.get_args(kind)[0]
     try:
         if kind is bool:

@@ -5,18 +5,27 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from experiments import attribution, hypothesis_class, init_convergence, ladder, layers, words
+from experiments import (
+    attribution,
+    bias_variance,
+    curve_fitting,
+    init_convergence,
+    ladder,
+    layers,
+    words,
+)
 
 TABLES = {
     "training": init_convergence,
     "ladder": ladder,
-    "curves": hypothesis_class,
+    "curves": curve_fitting,
     "layers": layers,
     "words": words,
     "attribution": attribution,
 }
 FIGURES = {path: kind for kind, module in TABLES.items() for path in module.FIGURES.values()}
 FIGURES |= {"attribution.maps": "attribution", "throughput.throughput": "throughput"}
+FIGURES |= dict.fromkeys(bias_variance.FIGURES.values(), "curves")
 FIGURES |= dict.fromkeys(init_convergence.FIGURES.values(), "training")
 OF_ALL_MODELS = ("training", "layers")
 

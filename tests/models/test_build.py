@@ -84,7 +84,7 @@ def test_a_dotted_path_leads_to_a_builder(monkeypatch):
     model = build_model(f"{HERE}.mine:slope=2", SHAPE, 3, conv="patches")
     assert isinstance(model, Model)
     assert model.features is None
-    told = build_model(f"{HERE}.mine:slope=2", SHAPE, 3, mean=(0.1, 0.2, 0.3), std=(1, 1, 1))
+    told = build_model(f"{HERE}.mine:slope=2", SHAPE, 3, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0))
     for one in (model, told):  # either sees the pictures as they are
         logits = one.apply({"w": jnp.array([1.0, 2.0, 3.0])}, jnp.ones((1, *SHAPE)))
         assert logits.tolist() == [[702.0, 1404.0, 2106.0]]
