@@ -57,7 +57,15 @@ def build(input_shape, num_classes):
 """
 
 
-@pytest.mark.parametrize("module", CASES, ids=lambda module: module.__name__.split(".")[-1])
+# Slow: all but one, for all take a run by the same code.
+@pytest.mark.parametrize(
+    "module",
+    [
+        pytest.param(m, marks=() if m.__name__.endswith("attribution") else pytest.mark.slow)
+        for m in CASES
+    ],
+    ids=lambda module: module.__name__.split(".")[-1],
+)
 def test_the_numbers_are_those_of_its_own_training(module, tmp_path, run_folder, monkeypatch):
     monkeypatch.setattr(module, "FIGURES", {})
     training, flags = CASES[module]

@@ -152,6 +152,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
+@pytest.mark.slow
 def test_more_members_after_a_kill_while_it_probes_end_with_the_same_bits(
     tmp_path, whole, run_layers, monkeypatch
 ):

@@ -108,6 +108,7 @@ def test_what_has_nothing_to_show_leaves_its_figures_out(flags, status, left_out
             assert np.isnan(data[name].values).all()
 
 
+@pytest.mark.slow
 def test_the_main_experiment_trains_on_words_too(tmp_path, capsys):
     flags = (*TRAINING, "--num_steps=2", f"--out_dir={tmp_path}", "--name=x")
     assert init_convergence.main([*flags, "--models=bag_of_words,word_average"]) == 0

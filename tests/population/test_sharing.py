@@ -116,7 +116,7 @@ def test_optimisers_that_may_turn_matrices_take_the_same_steps_transposed(name):
     "name",
     [
         # The others in the engine are slow, two programs each; their steps are compared above.
-        pytest.param(name, marks=() if name in ("adam", "muon") else pytest.mark.slow)
+        pytest.param(name, marks=() if name == "adam" else pytest.mark.slow)
         for name in sorted(OPTIMIZERS)
     ],
 )

@@ -106,13 +106,12 @@ def check(entry, strategy, form, share, matrices, vary):
 
 
 SHARED, OWN = ("init",), ("init", "order")
-FAST = [  # of every model, and of everything that a plan decides, each value
+FAST = [  # of every model, and of nearly everything that a plan decides, each value
     ("linear", "chunk", "", 2, "transposed", SHARED),
     ("mlp:width=16", "map", "", 1, "transposed", OWN),
     ("mlp:width=16", "vmap", "", 1, "stored", SHARED),
-    ("cnn:widths=4-8", "map", "direct", 2, "stored", OWN),
-    ("cnn:widths=4-8", "chunk", "patches", 1, "transposed", SHARED),
-    ("resnet:widths=4-8", "map", "lax", 1, "stored", SHARED),
+    ("cnn:widths=4-8", "chunk", "patches", 2, "transposed", OWN),
+    ("resnet:widths=4-8", "map", "direct", 1, "stored", SHARED),
 ]
 FORMS = ("direct", "patches", "lax")
 GRID = [
