@@ -19,19 +19,14 @@ class Interrupted(BaseException):
 class _Pending:
     number: int | None = None
     deferred = False
-    after = GOES_ON
 
 
 _pending = _Pending()
 
 
 @contextlib.contextmanager
-def interruptible(after: str = GOES_ON) -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted while inside; under nohup not the last.
-
-    Args:
-      after: what a person is told that the same command does then.
-    """
+def interruptible() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted while inside; under nohup not the last."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -42,7 +37,6 @@ def interruptible(after: str = GOES_ON) -> Iterator[None]:
             return
         raise _interrupted(number)
 
-    _pending.after = after
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)  # nohup has it ignored
@@ -50,7 +44,7 @@ def interruptible(after: str = GOES_ON) -> Iterator[None]:
     try:
         yield
     finally:
-        _pending.number, _pending.deferred, _pending.after = None, False, GOES_ON
+        _pending.number, _pending.deferred = None, False
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -80,5 +74,5 @@ def pending() -> int | None:
 
 
 def _interrupted(number: int, saved: str = "") -> Interrupted:
-    words = [f"interrupted by {signal.Signals(number).name}", saved, _pending.after]
+    words = [f"interrupted by {signal.Signals(number).name}", saved, GOES_ON]
     return Interrupted(number, "; ".join(word for word in words if word))
