@@ -156,9 +156,5 @@ def test_all_that_is_public_is_told(path):
 def test_the_floors_would_notice(tmp_path):
     source = "import flax.linen as nn\nfrom catdog_jax import population\nfrom absl import flags\n"
     (tmp_path / "wrong.py").write_text(source)
-    assert imported(tmp_path / "wrong.py") == {
-        "flax.linen",
-        "catdog_jax.population",
-        "absl.flags",
-    }
+    assert imported(tmp_path / "wrong.py") == {"flax.linen", "catdog_jax.population", "absl.flags"}
     assert rooms(tmp_path / "wrong.py") == {"population"}

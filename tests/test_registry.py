@@ -75,11 +75,7 @@ def test_settings_take_the_types_of_the_keywords():
         ("width", "3.5", "'m': width=3.5 is not a whole number"),
         ("gain", "big", "'m': gain=big is not a number"),
         ("norm", "maybe", "'m': norm=maybe is not true or false"),
-        (
-            "widths",
-            "32,64",
-            "'m': widths=32,64 is not whole numbers joined by '-', like 32-64-128",
-        ),
+        ("widths", "32,64", "'m': widths=32,64 is not whole numbers joined by '-', like 32-64-128"),
         (
             "widht",
             "3",

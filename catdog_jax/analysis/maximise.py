@@ -114,7 +114,5 @@ def maximising_input(
     start = held(start)
     (found, _), _ = jax.lax.scan(climb, (start, tx.init(start)), length=steps)
     return Maximised(
-        found,
-        scores(apply, params, found, contrast),
-        scores(apply, params, start, contrast),
+        found, scores(apply, params, found, contrast), scores(apply, params, start, contrast)
     )

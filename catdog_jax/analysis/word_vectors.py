@@ -235,15 +235,9 @@ _DESCRIPTIONS = {
     "nearest_word": ("1", "indices of the words nearest to each word, by cosine"),
     "neighbour_overlap": ("1", "share of nearest words that two members have in common"),
     "same_animal": ("1", "share of the words nearest to a cat's or dog's word of the same animal"),
-    "word_plane": (
-        "1",
-        "the trained vectors in the plane in which those of a member vary most",
-    ),
+    "word_plane": ("1", "the trained vectors in the plane in which those of a member vary most"),
     "word_plane_explained": ("1", "share of the vectors' variance along each axis of the plane"),
-    "word_group": (
-        "1",
-        "which words it is one of: of cats, dogs, running after, grammar, others",
-    ),
+    "word_group": ("1", "which words it is one of: of cats, dogs, running after, grammar, others"),
     "construction_example": ("1", "a sentence of each construction"),
     "modifiers_example": ("1", "a sentence with none, one and two modified noun phrases"),
     "probe_accuracy": ("1", "accuracy on test sentences of a linear probe of each word's vector"),

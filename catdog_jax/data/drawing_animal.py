@@ -170,12 +170,7 @@ def head(f: Factors, at: Frame) -> Plane:
 
 
 def pattern(
-    f: Factors,
-    u: Float[Array, "27"],
-    colours: Coat,
-    canvas: Canvas,
-    at: Frame,
-    mask: Plane,
+    f: Factors, u: Float[Array, "27"], colours: Coat, canvas: Canvas, at: Frame, mask: Plane
 ) -> Canvas:
     """Paint tabby stripes, a patch around one eye, or spots on the head, as `pattern` says."""
     x, y, soft = at.x, at.y, at.pixel + 0.03

@@ -63,9 +63,7 @@ PATTERN_ODDS = ((0.24, 0.46, 0.20, 0.10), (0.34, 0.14, 0.32, 0.20))
 
 
 def sample_factors(
-    key: Key,
-    label: Int[Array, ""] | int,
-    difficulty: Float[Array, ""] | float = DEFAULT_DIFFICULTY,
+    key: Key, label: Int[Array, ""] | int, difficulty: Float[Array, ""] | float = DEFAULT_DIFFICULTY
 ) -> Factors:
     """Draw the numbers that describe one picture.
 

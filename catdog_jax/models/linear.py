@@ -92,11 +92,7 @@ def affine_in(
 
 @checked
 def linear(
-    input_shape: Shape,
-    num_classes: Classes,
-    *,
-    init: Init = "lecun",
-    gain: Gain = 1.0,
+    input_shape: Shape, num_classes: Classes, *, init: Init = "lecun", gain: Gain = 1.0
 ) -> Model:
     """Build a linear classifier.
 

@@ -184,13 +184,7 @@ def _pointwise(geometry: _Geometry) -> bool:
 
 
 def _correlate(
-    x: Array,
-    w: Array,
-    *,
-    pads: Any,
-    stride: int = 1,
-    lhs_dilation: int = 1,
-    rhs_dilation: int = 1,
+    x: Array, w: Array, *, pads: Any, stride: int = 1, lhs_dilation: int = 1, rhs_dilation: int = 1
 ) -> Array:
     return lax.conv_general_dilated(
         x,

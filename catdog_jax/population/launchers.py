@@ -8,10 +8,7 @@ ADDRESS_SECONDS = 300  # for the name of process 0's machine to be known
 
 
 def find_others(
-    coordinator: str,
-    num_processes: int | None,
-    process_id: int | None,
-    environ: Mapping[str, str],
+    coordinator: str, num_processes: int | None, process_id: int | None, environ: Mapping[str, str]
 ) -> tuple[str, int, int] | None:
     """Decide who the processes of this run are, from flags or from what started this one.
 

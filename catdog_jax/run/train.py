@@ -262,11 +262,7 @@ def _keep(tasks: Sequence[Task], asked: str | None) -> dict[str, str]:
 
 
 def _help(
-    group: Group,
-    run: str,
-    out_dir: str | os.PathLike[str],
-    experiment: str,
-    tasks: Sequence[Task],
+    group: Group, run: str, out_dir: str | os.PathLike[str], experiment: str, tasks: Sequence[Task]
 ) -> NoReturn:
     """Train waves of the run that process 0 has begun.
 

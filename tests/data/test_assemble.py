@@ -5,12 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from catdog_jax.data.assemble import (
-    content_key,
-    fingerprint,
-    split_every_class,
-    split_fractions,
-)
+from catdog_jax.data.assemble import content_key, fingerprint, split_every_class, split_fractions
 from catdog_jax.types import InputError, Split
 
 KEYS = [content_key(str(i).encode()) for i in range(2000)]

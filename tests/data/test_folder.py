@@ -128,17 +128,9 @@ def test_a_picture_filed_twice_is_kept_once_and_one_with_two_labels_never(make_f
     dataset = load(root)
     same, other = "the same picture as", "of another class; none is used"
     assert dataset.files == (
-        (
-            "test/dog/wrong.png",
-            "skipped",
-            f"{same} train/cat/3.png, {other}",
-        ),
+        ("test/dog/wrong.png", "skipped", f"{same} train/cat/3.png, {other}"),
         ("train/cat/2.png", "skipped", f"{same} test/cat/leak.png, which is used"),
-        (
-            "train/cat/3.png",
-            "skipped",
-            f"{same} test/dog/wrong.png, {other}",
-        ),
+        ("train/cat/3.png", "skipped", f"{same} test/dog/wrong.png, {other}"),
         ("train/cat/again.png", "skipped", f"{same} train/cat/1.png, which is used"),
     )
     assert sizes(dataset) == [8, 0, 7]

@@ -106,10 +106,7 @@ def test_data_that_cannot_be_used_are_refused_in_one_line(name):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        (
-            "lda:shrinkage=0",
-            "shrinkage=0.0 is not allowed; give .* > 0 and ≤ 1, or cv",
-        ),
+        ("lda:shrinkage=0", "shrinkage=0.0 is not allowed; give .* > 0 and ≤ 1, or cv"),
         ("lda:shrinkage=auto", "shrinkage=auto is not a number or cv"),
         ("ridge:penalty=-1", "penalty=-1.0 is not allowed"),
         ("ridge:penalty=nan", "penalty=nan is not allowed"),

@@ -58,8 +58,7 @@ def test_cross_validation_takes_the_best_and_of_equals_the_largest():
         s for s, a in zip(module.SHRINKAGES, accuracies, strict=True) if a == max(accuracies)
     )
     np.testing.assert_array_equal(
-        lda(rows, labels, 2).params.weights,
-        lda(rows, labels, 2, shrinkage=best).params.weights,
+        lda(rows, labels, 2).params.weights, lda(rows, labels, 2, shrinkage=best).params.weights
     )
 
 

@@ -10,8 +10,7 @@ from catdog_jax.models.initializers import INITIALIZERS
 
 @pytest.mark.parametrize("gain", [1.0, 0.5])
 @pytest.mark.parametrize(
-    ("name", "variance"),
-    [("he", 2 / 576), ("lecun", 1 / 576), ("glorot", 2 / (576 + 1152))],
+    ("name", "variance"), [("he", 2 / 576), ("lecun", 1 / 576), ("glorot", 2 / (576 + 1152))]
 )
 def test_variance_of_a_convolution(name, variance, gain):
     kernel = INITIALIZERS[name](gain)(jax.random.key(0), (3, 3, 64, 128), jnp.float32)

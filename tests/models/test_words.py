@@ -155,11 +155,7 @@ def test_layers_have_a_vector_per_word_and_then_one_per_sentence():
     ("entry", "shape", "message"),
     [
         ("bag_of_words", (8, 8, 3), "input_shape=8-8-3 is not allowed; give 1 whole numbers"),
-        (
-            "word_average:depth=17",
-            SHAPE,
-            "depth=17 is not allowed; give .* ≥ 0 and ≤ 16",
-        ),
+        ("word_average:depth=17", SHAPE, "depth=17 is not allowed; give .* ≥ 0 and ≤ 16"),
         ("word_conv:window=0", SHAPE, "window=0 is not allowed"),
         ("word_conv:pool=sum", SHAPE, "unknown pool 'sum'; known: max, mean"),
         ("word_attention:heads=5", SHAPE, "heads=5 do not share width=32 evenly"),

@@ -120,10 +120,7 @@ def test_values_and_gradients_over_a_large_grid(form, part):
 
 
 # From here on one geometry of each kind: with a border and a step, and pointwise.
-KINDS = [
-    (2, 5, 6, 5, 4, (3, 3), 2, "SAME"),
-    (2, 5, 6, 5, 4, (1, 1), 1, "SAME"),
-]
+KINDS = [(2, 5, 6, 5, 4, (3, 3), 2, "SAME"), (2, 5, 6, 5, 4, (1, 1), 1, "SAME")]
 MEMBERS = 2
 
 

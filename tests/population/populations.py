@@ -28,13 +28,7 @@ def examples(num=96, seed=0) -> Data:
 
 
 def plan(
-    strategy="map",
-    wave=4,
-    num_devices=4,
-    microbatch=0,
-    conv="direct",
-    share=1,
-    matrices="stored",
+    strategy="map", wave=4, num_devices=4, microbatch=0, conv="direct", share=1, matrices="stored"
 ) -> pop.Plan:
     """A plan by hand, so that a test says what it tests."""
     chunk = {"map": 1, "chunk": 2, "vmap": wave * share // num_devices}[strategy]
@@ -47,11 +41,7 @@ def learner(entry="mlp:width=16", model: Model | None = None, augment=("flip", "
     model = model or build_model(entry, SHAPE, 2, **NORMAL, **conv)
     tx = options.pop("tx", None) or make_optimizer("adam", 3e-3, num_steps=40, schedule="cosine")
     return make_learner(
-        model,
-        tx,
-        batch_size=options.pop("batch_size", 16),
-        augment=augmenter(augment),
-        **options,
+        model, tx, batch_size=options.pop("batch_size", 16), augment=augmenter(augment), **options
     )
 
 

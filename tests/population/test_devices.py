@@ -45,10 +45,7 @@ V1 = "9:cpu,cpuacct:/x\n4:memory:/docker/abc\n1:name=systemd:/x\n0::/"
         ),
         # Inside a container the group's path may not exist: its files lie at the top.
         (
-            {
-                "proc/self/cgroup": V1,
-                "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{48 * MIB}",
-            },
+            {"proc/self/cgroup": V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{48 * MIB}"},
             48 * MIB,
         ),
         ({"proc/self/cgroup": "nonsense\n0::/../..", "sys/fs/cgroup/memory.max": "0"}, TOTAL),

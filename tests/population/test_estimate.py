@@ -35,12 +35,7 @@ def work(entry, precision, batch_size=64, vary="init"):
     forms = {
         form: build_model(entry, (32, 32, 3), 2, conv=form, **normal) for form in ("lax", "patches")
     }
-    learner = make_learner(
-        forms["patches"],
-        tx,
-        batch_size=batch_size,
-        precision=precision,
-    )
+    learner = make_learner(forms["patches"], tx, batch_size=batch_size, precision=precision)
     params = jax.eval_shape(forms["lax"].init, jax.eval_shape(lambda: jax.random.key(0)))
     inputs = jax.ShapeDtypeStruct((batch_size, 32, 32, 3), np.float32)
     shapes = [((10_000, 32, 32, 3), np.uint8), ((10_000,), np.int32)]

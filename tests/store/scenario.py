@@ -42,10 +42,7 @@ def observed(wave: int) -> dict[str, np.ndarray]:
 
 def wave(number: int) -> dict[str, Any]:
     """A wave as it is read back: in nested dicts."""
-    return {
-        "observed": observed(number),
-        "params": {"dense": params(number)["dense"]._asdict()},
-    }
+    return {"observed": observed(number), "params": {"dense": params(number)["dense"]._asdict()}}
 
 
 def results(folder: RunFolder, waves: int) -> xr.Dataset:

@@ -7,13 +7,7 @@ import optax
 import pytest
 
 from catdog_jax import losses
-from catdog_jax.train import (
-    MemberKeys,
-    batch_at,
-    epoch_order,
-    make_learner,
-    steps_per_epoch,
-)
+from catdog_jax.train import MemberKeys, batch_at, epoch_order, make_learner, steps_per_epoch
 from catdog_jax.types import Data, InputError, Model
 
 
