@@ -9,6 +9,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -50,6 +51,18 @@ def unknown(kind: str, value: str, known: Iterable[str], advice: str = "") -> In
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     text = f"unknown {kind} {value!r}; known: {', '.join(names)}{hint}"
     return InputError(f"{text}; {advice}" if advice else text)
+
+
+def documented(owner: Any, section: str) -> dict[str, str]:
+    """Read the entries 'name: text' of one section of a docstring, each joined to one line."""
+    found: dict[str, str] = {}
+    _, _, below = (inspect.getdoc(owner) or "").partition(f"{section}:\n")
+    for line in below.split("\n\n")[0].splitlines():
+        if entry := re.match(r"  (\w+): (.*)", line):
+            name, found[entry[1]] = entry.groups()
+        else:
+            found[name] += f" {line.strip()}"
+    return found
 
 
 class Range(NamedTuple):

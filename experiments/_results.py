@@ -32,6 +32,28 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
 
     Args:
       populations: label -> members, of one data set and as many for each model.
+
+    Variables:
+      train_loss: cross-entropy on a fixed part of the training examples [nats]
+      train_accuracy: accuracy on a fixed part of the training examples
+      test_loss: cross-entropy on all test examples [nats]
+      test_accuracy: accuracy on all test examples
+      test_balanced_accuracy: mean recall of the classes, final weights
+      logits: of the final weights on the test examples [nats]
+      label: class index of the test examples
+      ensemble_accuracy: test accuracy of the mean probability over members
+      diverged_step: step whose loss or gradient was not finite; -1 = never [step]
+      num_parameters: weights of one member
+      sketch: count sketch of the weights at each evaluation [weight]
+      trajectory: the sketches in the plane in which those of a model vary most [weight]
+      trajectory_explained: share of the sketches' variance along each axis of the plane
+      disagreement: share of test examples two members classify differently
+      weight_distance: Euclidean distance of the final weights of two members [weight]
+      relative_weight_distance: weight_distance over the mean norm of the two members
+      picture: test pictures kept for a sheet [grey level]
+      picture_example: index of each kept picture among the test examples
+      tokens: token ids of the test sentences, 0 where one has ended
+      step: training steps done at each evaluation; the last is the final one [step]
     """
     trained = list(populations.values())
     dataset = trained[0].data
@@ -93,7 +115,7 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
     import xarray as xr  # takes most of a second to import
 
     data = xr.Dataset(variables, coordinates, {"dataset": dataset.name})
-    return described(data, _DESCRIPTIONS)
+    return described(data, training_results)
 
 
 def shown_inputs(dataset: Dataset) -> dict[str, Any]:
@@ -238,27 +260,3 @@ def number(value: float, digits: int = 3) -> str:
 def _unbalanced(data: "xr.Dataset") -> bool:
     counts = [int((data["label"] == k).sum()) for k in range(data.sizes["class"])]
     return max(counts) > 1.05 * max(min(counts), 1)
-
-
-_DESCRIPTIONS = {
-    "train_loss": ("nats", "cross-entropy on a fixed part of the training examples"),
-    "train_accuracy": ("1", "accuracy on a fixed part of the training examples"),
-    "test_loss": ("nats", "cross-entropy on all test examples"),
-    "test_accuracy": ("1", "accuracy on all test examples"),
-    "test_balanced_accuracy": ("1", "mean recall of the classes, final weights"),
-    "logits": ("nats", "of the final weights on the test examples"),
-    "label": ("1", "class index of the test examples"),
-    "ensemble_accuracy": ("1", "test accuracy of the mean probability over members"),
-    "diverged_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
-    "num_parameters": ("1", "weights of one member"),
-    "sketch": ("weight", "count sketch of the weights at each evaluation"),
-    "trajectory": ("weight", "the sketches in the plane in which those of a model vary most"),
-    "trajectory_explained": ("1", "share of the sketches' variance along each axis of the plane"),
-    "disagreement": ("1", "share of test examples two members classify differently"),
-    "weight_distance": ("weight", "Euclidean distance of the final weights of two members"),
-    "relative_weight_distance": ("1", "weight_distance over the mean norm of the two members"),
-    "picture": ("grey level", "test pictures kept for a sheet"),
-    "picture_example": ("1", "index of each kept picture among the test examples"),
-    "tokens": ("1", "token ids of the test sentences, 0 where one has ended"),
-    "step": ("step", "training steps done at each evaluation; the last is the final one"),
-}

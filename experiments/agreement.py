@@ -46,8 +46,18 @@ class Config(TrainConfig):
 def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset:
     """Count disagreement of each picture, and churn between evaluations, of members left.
 
-    Returns:
-      Variables along `model, member, example, change`, described in `DESCRIPTIONS`.
+    Variables:
+      disagreement_by_example: share of pairs of members that disagree on a test example
+      churn_by_example: mean over members and evaluations of changes of its class
+      churn: share of test examples whose class changes between two evaluations
+      step: training steps at the later of the two; -1 = none [step]
+      diverged_step: step whose loss or gradient was not finite; -1 = never [step]
+      logits: of the final weights on the test examples [nats]
+      label: class index of the test examples
+      alike: rank correlation of disagreement_by_example of two models
+      picture: the test pictures of the most disagreement in the last model [grey level]
+      picture_example: index of each kept picture among the test examples
+      example_id: stable name of each test example
     """
     del config
     trained = list(populations.values())
@@ -89,7 +99,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
         "example_id": (("example",), np.array(names, dtype=object)),
         "class": np.array(data.class_names, dtype=object),
     }
-    return described(xr.Dataset(variables, coordinates, {"dataset": data.name}), DESCRIPTIONS)
+    return described(xr.Dataset(variables, coordinates, {"dataset": data.name}), analyse)
 
 
 def disagreement_by_example(logits: np.ndarray) -> np.ndarray:
@@ -186,21 +196,6 @@ def table(run: Run) -> str:
             "between two evaluations; with churn, like: Spearman's correlation over examples",
         ]
     )
-
-
-DESCRIPTIONS = {
-    "disagreement_by_example": ("1", "share of pairs of members that disagree on a test example"),
-    "churn_by_example": ("1", "mean over members and evaluations of changes of its class"),
-    "churn": ("1", "share of test examples whose class changes between two evaluations"),
-    "step": ("step", "training steps at the later of the two; -1 = none"),
-    "diverged_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
-    "logits": ("nats", "of the final weights on the test examples"),
-    "label": ("1", "class index of the test examples"),
-    "alike": ("1", "rank correlation of disagreement_by_example of two models"),
-    "picture": ("grey level", "the test pictures of the most disagreement in the last model"),
-    "picture_example": ("1", "index of each kept picture among the test examples"),
-    "example_id": ("1", "stable name of each test example"),
-}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -160,7 +160,24 @@ def tasks(config: Config, data: Dataset) -> list[Task]:
 
 
 def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset:
-    """Decompose the error of every network and lay all numbers out along `network`."""
+    """Decompose the error of every network and lay all numbers out along `network`.
+
+    Variables:
+      width: units of each hidden layer
+      depth: hidden layers
+      num_examples: of each training set
+      num_parameters: weights of one member
+      train_loss: cross-entropy on a fixed part of the training set, final weights [nats]
+      train_accuracy: accuracy on a fixed part of the training set, final weights
+      test_loss: cross-entropy on all test examples, final weights [nats]
+      test_accuracy: accuracy on all test examples, final weights
+      diverged_step: step whose loss or gradient was not finite; -1 = never [step]
+      logits: of the final weights on the test examples [nats]
+      label: class index of the test examples
+      decomposition: error and its parts, averaged over the test examples
+      error_part: decomposition, the variance of starts and of pairs in one
+      main_prediction: zero-one loss and its parts around the main prediction
+    """
     del config
     trained = list(populations.values())
     tags = [found.entry["tags"] for found in trained]
@@ -208,7 +225,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
         "disjoint": int(tags[0]["disjoint"]),
         **{f"middle_{name}": value for name, value in middle._asdict().items()},
     }
-    return described(results.assign_attrs(attrs), DESCRIPTIONS)
+    return described(results.assign_attrs(attrs), analyse)
 
 
 FIGURES = {"bias_variance": "bias_variance.bias_variance"}
@@ -242,24 +259,6 @@ def table(run: Run) -> str:
 
 def _alive(data: xr.Dataset, kind: str) -> xr.DataArray:
     return data[f"{kind}_accuracy"].where(data["diverged_step"] < 0)
-
-
-DESCRIPTIONS = {
-    "width": ("1", "units of each hidden layer"),
-    "depth": ("1", "hidden layers"),
-    "num_examples": ("1", "of each training set"),
-    "num_parameters": ("1", "weights of one member"),
-    "train_loss": ("nats", "cross-entropy on a fixed part of the training set, final weights"),
-    "train_accuracy": ("1", "accuracy on a fixed part of the training set, final weights"),
-    "test_loss": ("nats", "cross-entropy on all test examples, final weights"),
-    "test_accuracy": ("1", "accuracy on all test examples, final weights"),
-    "diverged_step": ("step", "step whose loss or gradient was not finite; -1 = never"),
-    "logits": ("nats", "of the final weights on the test examples"),
-    "label": ("1", "class index of the test examples"),
-    "decomposition": ("1", "error and its parts, averaged over the test examples"),
-    "error_part": ("1", "decomposition, the variance of starts and of pairs in one"),
-    "main_prediction": ("1", "zero-one loss and its parts around the main prediction"),
-}
 
 
 def main(argv: Sequence[str]) -> int:

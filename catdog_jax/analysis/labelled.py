@@ -1,20 +1,24 @@
 """What every variable of a labelled data set is: its unit, and a line on it."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from catdog_jax.registry import documented
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-def described(data: "xr.Dataset", texts: Mapping[str, tuple[str, str]]) -> "xr.Dataset":
-    """Give each variable its unit and a line on what it is.
+def described(data: "xr.Dataset", maker: Callable[..., Any]) -> "xr.Dataset":
+    """Give each variable the line on it, and the unit, that the docstring of its maker has.
 
     Args:
       data: the results.
-      texts: name -> (unit, what it is); names that the results lack are passed over.
+      maker: function with a section 'Variables:' of lines 'name: what it is [unit]'; the unit is 1
+        where none is said, and names that the results lack are passed over.
     """
-    for name, (unit, text) in texts.items():
+    for name, line in documented(maker, "Variables").items():
         if name in data.variables:
-            data[name].attrs = {"units": unit, "long_name": text}
+            text, _, unit = line.removesuffix("]").partition(" [")
+            data[name].attrs = {"units": unit or "1", "long_name": text}
     return data

@@ -79,8 +79,28 @@ def compare(
         with -1 or nan.
       progress: called with the number of classifiers that are done, and the name of the next.
 
-    Returns:
-      The variables of DESCRIPTIONS.
+    Variables:
+      origin: where the params came from: programmed, estimated or learned
+      num_parameters: numbers that one member holds
+      num_members: random starts; 0 where nothing is random
+      train_accuracy: accuracy on all training examples
+      test_accuracy: accuracy on all test examples
+      test_low: lower end of the 95 % bootstrap interval over test examples
+      test_high: upper end of the 95 % bootstrap interval over test examples
+      members_low: lower end of Student's 95 % interval over members
+      members_high: upper end of Student's 95 % interval over members
+      rung_seconds: what it took to get the params of all members [s]
+      from_optimum: ‖w − w*‖ / ‖w*‖, w* the lowest point of a convex loss, by L-BFGS
+      prediction: class index given to each test example; -1: no such member
+      train_prediction: class index given to each training example; -1: no such member
+      label: class index of the test examples
+      train_label: class index of the training examples
+      class_mean: average of the training pictures of each class, pixels in 0..1
+      nearest_mean: class whose average picture is nearest by distance
+      projection: w·x + b of each test picture, w the second average less the first
+      weights: of linear rungs, on pixels in 0..1; of a population, its first living one
+      bias: of linear rungs
+      linear_logits: of linear rungs on the test examples [nats]
     """
     most, answers = max(len(one.diverged) for one in classifiers), []
     for index, one in enumerate(classifiers):
@@ -121,7 +141,7 @@ def compare(
     }
     import xarray as xr  # takes most of a second to import
 
-    return described(xr.Dataset(variables, coordinates, {"dataset": data.name}), DESCRIPTIONS)
+    return described(xr.Dataset(variables, coordinates, {"dataset": data.name}), compare)
 
 
 def predictions(classifier: LadderClassifier, part: Split, num_rows: int) -> Int[np.ndarray, "M N"]:
@@ -237,28 +257,3 @@ def _weights(classifiers: Sequence[LadderClassifier], data: Dataset) -> dict[str
         "bias": (("linear_rung", "class"), np.stack([bias for _, (_, bias) in found])),
         "linear_logits": (("linear_rung", "example", "class"), np.stack(logits)),
     }
-
-
-DESCRIPTIONS = {
-    "origin": ("1", "where the params came from: programmed, estimated or learned"),
-    "num_parameters": ("1", "numbers that one member holds"),
-    "num_members": ("1", "random starts; 0 where nothing is random"),
-    "train_accuracy": ("1", "accuracy on all training examples"),
-    "test_accuracy": ("1", "accuracy on all test examples"),
-    "test_low": ("1", "lower end of the 95 % bootstrap interval over test examples"),
-    "test_high": ("1", "upper end of the 95 % bootstrap interval over test examples"),
-    "members_low": ("1", "lower end of Student's 95 % interval over members"),
-    "members_high": ("1", "upper end of Student's 95 % interval over members"),
-    "rung_seconds": ("s", "what it took to get the params of all members"),
-    "from_optimum": ("1", "‖w − w*‖ / ‖w*‖, w* the lowest point of a convex loss, by L-BFGS"),
-    "prediction": ("1", "class index given to each test example; -1: no such member"),
-    "train_prediction": ("1", "class index given to each training example; -1: no such member"),
-    "label": ("1", "class index of the test examples"),
-    "train_label": ("1", "class index of the training examples"),
-    "class_mean": ("1", "average of the training pictures of each class, pixels in 0..1"),
-    "nearest_mean": ("1", "class whose average picture is nearest by distance"),
-    "projection": ("1", "w·x + b of each test picture, w the second average less the first"),
-    "weights": ("1", "of linear rungs, on pixels in 0..1; of a population, its first living one"),
-    "bias": ("1", "of linear rungs"),
-    "linear_logits": ("nats", "of linear rungs on the test examples"),
-}

@@ -155,8 +155,22 @@ def probe_layers(
       neighbours: k of the k nearest neighbours; no more than there are examples.
       progress: takes the number of networks that are done, of `2 * P * M`, and the label.
 
-    Returns:
-      Variables along `model, when, member, layer`, described in `_DESCRIPTIONS`. Deterministic.
+    Variables:
+      probe_accuracy: of a ridge regression from a layer to the class, on test examples
+      probe_penalty: chosen by leaving one out, in mean variances of a feature
+      head_agreement: share of test examples on which probe and network's head agree
+      head_accuracy: of the network itself on the test examples of the probes
+      ridge_accuracy: of a ridge regression on all that the head reads, in its place
+      ridge_agreement: share of test examples on which it and the head agree
+      centroid_accuracy: of the nearest class mean in a layer, on test examples
+      neighbour_accuracy: of the k nearest neighbours in a layer, on test examples
+      factor_r2: share of a factor's variance that a ridge regression reads off a layer
+      label_r2: share of a factor's variance that knowing the class explains
+      cka: debiased linear centred kernel alignment of two layers, test examples
+      alignment: mean of cka over members, or over their pairs
+      layer_name: name of each layer; empty where a model has no more
+      layer_size: numbers that a layer makes of one example
+      num_layers: layers of each model, input and logits included
     """
     train, test = (choose(split, probe_examples) for split in (dataset.train, dataset.test))
     one_hot = np.eye(len(dataset.class_names))[train.labels]
@@ -245,7 +259,7 @@ def probe_layers(
         "factor": np.array(names, dtype=object),
         "comparison": np.array(list(COMPARISONS), dtype=object),
     }
-    return described(xr.Dataset(variables, coordinates, attrs), _DESCRIPTIONS)
+    return described(xr.Dataset(variables, coordinates, attrs), probe_layers)
 
 
 def probe_layer(
@@ -309,22 +323,3 @@ def share(answers: np.ndarray, labels: np.ndarray) -> float:
     """Give the share of answers that are right; nan where one has none, which is -1."""
     known = (answers >= 0).all() and (labels >= 0).all()
     return float(np.mean(answers == labels)) if known else np.nan
-
-
-_DESCRIPTIONS = {
-    "probe_accuracy": ("1", "of a ridge regression from a layer to the class, on test examples"),
-    "probe_penalty": ("1", "chosen by leaving one out, in mean variances of a feature"),
-    "head_agreement": ("1", "share of test examples on which probe and network's head agree"),
-    "head_accuracy": ("1", "of the network itself on the test examples of the probes"),
-    "ridge_accuracy": ("1", "of a ridge regression on all that the head reads, in its place"),
-    "ridge_agreement": ("1", "share of test examples on which it and the head agree"),
-    "centroid_accuracy": ("1", "of the nearest class mean in a layer, on test examples"),
-    "neighbour_accuracy": ("1", "of the k nearest neighbours in a layer, on test examples"),
-    "factor_r2": ("1", "share of a factor's variance that a ridge regression reads off a layer"),
-    "label_r2": ("1", "share of a factor's variance that knowing the class explains"),
-    "cka": ("1", "debiased linear centred kernel alignment of two layers, test examples"),
-    "alignment": ("1", "mean of cka over members, or over their pairs"),
-    "layer_name": ("1", "name of each layer; empty where a model has no more"),
-    "layer_size": ("1", "numbers that a layer makes of one example"),
-    "num_layers": ("1", "layers of each model, input and logits included"),
-}

@@ -83,6 +83,30 @@ def explain_members(
 
     Returns:
       Data set with the dimensions model, member, picture, row, column and others.
+
+    Variables:
+      score: true class against the mean of the others, trained weights [logit]
+      baseline_score: score of the picture of the mean colour [logit]
+      saliency: gradient of the score by the normalised pixels [logit per deviation]
+      integrated_gradients: share of each pixel in score - baseline_score [logit]
+      occlusion: drop of the score when a square is covered with the mean colour [logit]
+      completeness_gap: sum of integrated_gradients - (score - baseline_score) [logit]
+      score_before: likewise, starting weights [logit]
+      baseline_score_before: likewise, starting weights [logit]
+      saliency_before: likewise, starting weights [logit per deviation]
+      integrated_gradients_before: likewise, starting weights [logit]
+      occlusion_before: likewise, starting weights [logit]
+      completeness_gap_before: likewise, starting weights [logit]
+      picture_pixels: test pictures that were asked about [grey level]
+      label: their true class
+      picture_example: their index among the test examples of the run
+      agreement: mean correlation of the maps of two members
+      agreement_with_own_start: of a member's maps before and after training
+      maximising_input: input of the largest score of each class, pixels in 0..1
+      maximising_score: its class against the others [logit]
+      maximising_start_score: of the noise that it began with [logit]
+      maximising_logits: that every member (judge) gives to every maximising input [logit]
+      maximising_agreement: correlation of the maximising inputs of two members
     """
     counted = itertools.count(1)
     answers = [
@@ -113,7 +137,7 @@ def explain_members(
         "moment": ["before", "after"],
     }
     return described(
-        xr.Dataset(variables, coordinates, _cover(pictures.images.shape)), _DESCRIPTIONS
+        xr.Dataset(variables, coordinates, _cover(pictures.images.shape)), explain_members
     )
 
 
@@ -243,27 +267,3 @@ def _flat(maps: np.ndarray, sizes: bool) -> np.ndarray:
         maps = np.abs(maps)
         maps = maps.max(axis=-1) if maps.ndim == 5 else maps
     return maps.reshape(*maps.shape[:2], -1)
-
-
-_MAPS = {
-    "score": ("logit", "true class against the mean of the others, trained weights"),
-    "baseline_score": ("logit", "score of the picture of the mean colour"),
-    "saliency": ("logit per deviation", "gradient of the score by the normalised pixels"),
-    "integrated_gradients": ("logit", "share of each pixel in score - baseline_score"),
-    "occlusion": ("logit", "drop of the score when a square is covered with the mean colour"),
-    "completeness_gap": ("logit", "sum of integrated_gradients - (score - baseline_score)"),
-}
-_DESCRIPTIONS = {
-    **_MAPS,
-    **{f"{name}_before": (unit, "likewise, starting weights") for name, (unit, _) in _MAPS.items()},
-    "picture_pixels": ("grey level", "test pictures that were asked about"),
-    "label": ("1", "their true class"),
-    "picture_example": ("1", "their index among the test examples of the run"),
-    "agreement": ("1", "mean correlation of the maps of two members"),
-    "agreement_with_own_start": ("1", "of a member's maps before and after training"),
-    "maximising_input": ("1", "input of the largest score of each class, pixels in 0..1"),
-    "maximising_score": ("logit", "its class against the others"),
-    "maximising_start_score": ("logit", "of the noise that it began with"),
-    "maximising_logits": ("logit", "that every member (judge) gives to every maximising input"),
-    "maximising_agreement": ("1", "correlation of the maximising inputs of two members"),
-}

@@ -62,6 +62,41 @@ def word_results(
       dataset: the sentences of the grammar.
       probe_members: members whose layers are probed, at most.
       probe_sentences: training sentences that probes are fitted on, and test sentences, at most.
+
+    Variables:
+      accuracy_by_construction: accuracy on the test sentences of each construction
+      accuracy_by_modifiers: accuracy by how many of the two noun phrases have a modifier
+      num_by_construction: test sentences of each construction
+      num_by_modifiers: test sentences by how many noun phrases have a modifier
+      embedding: the vector of each word, at the random start and after training
+      nearest_word: indices of the words nearest to each word, by cosine
+      neighbour_overlap: share of nearest words that two members have in common
+      same_animal: share of the words nearest to a cat's or dog's word of the same animal
+      word_plane: the trained vectors in the plane in which those of a member vary most
+      word_plane_explained: share of the vectors' variance along each axis of the plane
+      word_group: which words it is one of: of cats, dogs, running after, grammar, others
+      construction_example: a sentence of each construction
+      modifiers_example: a sentence with none, one and two modified noun phrases
+      probe_accuracy: accuracy on test sentences of a linear probe of each word's vector
+      probe_baseline: accuracy of always saying the most frequent answer
+      layer_model: the model of each layer
+      layer_name: the layer, from the input on
+      modifiers: noun phrases with a modifier
+      when: at the random start, or after training
+      probe: what the probe reads
+      construction: how the sentence says who ran after whom
+      embedded: models that have a vector per word
+      word: the words, in the order of their ids from 1 on
+      factor_construction: construction of each test sentence
+      factor_passive: 1 where it is in the passive
+      factor_relative: 1 where a relative clause says who ran after whom
+      factor_agent_first: 1 where the one who runs after comes first
+      factor_agent_plural: 1 where several run after
+      factor_patient_plural: 1 where several are run after
+      factor_adjectives: noun phrases with an adjective
+      factor_modifiers: noun phrases with a modifier
+      factor_adverb: 0 none, 1 in front, 2 at the end
+      factor_words: length [word]
     """
     fit, judge = (x.inputs[:probe_sentences] for x in (dataset.train, dataset.test))
     models, names, scores = [], [], []
@@ -80,7 +115,7 @@ def word_results(
             when=list(WHEN),
             probe=list(PROBES),
         )
-    return described(data, _DESCRIPTIONS)
+    return described(data, word_results)
 
 
 def _by_kind(test: Split, logits: np.ndarray) -> xr.Dataset:
@@ -226,38 +261,3 @@ _FOLD_OF = np.full(len(grammar.VOCABULARY), -1)
 for _k in range(1, len(grammar.WORD_CLASSES)):
     if (_words := np.flatnonzero(_k == grammar.CLASS_OF)).size >= FOLDS:
         _FOLD_OF[_words] = np.arange(_words.size) % FOLDS
-_DESCRIPTIONS = {
-    "accuracy_by_construction": ("1", "accuracy on the test sentences of each construction"),
-    "accuracy_by_modifiers": ("1", "accuracy by how many of the two noun phrases have a modifier"),
-    "num_by_construction": ("1", "test sentences of each construction"),
-    "num_by_modifiers": ("1", "test sentences by how many noun phrases have a modifier"),
-    "embedding": ("1", "the vector of each word, at the random start and after training"),
-    "nearest_word": ("1", "indices of the words nearest to each word, by cosine"),
-    "neighbour_overlap": ("1", "share of nearest words that two members have in common"),
-    "same_animal": ("1", "share of the words nearest to a cat's or dog's word of the same animal"),
-    "word_plane": ("1", "the trained vectors in the plane in which those of a member vary most"),
-    "word_plane_explained": ("1", "share of the vectors' variance along each axis of the plane"),
-    "word_group": ("1", "which words it is one of: of cats, dogs, running after, grammar, others"),
-    "construction_example": ("1", "a sentence of each construction"),
-    "modifiers_example": ("1", "a sentence with none, one and two modified noun phrases"),
-    "probe_accuracy": ("1", "accuracy on test sentences of a linear probe of each word's vector"),
-    "probe_baseline": ("1", "accuracy of always saying the most frequent answer"),
-    "layer_model": ("1", "the model of each layer"),
-    "layer_name": ("1", "the layer, from the input on"),
-    "modifiers": ("1", "noun phrases with a modifier"),
-    "when": ("1", "at the random start, or after training"),
-    "probe": ("1", "what the probe reads"),
-    "construction": ("1", "how the sentence says who ran after whom"),
-    "embedded": ("1", "models that have a vector per word"),
-    "word": ("1", "the words, in the order of their ids from 1 on"),
-    "factor_construction": ("1", "construction of each test sentence"),
-    "factor_passive": ("1", "1 where it is in the passive"),
-    "factor_relative": ("1", "1 where a relative clause says who ran after whom"),
-    "factor_agent_first": ("1", "1 where the one who runs after comes first"),
-    "factor_agent_plural": ("1", "1 where several run after"),
-    "factor_patient_plural": ("1", "1 where several are run after"),
-    "factor_adjectives": ("1", "noun phrases with an adjective"),
-    "factor_modifiers": ("1", "noun phrases with a modifier"),
-    "factor_adverb": ("1", "0 none, 1 in front, 2 at the end"),
-    "factor_words": ("word", "length"),
-}
