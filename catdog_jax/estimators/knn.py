@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Num, UInt8
 
 from catdog_jax.estimators._examples import Examples, Labels, as_rows
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, InputError, Spec
 
 QUERIES = 256  # compared with all the data at a time: bounds the memory
@@ -140,7 +140,6 @@ def _product(queries: Array, points: Array) -> Array:
     return jnp.matmul(queries, points.T, precision=jax.lax.Precision.HIGHEST)
 
 
-@checked
 def knn(
     images: Examples, labels: Labels, num_classes: int, *, k: Annotated[int, Range(1)] = 15
 ) -> Classifier:

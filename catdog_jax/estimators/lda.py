@@ -13,14 +13,13 @@ from jaxtyping import Float, Int
 from catdog_jax.estimators._examples import Examples, Labels, as_rows, check_counts
 from catdog_jax.estimators._spectrum import Spectrum, fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import CHOOSE, Range, checked
+from catdog_jax.registry import CHOOSE, Range
 from catdog_jax.types import Classifier, Spec
 
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 FOLDS = 5
 
 
-@checked
 def lda(
     images: Examples,
     labels: Labels,

@@ -14,13 +14,12 @@ import scipy.special
 from catdog_jax.estimators._examples import Examples, Labels, as_rows
 from catdog_jax.estimators._spectrum import spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, Spec
 
 GRADIENT = 1e-8  # largest slope at the end, of the mean loss and in round coordinates
 
 
-@checked
 def logistic(
     images: Examples,
     labels: Labels,

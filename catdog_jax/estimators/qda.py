@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Num
 from catdog_jax.estimators._examples import Examples, Labels, as_rows, check_counts
 from catdog_jax.estimators._spectrum import fold_indices, spectrum
 from catdog_jax.estimators.pca import PCA, leading, project
-from catdog_jax.registry import CHOOSE, Range, checked
+from catdog_jax.registry import CHOOSE, Range
 from catdog_jax.types import Classifier, InputError, Spec
 
 COMPONENTS = (4, 8, 16, 32, 64, 128)
@@ -55,7 +55,6 @@ def apply(params: QuadraticParams, inputs: Num[Array, "B ..."]) -> Float[Array, 
     return params.offsets[None] - 0.5 * jnp.sum(whitened**2, axis=2).T
 
 
-@checked
 def qda(
     images: Examples,
     labels: Labels,

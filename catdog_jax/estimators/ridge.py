@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Num
 from catdog_jax.estimators._examples import Examples, Labels, as_rows
 from catdog_jax.estimators._spectrum import fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import CHOOSE, Range, checked
+from catdog_jax.registry import CHOOSE, Range
 from catdog_jax.types import Classifier, Spec
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
@@ -95,7 +95,6 @@ def _cross_validate(
     return squared / centred.size
 
 
-@checked
 def ridge(
     images: Examples,
     labels: Labels,

@@ -28,7 +28,7 @@ from catdog_jax.data.drawing_factors import (
     PATTERN_ODDS,
     sample_factors,
 )
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, InputError, Spec, Split
 
 READ = tuple(cue for cue in CUES if cue != "coat")
@@ -117,7 +117,6 @@ def apply(params: GeneratingParams, factors: Float[Array, "B F"]) -> Float[Array
     return jnp.stack([half, -half], axis=1)
 
 
-@checked
 def generating(
     input_shape: tuple[int, ...], *, difficulty: Annotated[float, Range(0, 1)] = DEFAULT_DIFFICULTY
 ) -> Classifier:

@@ -8,6 +8,7 @@ import pytest
 from catdog_jax.data import drawing_factors, procedural
 from catdog_jax.data.drawing_factors import CUES, FUR_ODDS, FURS, PATTERN_ODDS
 from catdog_jax.rules import generating
+from catdog_jax.rules.build import build_rule
 from catdog_jax.types import InputError, Split
 
 NUM = 20_000
@@ -132,4 +133,4 @@ def test_bad_settings():
     with pytest.raises(InputError, match=r"cannot read inputs of shape \(3,\)"):
         generating.generating((3,))
     with pytest.raises(InputError, match="difficulty=2.0 is not allowed"):
-        generating.generating((len(NAMES),), difficulty=2.0)
+        build_rule("generating_rule", (len(NAMES),), difficulty=2.0)

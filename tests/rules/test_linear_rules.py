@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from catdog_jax.rules.build import build_rule
 from catdog_jax.rules.constant import constant
 from catdog_jax.rules.template import LIGHT, RED, picture, template, typed
 from catdog_jax.types import InputError
@@ -20,7 +21,7 @@ def test_constant_never_looks(answer, label):
 
 def test_constant_knows_two_answers():
     with pytest.raises(InputError, match="unknown answer 'dig'.*did you mean 'dog'"):
-        constant((8, 8, 3), answer="dig")
+        build_rule("constant:answer=dig", (8, 8, 3))
 
 
 def test_the_drawing_is_square_and_mirrored():
