@@ -11,7 +11,7 @@ weight_decay/2 * |w|^2 over all parameters; the others decay as their papers say
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import jax.numpy as jnp
 import optax
@@ -20,13 +20,14 @@ from jaxtyping import Array, PyTree
 from catdog_jax.registry import Range, parse_entry, typed_settings, unknown
 from catdog_jax.types import InputError
 
-Tx = optax.GradientTransformation
+Tx: TypeAlias = optax.GradientTransformation
 Number = float | Array  # an array where members have values of their own
-Share = Annotated[Number, Range(0, below=1)]
+Share = Annotated[float, Range(0, below=1)]
+Momentum = Annotated[Number, Range(0, below=1)]
 
 
 def sgd(
-    learning_rate: Array, weight_decay: Number, *, momentum: Share = 0.9, nesterov: bool = False
+    learning_rate: Array, weight_decay: Number, *, momentum: Momentum = 0.9, nesterov: bool = False
 ) -> Tx:
     """Gradient descent with momentum and an L2 penalty."""
     plain = isinstance(momentum, float) and momentum == 0
@@ -65,7 +66,7 @@ def lamb(learning_rate: Array, weight_decay: Number) -> Tx:
     return optax.lamb(learning_rate, weight_decay=weight_decay)
 
 
-def muon(learning_rate: Array, weight_decay: Number, *, momentum: Share = 0.95) -> Tx:
+def muon(learning_rate: Array, weight_decay: Number, *, momentum: Momentum = 0.95) -> Tx:
     """Muon: orthogonalised momentum for matrices, Adam for the rest (Jordan et al. 2024)."""
     decays = {"weight_decay": weight_decay, "adam_weight_decay": weight_decay}
     return optax.contrib.muon(learning_rate, beta=momentum, **decays)
@@ -149,15 +150,15 @@ def make_optimizer(
     build, fixed = OPTIMIZERS[name], set(inspect.signature(OPTIMIZERS[name]).parameters)
     if "momentum" in own and "momentum" not in fixed:
         raise InputError(f"{entry!r} has no momentum that members could differ in; give sgd")
-    shape, shape_settings = parse_entry(schedule)
-    if shape not in SCHEDULES:
-        raise unknown("schedule", shape, SCHEDULES)
-    shape_settings = typed_settings(schedule, make_schedule, shape_settings)
+    fall, fall_settings = parse_entry(schedule)
+    if fall not in SCHEDULES:
+        raise unknown("schedule", fall, SCHEDULES)
+    warmup = typed_settings(schedule, make_schedule, fall_settings)
 
     inject = optax.inject_hyperparams(build, static_args=fixed - {"learning_rate", *own})
     chain = [
         inject(learning_rate, weight_decay, **typed_settings(entry, build, settings)),
-        optax.scale_by_schedule(make_schedule(SCHEDULES[shape], num_steps, **shape_settings)),
+        optax.scale_by_schedule(make_schedule(SCHEDULES[fall], num_steps, **warmup)),
     ]
     if "clip_norm" in own:
         chain.insert(0, optax.inject_hyperparams(_clip)(clip_norm=clip_norm or math.inf))

@@ -137,7 +137,7 @@ def convert(where: str, text: str, annotation: Any) -> Any:
         return None
     try:
         if kind is bool:
-            value = {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+            value: Any = {"true": True, "false": False, "1": True, "0": False}[text.lower()]
         elif typing.get_origin(kind) is tuple:
             value = tuple(typing.get_args(kind)[0](part) for part in text.split("-"))
         else:

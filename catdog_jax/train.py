@@ -193,8 +193,8 @@ def make_learner(
         def loss_sum(carried: PyTree, inputs: Array, labels: Array) -> Array:
             return jnp.sum(objective.loss(logits_of(view(carried), inputs), labels, spread))
 
-        part = sharing.part((inputs, labels))
-        total = sharing.total(_value_and_grad(loss_sum, state.params, *part, microbatch))
+        inputs, labels = sharing.part((inputs, labels))
+        total = sharing.total(_value_and_grad(loss_sum, state.params, inputs, labels, microbatch))
         loss, grads = jax.tree.map(lambda x: x / num, total)
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
