@@ -9,8 +9,6 @@ from catdog_jax.ops.pool import max_pool
 from catdog_jax.registry import Range
 from catdog_jax.types import Model, Recipe, Spec
 
-DEFAULT_WIDTHS = (32, 64, 128, 128)
-
 
 def cnn(
     input_shape: parts.ImageShape,
@@ -45,7 +43,7 @@ def cnn(
     Raises:
       InputError: a setting out of range, or an image too small.
     """
-    widths = widths or DEFAULT_WIDTHS[: max(min(input_shape[:2]).bit_length() - 1, 1)]
+    widths = widths or (32, 64, 128, 128)[: max(min(input_shape[:2]).bit_length() - 1, 1)]
     parts.check_size("cnn", input_shape, len(widths))
     act = parts.ACTIVATIONS[activation]
 

@@ -31,8 +31,6 @@ from jaxtyping import Array, Float
 FORMS = ("direct", "lax", "patches")
 _FEW_CHANNELS = 4  # up to here one matrix product over patches beats the convolution kernel
 
-Pads = tuple[tuple[int, int], tuple[int, int]]  # (before, after) for rows and for columns
-
 
 class _Geometry(NamedTuple):
     """What is static about one convolution.
@@ -50,28 +48,21 @@ class _Geometry(NamedTuple):
     patches: bool
 
     @property
-    def span(self) -> tuple[int, int]:
+    def span(self) -> tuple[int, ...]:
         """Pixels from the first to the last window's start, both included."""
-        rows, columns = ((size - 1) // self.stride * self.stride + 1 for size in self.image)
-        return rows, columns
+        return tuple((size - 1) // self.stride * self.stride + 1 for size in self.image)
 
     @property
-    def overhang(self) -> Pads:
+    def overhang(self) -> tuple[tuple[int, int], ...]:
         """How far the windows reach over the image; negative where pixels after it are not seen."""
-
-        def of_one(size: int, window: int, span: int) -> tuple[int, int]:
-            total = span + window - 1 - size
-            before = max(total, 0) // 2
-            return before, total - before
-
-        rows, columns = map(of_one, self.image, self.window, self.span)
-        return rows, columns
+        sizes = zip(self.span, self.window, self.image, strict=True)
+        totals = [span + window - 1 - size for span, window, size in sizes]
+        return tuple((max(total, 0) // 2, total - max(total, 0) // 2) for total in totals)
 
     @property
-    def pads(self) -> Pads:
-        """The 'SAME' padding."""
-        rows, columns = ((before, max(after, 0)) for before, after in self.overhang)
-        return rows, columns
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """The 'SAME' padding, (before, after) for rows and for columns."""
+        return tuple((before, max(after, 0)) for before, after in self.overhang)
 
 
 def conv(

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
 
 from catdog_jax.ops.conv import FORMS, conv
 
@@ -140,34 +139,6 @@ def test_members_under_vmap_map_and_scan(form):
     vmapped, mapped, looped = ways([members(case) for case in KINDS])
     close(vmapped, [alone(case) for case in KINDS], 1e-4)
     close([mapped, looped], [alone(KINDS[0])] * 2, 1e-4)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_devices_that_share_members_or_a_batch(form):
-    """Kernels or pictures lie on two devices; the kernel's gradient is summed over the pictures."""
-    case = KINDS[0]
-    x, ws = members(case)
-    function = of_case(in_form(form), case)
-    mesh = Mesh(jax.devices()[:2], ("place",))
-    spread, whole = PartitionSpec("place"), PartitionSpec()
-
-    def own_members(x, ws):
-        return lax.map(lambda w: pulled(function, x, w), ws)
-
-    def own_pictures(x, w):
-        y, (dx, dw) = pulled(function, x, w)
-        return y, (dx, lax.psum(dw, "place"))
-
-    def both(x, ws):
-        shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
-        apart = shard(own_members, in_specs=(whole, spread), out_specs=spread)(x, ws)
-        shared = shard(own_pictures, in_specs=(spread, whole), out_specs=(spread, (spread, whole)))
-        return apart, shared(x, ws[0])
-
-    apart, shared = jax.jit(both)(x, ws)
-    expected = alone(case)[0]
-    close(apart, expected)
-    close(shared, jax.tree.map(lambda leaf: leaf[0], expected))
 
 
 def test_direct_gradients_in_a_loop_are_plain_convolutions():
