@@ -169,8 +169,8 @@ def _wanted(annotation: Any) -> str:
     kind, allowed, can_choose = _parts(annotation)
     words = {bool: "true or false", int: "a whole number", float: "a finite number"}
     parts = typing.get_args(kind)
-    count = f"{len(parts)} " if ... not in parts else ""
-    text = words.get(kind, f"{count}whole numbers like 32-64-128")
+    several = "whole numbers like 32-64-128" if ... in parts else f"{len(parts)} whole numbers"
+    text = words.get(kind, several)
     limits = f" {allowed}" if isinstance(allowed, Range) else ""
     return f"{text}{limits}" + (
         f", or {CHOOSE} to choose it by cross-validation" if can_choose else ""

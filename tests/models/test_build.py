@@ -61,9 +61,7 @@ def test_wrong_entries(entry, message):
 def test_one_class_and_flat_inputs_are_refused():
     with pytest.raises(InputError, match="num_classes=1 is not allowed; give a whole number ≥ 2"):
         build_model("linear", SHAPE, 1)
-    with pytest.raises(
-        InputError, match="input_shape=27 is not allowed; give 3 whole numbers like .* ≥ 1"
-    ):
+    with pytest.raises(InputError, match="input_shape=27 is not allowed; give 3 whole numbers ≥ 1"):
         build_model("cnn", (27,), 2)
 
 
