@@ -110,8 +110,7 @@ def find_head(
     Returns:
       one row of `PLACES` per picture: x, y, radius, tilt.
     """
-    light = looking.luminance(pictures)
-    fine = jnp.abs(light - looking.blur(light))
+    fine = looking.contrast(looking.luminance(pictures))
     places = jnp.asarray(PLACES, jnp.float32)
     left, right = (
         jnp.einsum("byx,psyx->bps", fine, _masks(rows, places)[0])
@@ -136,8 +135,7 @@ def measures(
       what was measured, in the order of `BELIEFS`; and how much of it lies in the picture, 0..1.
     """
     masks, area = _masks(regions, places, fold=True)
-    light = looking.luminance(pictures)
-    rough = jnp.abs(light - looking.blur(light))
+    rough = looking.contrast(looking.luminance(pictures))
     names = list(REGIONS)
     colour = dict(
         zip(names, jnp.einsum("bryx,byxc->rbc", masks, pictures, precision="highest"), strict=True)

@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier, RidgeCV
 
 from catdog_jax.analysis.probe import PENALTIES, fit_probe, r_squared, reduced
 from catdog_jax.analysis.sketch import sketch
-from catdog_jax.estimators.ridge import ridge_regression
+from catdog_jax.estimators.ridge import ridge
 
 
 def _examples(num=300, size=20, seed=0):
@@ -52,7 +52,7 @@ def test_at_the_same_penalty_it_is_everyones_ridge(penalty):
     classifier = RidgeClassifier(alpha=_alpha(train, penalty)).fit(train, labels)
     answers = probe.predict(test).argmax(axis=1)
     np.testing.assert_array_equal(answers, classifier.predict(test))
-    ours = ridge_regression(train, onehot, penalties=[penalty])
+    ours = ridge(train, labels, 3, penalty=penalty).params
     np.testing.assert_allclose(probe.weights, ours.weights, rtol=1e-4, atol=1e-6)
 
 
