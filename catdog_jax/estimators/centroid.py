@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Num
 
 from catdog_jax.estimators._rows import Labels, Rows
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, Spec
 
 
@@ -89,7 +89,6 @@ def centroid(rows: Rows, labels: Labels, num_classes: int) -> Classifier:
     return Classifier(linear_from_means(class_means(rows, labels, num_classes)), linear.apply)
 
 
-@checked
 def diagonal_centroid(
     rows: Rows,
     labels: Labels,

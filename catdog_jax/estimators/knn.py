@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Num, UInt8
 
 from catdog_jax.estimators._rows import Labels, Rows
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, InputError, Spec
 
 QUERIES = 256  # compared with all the data at a time: bounds the memory
@@ -106,7 +106,6 @@ def nearest(
     return found.reshape(blocks * size, k)[: len(rows)]
 
 
-@checked
 def knn(
     rows: Rows, labels: Labels, num_classes: int, *, k: Annotated[int, Range(1)] = 15
 ) -> Classifier:

@@ -11,13 +11,12 @@ import numpy as np
 
 from catdog_jax.estimators._rows import Labels, Rows, Spectrum, accuracies, solve_without, spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import CHOOSE, Range, checked
+from catdog_jax.registry import CHOOSE, Range
 from catdog_jax.types import Classifier, Spec
 
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 
 
-@checked
 def lda(
     rows: Rows,
     labels: Labels,

@@ -13,13 +13,12 @@ import scipy.special
 
 from catdog_jax.estimators._rows import Labels, Rows, spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, Spec
 
 GRADIENT = 1e-8  # largest slope at the end, of the mean loss and in round coordinates
 
 
-@checked
 def logistic(
     rows: Rows, labels: Labels, num_classes: int, *, C: Annotated[float, Range(above=0)] = 0.01
 ) -> Classifier:

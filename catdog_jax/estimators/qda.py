@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Num
 
 from catdog_jax.estimators._rows import Labels, Rows, accuracies, spectrum
 from catdog_jax.estimators.pca import PCA, leading, project
-from catdog_jax.registry import CHOOSE, Range, checked
+from catdog_jax.registry import CHOOSE, Range
 from catdog_jax.types import Classifier, InputError, Spec
 
 COMPONENTS = (4, 8, 16, 32, 64, 128)
@@ -53,7 +53,6 @@ def apply(params: QuadraticParams, inputs: Num[Array, "B ..."]) -> Float[Array, 
     return params.offsets[None] - 0.5 * jnp.sum(whitened**2, axis=2).T
 
 
-@checked
 def qda(
     rows: Rows,
     labels: Labels,

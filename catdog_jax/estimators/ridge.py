@@ -18,13 +18,12 @@ from catdog_jax.estimators._rows import (
     spectrum,
 )
 from catdog_jax.models import linear
-from catdog_jax.registry import CHOOSE, Range, checked
+from catdog_jax.registry import CHOOSE, Range
 from catdog_jax.types import Classifier, Spec
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 
 
-@checked
 def ridge(
     rows: Rows,
     labels: Labels,

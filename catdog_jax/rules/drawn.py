@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from catdog_jax.models._shapes import ImageShape
-from catdog_jax.registry import checked
+from catdog_jax.models.parts import ImageShape
 from catdog_jax.rules import looking
 from catdog_jax.rules.looking import Beliefs
 from catdog_jax.types import Classifier, Spec
@@ -185,7 +184,6 @@ def apply(params: DrawnParams, images: Float[Array, "B H W 3"]) -> Float[Array, 
     return looking.logits(votes(params, images))
 
 
-@checked
 def drawn(input_shape: ImageShape) -> Classifier:
     """Build the rule for drawn pictures.
 

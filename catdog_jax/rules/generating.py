@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from catdog_jax.data import drawing_factors as drawing
 from catdog_jax.data.drawing_factors import CUED, CUES, DEFAULT_DIFFICULTY
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.rules import looking
 from catdog_jax.types import Classifier, InputError, Spec, Split
 
@@ -109,7 +109,6 @@ def apply(params: GeneratingParams, factors: Float[Array, "B F"]) -> Float[Array
     return looking.logits(-votes(params, factors))
 
 
-@checked
 def generating(
     input_shape: tuple[int, ...], *, difficulty: Annotated[float, Range(0, 1)] = DEFAULT_DIFFICULTY
 ) -> Classifier:

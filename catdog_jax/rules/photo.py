@@ -9,8 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from catdog_jax.models._shapes import ImageShape
-from catdog_jax.registry import checked
+from catdog_jax.models.parts import ImageShape
 from catdog_jax.rules import looking
 from catdog_jax.rules.looking import Beliefs, mean_in, rises
 from catdog_jax.types import Classifier, Spec
@@ -118,7 +117,6 @@ def apply(params: PhotoParams, images: Float[Array, "B H W 3"]) -> Float[Array, 
     return looking.logits(votes(params, images))
 
 
-@checked
 def photo(input_shape: ImageShape) -> Classifier:
     """Build the rule for photographs.
 

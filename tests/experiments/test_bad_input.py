@@ -53,7 +53,10 @@ def refused(tmp_path, capsys):
         ("--compile_cache=/proc/none", "give another folder, or none"),
         ("--precision=fp8", "unknown --precision 'fp8'; known: bfloat16, float32, tf32"),
         ("--optimizer=adm", "unknown optimizer 'adm'"),
-        ("--optimizer=sgd:momentum=2", "momentum=2.0 must be at least 0 and below 1"),
+        (
+            "--optimizer=sgd:momentum=2",
+            "momentum=2.0 is not allowed; give a finite number ≥ 0 and < 1",
+        ),
         ("--schedule=cosin", "unknown schedule 'cosin'"),
         ("--augment=", "unknown augmentation ''"),
         ("--vary=ordr", "unknown stream 'ordr'"),

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from catdog_jax.models.activations import ACTIVATIONS
 from catdog_jax.models.build import build_model
 from catdog_jax.models.linear import LinearParams
+from catdog_jax.models.parts import ACTIVATIONS
 from catdog_jax.types import InputError
 from experiments._program import MOST_WEIGHTS, check_writable, program_text, write_program
 

@@ -8,6 +8,7 @@ import pytest
 from catdog_jax.data import drawing_factors, procedural
 from catdog_jax.data.drawing_factors import CUES, FUR_ODDS, FURS, PATTERN_ODDS
 from catdog_jax.rules import generating
+from catdog_jax.rules.build import build_rule
 from catdog_jax.types import InputError
 
 NUM = 20_000
@@ -123,3 +124,5 @@ def test_matrix_of_a_drawn_split():
 def test_other_inputs_are_refused():
     with pytest.raises(InputError, match=r"cannot read inputs of shape \(3,\)"):
         generating.generating((3,))
+    with pytest.raises(InputError, match="difficulty=2.0 is not allowed"):
+        build_rule("generating_rule", (len(NAMES),), difficulty=2.0)

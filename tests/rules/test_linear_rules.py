@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from catdog_jax.rules.build import build_rule
 from catdog_jax.rules.constant import constant
 from catdog_jax.rules.template import LIGHT, RED, picture, template, typed
+from catdog_jax.types import InputError
 
 
 @pytest.mark.parametrize(("answer", "label"), [("cat", 0), ("dog", 1)])
@@ -15,6 +17,11 @@ def test_constant_never_looks(answer, label):
     images = jax.random.uniform(jax.random.key(0), (6, 8, 8, 3))
     logits = rule.apply(rule.params, images)
     np.testing.assert_array_equal(logits, np.tile(np.eye(2)[label], (6, 1)))
+
+
+def test_constant_knows_two_answers():
+    with pytest.raises(InputError, match="unknown answer 'dig'.*did you mean 'dog'"):
+        build_rule("constant:answer=dig", (8, 8, 3))
 
 
 def test_the_drawing_is_square_and_mirrored():
