@@ -12,7 +12,7 @@ from catdog_jax.analysis.labelled import described
 from catdog_jax.analysis.layers import Networks, layer_shapes, named_features
 from catdog_jax.analysis.probe import fit_probe
 from catdog_jax.data import grammar
-from catdog_jax.data.annotation import annotate
+from catdog_jax.data.grammar import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
 
 NEIGHBOURS = 3

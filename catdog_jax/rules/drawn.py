@@ -2,7 +2,7 @@
 
 First the head is found: a face is two eyes and a nose full of fine contrast, with calm around.
 Then eleven places of the face are looked at, in the head's own coordinates (radius 1, y up), where
-`data/drawing_animal.py` and `data/drawing_face.py` put ears, eyes, nose, tongue, whiskers and body.
+`data/drawing_animal.py` puts ears, eyes, nose, tongue, whiskers and body.
 Every number was typed in from reading those files. Only two things were mended on drawings, never
 against the class: the head finder, by where the head had been drawn, and the test of the nose's
 size, which did not answer to the size of a pink nose.
