@@ -145,12 +145,12 @@ def _embeddings(networks: Mapping[str, Networks]) -> xr.Dataset:
     if not tables:
         return xr.Dataset()
     widest = max(table.shape[-1] for table in tables.values())
-    padded, nearest = [], []
+    padded, rows = [], []
     for table in tables.values():
         missing = [(0, 0), (0, 0), (0, 0), (0, widest - table.shape[-1])]
         padded.append(np.pad(table, missing, constant_values=np.nan))
-        nearest.append([[nearest_words(m, NEIGHBOURS) for m in both] for both in table])
-    vectors, nearest = np.stack(padded), np.array(nearest, np.int32)
+        rows.append([[nearest_words(m, NEIGHBOURS) for m in both] for both in table])
+    vectors, nearest = np.stack(padded), np.array(rows, np.int32)
     planes = np.full((len(tables), *vectors.shape[2:4], 2), np.nan, np.float32)
     explained = np.full((len(tables), vectors.shape[2], 2), np.nan, np.float32)
     for n, (label, table) in enumerate(tables.items()):
