@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from catdog_jax.analysis.ladder import LadderClassifier, distance_from_optimum, in_parts
+from catdog_jax.analysis.ladder import LadderClassifier, distance_from_optimum
+from catdog_jax.analysis.layers import in_parts
 from catdog_jax.estimators.build import ESTIMATOR, fit_estimator
 from catdog_jax.estimators.pca import principal_components, project
 from catdog_jax.registry import parse_entry

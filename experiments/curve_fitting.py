@@ -170,9 +170,7 @@ def analyse(populations: Mapping[str, run.Population], config: Config) -> xr.Dat
 
     def keep(curve: str, family: str, size: int, fit: Fit) -> None:
         tested = curves.errors(fit.after, curve, noise)
-        apart = distance.relative_weight_distance(
-            distance.pairwise_weight_distance(fit.weights), distance.weight_norms(fit.weights)
-        )
+        _, apart = distance.weight_distances(fit.weights)
         pairs = apart[np.triu_indices(len(apart), 1)]
         data["curve_train_error"].loc[curve, family, size] = fit.train_error
         data["curve_test_error"].loc[curve, family, size] = tested
