@@ -8,11 +8,27 @@ import pytest
 
 from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Program, Seeds, fit, member_keys, varied
-from catdog_jax.population.compiled import Memory, memory_of
+from catdog_jax.population import (
+    Execution,
+    Program,
+    Schedule,
+    Seeds,
+    find_machine,
+    fit,
+    member_keys,
+    varied,
+)
 from catdog_jax.population.devices import member_mesh
-from catdog_jax.population.fit import Compiled, CompiledWave, best, largest_wave, plan_training
-from catdog_jax.population.machine import find_machine
+from catdog_jax.population.estimate import Training
+from catdog_jax.population.fit import (
+    Compiled,
+    CompiledWave,
+    Memory,
+    best,
+    largest_wave,
+    memory_of,
+    plan_training,
+)
 from catdog_jax.train import make_learner
 from catdog_jax.types import Data, InputError
 
@@ -61,30 +77,28 @@ def test_a_search_that_stops_early_leads_to_as_many_waves(slope, most):
     assert math.ceil(most / best(short).per_device) == math.ceil(most / best(long).per_device)
 
 
-def training(num_members):
+def training(num_members, wave=0):
     model = build_model("mlp:width=8:depth=1", (8, 8, 3), 2)
-    train, test = (
-        Data(np.zeros((num, 8, 8, 3), np.uint8), np.zeros(num, np.int32)) for num in (64, 32)
-    )
     tx = make_optimizer("sgd", 0.1, num_steps=1)
-    return fit.Training(
-        model=model,
-        stock=model,
+    sets = (
+        Data(jax.ShapeDtypeStruct((n, 8, 8, 3), np.uint8), jax.ShapeDtypeStruct((n,), np.int32))
+        for n in (64, 32)
+    )
+    train, test = sets
+    return Training(
+        form=lambda conv: model,
         learner=lambda plan: make_learner(model, tx, batch_size=16, eval_batch=16),
         batch_size=16,
-        train=shapes(train),
-        evaluations=shapes({"train": train, "test": test}),
+        schedule=Schedule(1, 1),
+        train=train,
+        evaluations={"train": train, "test": test},
         members=varied(num_members),
-        fixed_bytes=0,
+        how=Execution(wave=wave),
     )
-
-
-def shapes(tree):
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def test_the_programs_are_those_of_a_run():
-    asked, machine = training(8), find_machine("local")
+    asked, machine = training(8), find_machine()
     plan, tried = plan_training(asked, machine)
     assert tried == []  # on a CPU the rule has the last word
     wave = fit.compile_wave(asked, plan, machine)
@@ -117,7 +131,7 @@ def compiler(monkeypatch):
 
 
 def accelerator(memory, backend="gpu"):
-    return find_machine("local")._replace(backend=backend, memory=memory)
+    return find_machine()._replace(backend=backend, memory=memory)
 
 
 def test_waves_are_as_large_as_compiled_programs_allow(compiler):
@@ -142,7 +156,7 @@ def test_nothing_is_compiled_where_memory_is_not_in_doubt(compiler):
     assert (plan.per_device, tried, compiler) == (1000, [], [])
     weights = 4 * (192 * 8 + 8 + 8 * 2 + 2)
     assert weights < plan.bytes_per_member < 5 * weights  # and a tenth of what a step writes
-    plan, _ = plan_training(training(1000 * devices), accelerator(10_000), wave=4 * devices)
+    plan, _ = plan_training(training(1000 * devices, 4 * devices), accelerator(10_000))
     assert (plan.per_device, compiler) == (4, [])  # as a person asked
     plan_training(training(1000 * devices), accelerator(2**40, "tpu"))  # which pads arrays
     assert compiler

@@ -5,16 +5,27 @@ import numpy as np
 import pytest
 
 from catdog_jax.models.build import build_model
-from catdog_jax.population import Schedule, make_plan
+from catdog_jax.population import Execution, Schedule, make_plan
+from catdog_jax.population.machine import Machine
 from catdog_jax.types import InputError
 
 GIB = 2**30
 
 
-def plan(entry="mlp", **options):
+def plan(
+    entry="mlp",
+    num_members=32,
+    num_devices=2,
+    backend="cpu",
+    memory=8 * GIB,
+    batch_size=64,
+    transpose=False,
+    **how,
+):
     model = build_model(entry, (32, 32, 3), 2)
-    settings = {"num_members": 32, "num_devices": 2, "backend": "cpu", "memory": 8 * GIB, **options}
-    return make_plan(model, jax.ShapeDtypeStruct((64, 32, 32, 3), np.float32), **settings)
+    batch = jax.ShapeDtypeStruct((batch_size, 32, 32, 3), np.float32)
+    machine = Machine("made up", (None,) * num_devices, backend, "", memory)
+    return make_plan(model, batch, num_members, Execution(**how), machine, transpose=transpose)
 
 
 def test_evaluations_are_counted_without_being_listed():
@@ -94,9 +105,7 @@ def test_fewer_members_than_devices(entry, members, devices, used, share):
 
 
 def test_a_batch_is_shared_evenly_or_not_at_all():
-    model = build_model("cnn", (32, 32, 3), 2)
-    shape = jax.ShapeDtypeStruct((9, 32, 32, 3), np.float32)
-    got = make_plan(model, shape, num_members=1, num_devices=2, backend="cpu", memory=8 * GIB)
+    got = plan("cnn", num_members=1, batch_size=9)
     assert (got.num_devices, got.share) == (1, 1)
 
 
