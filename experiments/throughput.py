@@ -49,7 +49,7 @@ from catdog_jax.run.summary import aligned
 from catdog_jax.store import atomic
 from catdog_jax.types import InputError
 from experiments import _cli
-from experiments._cli import check_ranges, command_line, setting, split_list
+from experiments._cli import check_ranges, command_line, setting, split_list, whole_numbers
 from experiments._tasks import TrainConfig
 from experiments.baselines.case import Case, job, new_process, prepare, sample, starts
 from experiments.baselines.flax_loop import first_steps, network
@@ -83,14 +83,12 @@ class Config:
         Raises:
           InputError: a value that is not allowed.
         """
-        words = split_list("members", self.members or members)
-        if not all(word.isdecimal() and int(word) for word in words):
-            raise InputError(f"--members={self.members}: write whole numbers above 0, like 1,8,64")
-        found = []
-        for model in split_list("models", self.models or models):
+        counts = whole_numbers("members", self.members or members, 1)
+        entries = split_list("models", self.models or models)
+        for model in entries:
             network(model)
-            for count in sorted(map(int, words)):
-                found.append(Case(model, count, self.precision, self.strategy))
+        how = self.precision, self.strategy
+        found = [Case(model, count, *how) for model in entries for count in counts]
         TrainConfig(**found[0].settings).check()
         return found
 

@@ -88,11 +88,10 @@ def training_seconds(tasks: Sequence[Task], plans: Sequence[Plan]) -> float:
     seconds = SECONDS_TO_COMPILE * len(tasks)
     for task, plan in zip(tasks, plans, strict=True):
         training = task.training
-        work = (
-            estimate.work_of(training, plan)
-            if peak
-            else estimate.Work(estimate.flops_of(training), 0, 0)
-        )
+        # A CPU's speed is that of a product, with all that lies around one.
+        work = estimate.Work(estimate.flops_of(training), 0, 0)
+        if peak:
+            work = estimate.work_of(training, plan)
         step = estimate.step_seconds(work, plan, training.how.precision, speed)
         seconds += estimate.run_seconds(training, plan, step)
     return seconds

@@ -177,12 +177,10 @@ def loop(step: Callable[..., Any], batches: Any, wait: Any = jax.block_until_rea
 
 def new_process() -> ProcessPoolExecutor:
     """Make a process, so that threads, devices and memory of competitors never mix."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _alone)
-
-
-def _alone() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this one without a word
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several share a GPU
+    spawn = multiprocessing.get_context("spawn")
+    # Ctrl-C ends this one without a word.
+    return ProcessPoolExecutor(1, spawn, signal.signal, (signal.SIGINT, signal.SIG_DFL))
 
 
 _own: dict[str, Any] = {}  # in the process of a competitor, that one

@@ -132,7 +132,7 @@ def test_a_file_in_place_of_the_output_folder(refused, tmp_path):
         (throughput, "--models=polynomial", "unknown model 'polynomial'; known: cnn, linear, mlp"),
         (throughput, "--parts=start,jobs", "allowed: a list of table, start, job"),
         (throughput, "--job_seconds=0", "0.0 is out of range; give a finite number above 0"),
-        (throughput, "--members=8,0", "--members=8,0: write whole numbers above 0"),
+        (throughput, "--members=8,0", "--members=8,0 is not allowed; give whole numbers"),
         (throughput, "--baselines=torsh_loop", "did you mean 'torch_loop'"),
         (throughput, "--precision=float16", "allowed: float32, tf32, bfloat16"),
     ],

@@ -5,12 +5,10 @@ import functools
 import jax
 import numpy as np
 import pytest
+from populations import training
 
-from catdog_jax.models.build import build_model, recipe_for
-from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Plan, Schedule, varied
+from catdog_jax.population import Plan
 from catdog_jax.population.estimate import (
-    Training,
     Work,
     least_step,
     member_bytes,
@@ -20,37 +18,21 @@ from catdog_jax.population.estimate import (
 )
 from catdog_jax.population.flops import written_bytes
 from catdog_jax.population.machine import PEAKS
-from catdog_jax.train import make_learner
-from catdog_jax.types import Data
 
 H200 = PEAKS["NVIDIA H200"]
 CNN, SMALL = "cnn:widths=32-64-128", "cnn:widths=8-16-32"
 
 
-@functools.cache
-def training(entry, precision, batch_size=64, vary="init"):
-    recipe = recipe_for(entry, "cifar10")
-    tx = make_optimizer(recipe.optimizer, recipe.learning_rate, num_steps=100)
-    form = functools.partial(build_model, entry, (32, 32, 3), 2, mean=(0.5,) * 3, std=(0.25,) * 3)
-    shapes = [((10_000, 32, 32, 3), np.uint8), ((10_000,), np.int32)]
-    train = Data(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
-    judged = Data(train.inputs, jax.ShapeDtypeStruct((512 + 2000,), np.int32))
-    return Training(
-        form=lambda conv: form(conv=conv),
-        learner=lambda plan: make_learner(
-            form(conv=plan.conv), tx, batch_size=batch_size, precision=precision
-        ),
-        batch_size=batch_size,
-        schedule=Schedule(2000, 100),
-        train=train,
-        evaluations={"all": judged},
-        members=varied(1000, (vary,)),
+def asked(entry, precision, batch_size=64, vary="init"):
+    sizes, steps = (10_000, 2_000), {"num_steps": 2000, "eval_every": 100}
+    return training(
+        entry, 1000, 32, sizes, (vary,), precision=precision, batch_size=batch_size, **steps
     )
 
 
 @functools.cache
 def work(*settings):
-    return work_of(training(*settings), together(1))
+    return work_of(asked(*settings), together(1))
 
 
 def together(members):
@@ -85,7 +67,7 @@ def test_seconds_are_within_a_factor_of_two_of_a_gpu(
 def test_a_whole_run_is_within_a_factor_of_two_of_a_gpu():
     """1,000 default CNNs of 2,000 steps in one wave took 145.6 s."""
     step = step_seconds(work("cnn", "bfloat16"), together(1000), "bfloat16", H200)
-    seconds = run_seconds(training("cnn", "bfloat16"), together(1000), step)
+    seconds = run_seconds(asked("cnn", "bfloat16"), together(1000), step)
     assert 145.6 / 2 < seconds < 145.6 * 2
 
 
