@@ -205,10 +205,8 @@ def measure(
             data["hopeless"].loc[case.model] = [slow and name == "vmap_scan" for name in names]
             own = {name: x for name in names if (x := own_case(name, case, start.backend))}
             turns = [(r, x) for r in range(rounds + 1) for x in random.sample([*own], len(own))]
-            rates, told = (
-                data["rate"].loc[case.model, case.members],
-                info.setdefault(case.title, {}),
-            )
+            rates = data["rate"].loc[case.model, case.members]
+            told = info.setdefault(case.title, {})
             with contextlib.ExitStack() as stack:
                 processes = {name: stack.enter_context(new_process()) for name in own}
                 for number, name in turns:
