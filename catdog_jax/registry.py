@@ -90,7 +90,7 @@ class Range(NamedTuple):
     def __str__(self) -> str:
         """Write the range for a person."""
         ends = [(">", self.above), ("≥", self.low), ("≤", self.high)]
-        return " and ".join(f"{sign} {end:g}" for sign, end in ends if math.isfinite(end))
+        return " and ".join(f"{sign} {end:.10g}" for sign, end in ends if math.isfinite(end))
 
 
 class OneOf(NamedTuple):
