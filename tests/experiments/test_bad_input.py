@@ -126,7 +126,7 @@ def test_a_file_in_place_of_the_output_folder(refused, tmp_path):
         (bias_variance, f"{SMALL} --set_size=97", "97 examples is more than the 64 there are"),
         (fit_check, "--models=word_average", "reads tokens"),
         (fit_check, "--name=a/b", "a/b"),
-        (fit_check, "--strategy=measure", "--strategy=measure times the machine itself"),
+        (fit_check, "--strategy=measure", "unknown --strategy 'measure'; known: auto, chunk, map"),
         (throughput, "--models=cnn:head=flat", "unknown head 'flat'"),
         (throughput, "--models=cnn:norm=layer", "unknown setting of 'cnn:norm=layer': 'norm'"),
         (throughput, "--models=polynomial", "unknown model 'polynomial'; known: cnn, linear, mlp"),
