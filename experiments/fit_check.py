@@ -247,10 +247,7 @@ def _report(task: Task, machine: Machine, answer: Answer) -> str:
     if tried:
         largest = fit.best(tried)
         found = waves(plan.resized(largest.per_device)) if largest else "none was found"
-        sizes = ", ".join(
-            f"{w.per_device:,} ({_size(w.needed)}{'' if w.fits else ', no'})" for w in tried
-        )
-        lines += [f"largest wave that fits: {found}", f"  members a device tried: {sizes}"]
+        lines.append(f"largest wave that fits: {found}")
     peak = peak_of(machine.kind)
     if times is None or peak is None:
         lines.append(f"time: no peak is listed for {machine.kind!r}; measure it")

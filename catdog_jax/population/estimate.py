@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from catdog_jax.population.flops import step_flops, tree_bytes, written_bytes
@@ -176,11 +177,27 @@ def run_seconds(training: Training, plan: Plan, step: float) -> float:
 
 def product_speed() -> float:
     """Measure a float32 matrix product on all devices, in operations a second (a rough figure)."""
-    side = 1024
-    devices = jax.local_devices()
-    products = [jax.device_put(np.ones((side, side), np.float32), d) for d in devices]
-    multiply = jax.jit(lambda x: x @ x)
-    jax.block_until_ready([multiply(x) for x in products])
+    multiply, operations = products(1024)
+    multiply(1)
     begin = time.perf_counter()
-    jax.block_until_ready([multiply(x) for x in products for _ in range(3)])
-    return 3 * len(devices) * 2 * side**3 / (time.perf_counter() - begin)
+    multiply(3)
+    return 3 * operations / (time.perf_counter() - begin)
+
+
+def products(
+    side: int, dtype: Any = jnp.float32, precision: str = "default"
+) -> tuple[Callable[[int], Any], int]:
+    """Place a square matrix on every device, to be multiplied by itself.
+
+    Returns:
+      (number of products -> makes so many on each device and waits for them; operations of one on
+      all devices).
+    """
+    matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
+    factors = [jax.device_put(matrix, device) for device in jax.local_devices()]
+    multiply = jax.jit(lambda x: jnp.matmul(x, x, precision=precision))
+
+    def run(count: int) -> Any:
+        return jax.block_until_ready([multiply(x) for _ in range(count) for x in factors])
+
+    return run, 2 * side**3 * len(factors)
