@@ -27,7 +27,7 @@ import numpy as np
 from catdog_jax.population.flops import step_flops, tree_bytes, written_bytes
 from catdog_jax.population.machine import Peak
 from catdog_jax.population.members import Members
-from catdog_jax.population.plan import BY_RULE, Execution, Plan
+from catdog_jax.population.plan import Execution, Plan
 from catdog_jax.population.program import Observe
 from catdog_jax.population.waves import Schedule
 from catdog_jax.train import Learner, MemberKeys, TrainState
@@ -63,10 +63,10 @@ class Training(NamedTuple):
     train: Data
     evaluations: Mapping[str, Data]
     members: Members
-    how: Execution = BY_RULE
-    fixed_bytes: int = 0
-    transpose: bool = False
-    observe: Observe | None = None
+    how: Execution
+    fixed_bytes: int
+    transpose: bool
+    observe: Observe
 
     @property
     def batch(self) -> jax.ShapeDtypeStruct:
