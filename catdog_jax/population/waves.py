@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.population.members import DEFAULT_SEEDS, Members, Seeds, member_keys
-from catdog_jax.population.plan import Plan, local_plan
+from catdog_jax.population.plan import Plan, make_plan
 from catdog_jax.population.program import Observe, Program
 from catdog_jax.train import Learner, MemberKeys, TrainState
 from catdog_jax.types import Data
@@ -143,7 +143,9 @@ def train_population(
       One Wave after the other, in order.
     """
     if plan is None:
-        plan = local_plan(learner.model, train.inputs, learner.batch_size, members.count)
+        shape = (learner.batch_size, *train.inputs.shape[1:])
+        batch = jax.ShapeDtypeStruct(shape, train.inputs.dtype)
+        plan = make_plan(learner.model, batch, members.count)
     mesh = member_mesh(plan.num_devices, plan.share) if mesh is None else mesh
     keys = member_keys(seeds, members.rows(0, plan.wave))
     program = Program(learner, keys, train, evaluations, plan, mesh, observe)

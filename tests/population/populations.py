@@ -6,11 +6,12 @@ import numpy as np
 
 from catdog_jax import population as pop
 from catdog_jax.augment import augmenter
-from catdog_jax.models.build import build_model
+from catdog_jax.models.build import build_model, recipe_for
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population.members import DEFAULT_SEEDS
+from catdog_jax.run import Task
 from catdog_jax.train import make_learner
-from catdog_jax.types import Data, Model
+from catdog_jax.types import Data, Dataset, Model, Split
 
 SHAPE = (8, 8, 3)
 NORMAL = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
@@ -61,6 +62,30 @@ def train(
             **options,
         )
     )
+
+
+def training(
+    entry,
+    num_members,
+    side=8,
+    sizes=(64, 32),
+    vary=("init",),
+    wave=0,
+    precision="float32",
+    **changes,
+):
+    """What planning knows of a task, on pictures that have a shape alone; the data take nothing."""
+
+    def split(num):
+        pictures = np.broadcast_to(np.uint8(0), (num, side, side, 3))
+        return Split(pictures, np.zeros(num, np.int32), ())
+
+    train, test = map(split, sizes)
+    data = Dataset("shapes", train, split(0), test, ("cat", "dog"), {}, constants=NORMAL)
+    recipe = recipe_for(entry, "cifar10")._replace(augment="none", **changes)
+    how = pop.Execution(wave=wave, precision=precision)
+    task = Task(entry, entry, recipe, data, pop.varied(num_members, vary), execution=how)
+    return task.training._replace(fixed_bytes=0)
 
 
 def keys_of(members, row, seeds=DEFAULT_SEEDS):
