@@ -98,7 +98,7 @@ class Task:
     @functools.cached_property
     def num_params(self) -> int:
         """Weights of one member."""
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.param_shapes))
+        return sum(leaf.size for leaf in jax.tree.leaves(self.param_shapes))
 
     @functools.cached_property
     def param_shapes(self) -> Params:
@@ -116,7 +116,7 @@ class Task:
         text = self.recipe.sample
         return parse_sample(text, len(self.data.train.labels)) if text else None
 
-    @property
+    @functools.cached_property
     def evaluations(self) -> dict[str, Data]:
         """The examples that members are judged on.
 
@@ -151,13 +151,12 @@ class Task:
 
     def learner(self, plan: Plan) -> Learner:
         """Make the functions of one member in the form that a plan asks for."""
+        names, mean = parse_augment(self.recipe.augment), self.data.constants.get("mean", ())
         return make_learner(
             self.form(plan.conv),
             self.optimizer,
             batch_size=self.recipe.batch_size,
-            augment=augmenter(
-                parse_augment(self.recipe.augment), self.data.constants.get("mean", ())
-            ),
+            augment=augmenter(names, mean),
             smoothing=self.recipe.label_smoothing,
             precision=self.execution.precision,
             microbatch=plan.microbatch,
@@ -170,15 +169,13 @@ class Task:
         """Describe by shapes alone what is trained, to plan it and to compile its programs."""
         train, test = self.data.train, self.data.test
         logits = 4 * len(self.data.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
-        judged = min(len(train.labels), TRAIN_EVAL_EXAMPLES)
-        part = Data(train.inputs[:judged], train.labels[:judged])
         return Training(
             model=self.formula,
             stock=self.form("lax"),
             learner=self.learner,
             batch_size=self.recipe.batch_size,
             train=_shapes(train.data),
-            evaluations={"train": _shapes(part), "test": _shapes(test.data)},
+            evaluations={name: _shapes(data) for name, data in self.evaluations.items()},
             members=self.members,
             fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
             observe=observe,

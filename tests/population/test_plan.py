@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from catdog_jax.models.build import build_model
-from catdog_jax.population import Schedule, make_plan
+from catdog_jax.population import Schedule
+from catdog_jax.population.plan import make_plan
 from catdog_jax.types import InputError
 
 GIB = 2**30
