@@ -83,7 +83,7 @@ class Task:
     @functools.cached_property
     def num_params(self) -> int:
         """Weights of one member."""
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.param_shapes))
+        return sum(leaf.size for leaf in jax.tree.leaves(self.param_shapes))
 
     @functools.cached_property
     def param_shapes(self) -> Params:
@@ -101,7 +101,7 @@ class Task:
         text = self.recipe.sample
         return parse_sample(text, len(self.data.train.labels)) if text else None
 
-    @property
+    @functools.cached_property
     def evaluations(self) -> dict[str, Data]:
         """The examples that members are judged on.
 
@@ -136,13 +136,12 @@ class Task:
 
     def learner(self, plan: Plan) -> Learner:
         """Make the functions of one member in the form that a plan asks for."""
+        names, mean = parse_augment(self.recipe.augment), self.data.constants.get("mean", ())
         return make_learner(
             self.form(plan.conv),
             self.optimizer,
             batch_size=self.recipe.batch_size,
-            augment=augmenter(
-                parse_augment(self.recipe.augment), self.data.constants.get("mean", ())
-            ),
+            augment=augmenter(names, mean),
             smoothing=self.recipe.label_smoothing,
             precision=self.execution.precision,
             microbatch=plan.microbatch,

@@ -89,11 +89,11 @@ def refused(tmp_path, capsys):
         ("--out_dir=/proc/runs --models=linear", "cannot write to /proc/runs"),
         ("--run=/no/run", "no run at '/no/run'"),
         ("--run=/no/run --num_steps=3", "--num_steps cannot follow --run"),
-        ("--coordinator=a:1 --process_id=0", "--coordinator=a:1 needs --num_processes too"),
+        ("--coordinator=a:1 --process_id=0", "--coordinator=a:1 needs --num_processes, the same"),
         ("--process_id=0", "--num_processes and --process_id need --coordinator=host:port"),
         (
             "--coordinator=a:1 --num_processes=2 --process_id=2",
-            "--process_id=2 is out of range; with --num_processes=2 give a number from 0 to 1",
+            "--process_id, its own from 0 to one less; not 2 and 2",
         ),
         ("--coordinator=a", "--coordinator=a is no address; give host:port"),
     ],

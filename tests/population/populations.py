@@ -95,6 +95,13 @@ def keys_of(members, row, seeds=DEFAULT_SEEDS):
     return jax.tree.map(own, keys)
 
 
+def assert_close(found, wanted):
+    """Hold two pytrees of arrays equal but for the order of their sums, over a few steps."""
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        # 1e-7 after a step, growing with the steps.
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
 def assert_same_bits(one, other, rows=slice(None)):
     """Hold two pytrees of arrays equal, bit for bit, in the given members."""
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
@@ -103,10 +110,7 @@ def assert_same_bits(one, other, rows=slice(None)):
 
 def differs(one, other) -> bool:
     """Return whether any leaf differs anywhere."""
-    return any(
-        bool(np.any(np.asarray(a) != np.asarray(b)))
-        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    )
+    return any(jax.tree.leaves(jax.tree.map(lambda a, b: bool(np.any(a != b)), one, other)))
 
 
 def poisoned_model(member: int, seeds=DEFAULT_SEEDS) -> Model:
