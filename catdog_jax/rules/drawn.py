@@ -2,7 +2,7 @@
 
 First the head is found: a face is two eyes and a nose full of fine contrast, with calm around.
 Then eleven places of the face are looked at, in the head's own coordinates (radius 1, y up), where
-`data/drawing_animal.py` and `data/drawing_face.py` put ears, eyes, nose, tongue, whiskers and body.
+`data/drawing_animal.py` puts ears, eyes, nose, tongue, whiskers and body.
 Every number was typed in from reading those files. Only two things were mended on drawings, never
 against the class: the head finder, by where the head had been drawn, and the test of the nose's
 size, which did not answer to the size of a pink nose.
@@ -109,8 +109,7 @@ def find_head(
     Returns:
       one row of `PLACES` per picture: x, y, radius, tilt.
     """
-    light = looking.luminance(pictures)
-    fine = jnp.abs(light - looking.blur(light))
+    fine = looking.contrast(looking.luminance(pictures))
     places = jnp.asarray(PLACES, jnp.float32)
     left, right = (
         jnp.einsum("byx,psyx->bps", fine, _masks(rows, places)[0])
@@ -135,8 +134,7 @@ def measures(
       what was measured, in the order of `BELIEFS`; and how much of it lies in the picture, 0..1.
     """
     masks, area = _masks(regions, places, fold=True)
-    light = looking.luminance(pictures)
-    rough = jnp.abs(light - looking.blur(light))
+    rough = looking.contrast(looking.luminance(pictures))
     names = list(REGIONS)
     colour = dict(
         zip(names, jnp.einsum("bryx,byxc->rbc", masks, pictures, precision="highest"), strict=True)

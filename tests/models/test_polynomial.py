@@ -84,9 +84,7 @@ def trained(entry, data, num_classes, num_steps, tx, batch_size):
         plan=pop.Plan("vmap", 2, 8, 4, 0, "patches", 0),
         evaluations={"test": data},
     )
-    weights = distance.flatten_members(wave.params)
-    apart = distance.pairwise_weight_distance(weights)
-    return wave, distance.relative_weight_distance(apart, distance.weight_norms(weights))
+    return wave, distance.weight_distances(distance.flatten_members(wave.params))[1]
 
 
 def test_all_starts_of_a_regression_meet_in_the_least_squares_fit():
