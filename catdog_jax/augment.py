@@ -90,8 +90,7 @@ def augmenter(names: Sequence[str], mean: Sequence[float] = (0.5,)) -> Augment |
     """
     if not names:
         return None
-    fill = [255.0 * value for value in mean]
-    changes = AUGMENTATIONS | {"cutout": functools.partial(cutout, fill=fill)}
+    changes = AUGMENTATIONS | {"cutout": functools.partial(cutout, fill=[255 * x for x in mean])}
 
     def augment(key: Key, images: Array) -> Array:
         for name, change_key in zip(names, jax.random.split(key, len(names)), strict=True):

@@ -172,9 +172,8 @@ def _wanted(annotation: Any) -> str:
     several = "whole numbers like 32-64-128" if ... in parts else f"{len(parts)} whole numbers"
     text = words.get(kind, several)
     limits = f" {allowed}" if isinstance(allowed, Range) else ""
-    return f"{text}{limits}" + (
-        f", or {CHOOSE} to choose it by cross-validation" if can_choose else ""
-    )
+    choice = f", or {CHOOSE} to choose it by cross-validation" if can_choose else ""
+    return text + limits + choice
 
 
 def find_spec(kind: str, name: str, known: Mapping[str, Any], make: type, wanted: str) -> Any:
