@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
-
 from catdog_jax import run
-from catdog_jax.analysis.layers import Networks
 from catdog_jax.types import Dataset, InputError
 from experiments import _tasks
 from experiments._cli import command_line, deciding, split_list
@@ -91,16 +88,6 @@ def take(config: Any, experiment: str) -> run.Run:
         name=config.name,
         fresh=config.fresh,
     )
-
-
-def networks(populations: Mapping[str, run.Population]) -> dict[str, Networks]:
-    """Give populations as the analyses of layers take them."""
-    inputs = next(iter(populations.values())).data.train.inputs
-    example = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
-    return {
-        label: Networks(found.model, found.moment, found.alive, example)
-        for label, found in populations.items()
-    }
 
 
 def raise_if_all_diverged(found: run.Run) -> None:

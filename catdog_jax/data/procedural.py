@@ -20,7 +20,7 @@ from catdog_jax.data.cache import cached, processor_digest
 from catdog_jax.data.drawing import draw
 from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, Factors, Scalar, sample_factors
 from catdog_jax.data.pictures import check_memory, in_threads
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Dataset, DatasetSpec
 
 # Where each part's picture numbers begin: far enough apart never to meet.
@@ -83,7 +83,6 @@ def _draw_chunk(
     return jax.vmap(one)(numbers)
 
 
-@checked
 def load(
     *,
     classes: tuple[str, ...] = (),

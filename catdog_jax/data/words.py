@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from catdog_jax.data import grammar
 from catdog_jax.data.assemble import check_cat_dog, generated
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Dataset, DatasetSpec, InputError
 
 ROUNDS = 6  # of a permutation's network
@@ -115,7 +115,6 @@ def _finalised(word: np.ndarray) -> np.ndarray:
     return word ^ (word >> np.uint64(31))
 
 
-@checked
 def load(
     *,
     classes: tuple[str, ...] = (),

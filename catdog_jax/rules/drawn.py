@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from catdog_jax.models._shapes import ImageShape
-from catdog_jax.registry import checked
+from catdog_jax.models.parts import ImageShape
 from catdog_jax.rules import looking
 from catdog_jax.rules.looking import Beliefs
 from catdog_jax.types import Classifier, Spec
@@ -110,8 +109,7 @@ def find_head(
     Returns:
       one row of `PLACES` per picture: x, y, radius, tilt.
     """
-    light = looking.luminance(pictures)
-    fine = jnp.abs(light - looking.blur(light))
+    fine = looking.contrast(looking.luminance(pictures))
     places = jnp.asarray(PLACES, jnp.float32)
     left, right = (
         jnp.einsum("byx,psyx->bps", fine, _masks(rows, places)[0])
@@ -136,8 +134,7 @@ def measures(
       what was measured, in the order of `BELIEFS`; and how much of it lies in the picture, 0..1.
     """
     masks, area = _masks(regions, places, fold=True)
-    light = looking.luminance(pictures)
-    rough = jnp.abs(light - looking.blur(light))
+    rough = looking.contrast(looking.luminance(pictures))
     names = list(REGIONS)
     colour = dict(
         zip(names, jnp.einsum("bryx,byxc->rbc", masks, pictures, precision="highest"), strict=True)
@@ -187,7 +184,6 @@ def apply(params: DrawnParams, images: Float[Array, "B H W 3"]) -> Float[Array, 
     return looking.logits(votes(params, images))
 
 
-@checked
 def drawn(input_shape: ImageShape) -> Classifier:
     """Build the rule for drawn pictures.
 
