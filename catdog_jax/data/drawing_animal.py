@@ -49,6 +49,7 @@ def animal(f: Factors, u: Float[Array, "27"], scene: Painter) -> Plane:
     base, tip, inside, fold = _ears(f, painter)
     both = jnp.minimum(base, tip)
     ears = painter.fill(both, coat.base * 0.92, 0.06, coat.outline)
+    # Pink shows where an ear is upright.
     painter.paint(painter.cover(inside) * (1.0 - fold), jnp.array([0.93, 0.62, 0.60]) * 0.9)
     distance = _head(f, painter)
     head = painter.fill(distance, coat.base, 0.06, coat.outline)

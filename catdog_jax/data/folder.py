@@ -62,7 +62,7 @@ def load(
                 whys = [why for path, why in skipped.items() if f"{name}/" in path] or ["empty"]
                 raise InputError(
                     f"--data_dir={root}: no picture of {name!r} can be used ({whys[0]}); add some, "
-                    "remove the folder, or choose others with --classes=a,b"
+                    "or choose others with --classes=a,b"
                 )
         pictures.check_memory(len(used), size)
         names = [example.id for example in used]

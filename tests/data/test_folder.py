@@ -107,11 +107,8 @@ def test_train_and_test_folders_are_used_as_given(make_folder):
     assert 2 <= sizes(divided)[1] <= 20
     assert names(divided) == names(dataset)
     assert divided.test.ids == dataset.test.ids
-
-
-def test_a_valid_folder_is_used(make_folder):
-    splits = ("train", "Validation", "test")
-    root = make_folder({f"{split}/{name}": 4 for split in splits for name in ("cat", "dog")})
+    counts = {f"{split}/{name}": 4 for split in ("train", "Validation", "test") for name in "ab"}
+    root = make_folder(counts, "with_valid")
     assert sizes(load(root)) == [8, 8, 8]
     with pytest.raises(InputError, match="has a valid part of its own"):
         load(root, "folder:valid=0.2")

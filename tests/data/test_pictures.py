@@ -30,14 +30,6 @@ def test_the_central_square_of_the_right_size_keeps_its_exact_pixels(encode, kin
     assert notes == ()
 
 
-def test_path_and_bytes_are_read_alike(encode, tmp_path):
-    path = tmp_path / "picture.jpg"
-    path.write_bytes(encode(noise(1, 20, 30), "JPEG"))
-    np.testing.assert_array_equal(decode(path, 16)[0], decode(path.read_bytes(), 16)[0])
-    with pytest.raises(FileNotFoundError):
-        decode(tmp_path / "none.jpg", 16)
-
-
 @pytest.mark.parametrize("block", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"junk" * 9])
 def test_a_damaged_exif_block_costs_no_picture(encode, block):
     found, notes = decode(encode(FLAT, "JPEG", exif=b"Exif\0\0" + block), 16)

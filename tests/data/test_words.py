@@ -97,9 +97,8 @@ def test_annotation_of_one_sentence():
 
 
 def test_who_ran():
-    for sentence in grammar.CONSTRUCTIONS.values():
-        assert annotate(tokens_of(sentence)).chaser == 0
     for sentence, chaser in {
+        **dict.fromkeys(grammar.CONSTRUCTIONS.values(), 0),
         "the cat chased the dog": 0,
         "a kitten that slept hunted some small hounds that waited": 0,
         "the cat that the small dog that slept chased jumped": 1,
