@@ -26,7 +26,7 @@ import xarray as xr
 from catdog_jax import Data, Schedule, Seeds, build_model, make_learner, make_optimizer, run
 from catdog_jax.analysis import curves, distance
 from catdog_jax.losses import REGRESSION
-from catdog_jax.population import local_plan, member_keys, train_population, varied
+from catdog_jax.population import Execution, make_plan, member_keys, train_population, varied
 from catdog_jax.registry import Range
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
@@ -139,7 +139,7 @@ def _fit(entry: str, data: Data, grid: np.ndarray, training: Training, tx: Any) 
         members=varied(count),
         evaluations={"train": train, "grid": judged},
         seeds=seeds,
-        plan=local_plan(model, train.inputs, size, count, strategy="vmap", wave=count),
+        plan=make_plan(model, train.inputs, count, Execution("vmap", wave=count)),
     )
     starts = jax.vmap(model.init)(member_keys(seeds, varied(count)).init)
     before = jax.jit(jax.vmap(model.apply, (0, None)))(starts, jnp.asarray(judged.inputs))

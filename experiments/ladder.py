@@ -39,7 +39,7 @@ from experiments._classifiers import can_be_asked, estimated, learned, programme
 from experiments._cli import Operational, split_list
 from experiments._experiment import take
 from experiments._figures import draw
-from experiments._program import check_program, check_program_path, save_program
+from experiments._program import check_rung, check_writable, save_program
 from experiments._results import number, shown_inputs
 from experiments._tasks import TrainConfig
 
@@ -213,7 +213,7 @@ def train(config: Config, data: Dataset) -> Run:
     if not names:
         raise InputError("no rung is left: --rules, --estimators and --models are all none")
     if config.write_program:
-        check_program(config.program_model, names)
+        check_rung(config.program_model, names)
     decided = config.decided(data, found) | {"rules": ",".join(rules)}
     return _tasks.train(config, "ladder", data, found, short_name="ladder", decided=decided)
 
@@ -224,7 +224,7 @@ def ladder(config: Config) -> None:
         for entry in listed(f"{kind.name}s", text):
             kind.settings(entry)
     if config.write_program:
-        check_program_path(config.write_program)
+        check_writable(config.write_program, config.program_model)
     if config.run:
         found = take(config, "ladder")
         data = next(iter(found.populations.values())).data

@@ -230,7 +230,8 @@ def distance_from_optimum(
     """
     num_classes = weights.shape[2]
     strength = (2.0 if num_classes == 2 else 1.0) / (weight_decay * len(labels))
-    best = np.asarray(logistic(inputs, labels, num_classes, C=strength).params.weights)
+    rows = inputs.reshape(len(inputs), -1)
+    best = np.asarray(logistic(rows, labels, num_classes, C=strength).params.weights)
     with np.errstate(invalid="ignore", over="ignore"):  # of members that diverged
         centred = weights - weights.mean(axis=2, keepdims=True)
         return np.linalg.norm(centred - best[None], axis=(1, 2)) / np.linalg.norm(best)

@@ -13,7 +13,7 @@ from catdog_jax.analysis.layers import Networks, layer_shapes, named_features
 from catdog_jax.analysis.probe import fit_probe
 from catdog_jax.analysis.trajectory import principal_plane
 from catdog_jax.data import grammar
-from catdog_jax.data.annotation import annotate
+from catdog_jax.data.grammar import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
 
 NEIGHBOURS = 3

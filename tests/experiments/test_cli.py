@@ -113,9 +113,9 @@ def raising(error):
         (OSError(28, "No space left"), 1, "error: [Errno 28] No space left"),
         (MemoryError(), 1, "error: MemoryError"),
         (RuntimeError("RESOURCE_EXHAUSTED: much\nmore\nof it"), 1, "error: RESOURCE_EXHAUSTED: "),
-        (Interrupted(signal.SIGHUP, "saved"), 129, "saved"),
-        (Interrupted(signal.SIGINT, "saved"), 130, "saved"),
-        (Interrupted(signal.SIGTERM, "saved"), 143, "saved"),
+        (Interrupted(signal.SIGHUP, "; saved"), 129, "interrupted by SIGHUP; saved"),
+        (Interrupted(signal.SIGINT, "; saved"), 130, "interrupted by SIGINT; saved"),
+        (Interrupted(signal.SIGTERM, "; saved"), 143, "interrupted by SIGTERM; saved"),
     ],
 )
 def test_an_error_is_one_line_and_a_status(error, status, line, capsys):

@@ -55,13 +55,7 @@ def test_the_weights_of_one_input_are_a_b_c():
     [
         ("polynomial:degree=0", (4,), r"degree=0 is not allowed; give a whole number ≥ 1 and ≤ 12"),
         ("polynomial:degree=13", (4,), r"degree=13 is not allowed"),
-        ("polynomial:gain=0", (4,), r"gain=0\.0 is not allowed"),
-        (
-            "polynomial:degree=2",
-            (32, 32, 3),
-            r"3,072 inputs has 4,723,200 monomials, more than 200",
-        ),
-        ("polynomial:degree=6", (40,), r"give a smaller degree, or smaller or fewer inputs"),
+        ("polynomial", (32, 32, 3), r"3,072 inputs has 4,723,200 monomials, more .*smaller degree"),
     ],
 )
 def test_wrong_settings(entry, shape, message):
