@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from catdog_jax.analysis.sketch import sketch
-from catdog_jax.estimators._spectrum import spectrum
+from catdog_jax.estimators._rows import spectrum
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from catdog_jax.estimators._spectrum import spectrum
+from catdog_jax.estimators._rows import spectrum
 
 
 def principal_plane(
