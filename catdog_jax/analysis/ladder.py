@@ -67,9 +67,7 @@ class LadderClassifier(NamedTuple):
 
 
 def compare(
-    data: Dataset,
-    classifiers: Sequence[LadderClassifier],
-    progress: Callable[[int, str], None] = lambda done, name: None,
+    data: Dataset, classifiers: Sequence[LadderClassifier], progress: Callable[[int, str], None]
 ) -> xr.Dataset:
     """Ask every classifier about every picture; lay all out along `rung, member, example`.
 

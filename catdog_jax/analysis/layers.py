@@ -111,9 +111,9 @@ def in_parts(function: Callable[[Any], Any], inputs: np.ndarray) -> Any:
     The parts have EXAMPLES_AT_ONCE examples at most, and all as many, so that one program serves
     all: the last one is filled up.
     """
-    size = min(EXAMPLES_AT_ONCE, len(inputs))
+    size = max(min(EXAMPLES_AT_ONCE, len(inputs)), 1)
     told = []
-    for start in range(0, len(inputs), size):
+    for start in range(0, max(len(inputs), 1), size):
         part = inputs[start : start + size]
         filled = np.pad(part, ((0, size - len(part)), *[(0, 0)] * (inputs.ndim - 1)))
         found = jax.device_get(function(jnp.asarray(filled)))
@@ -238,17 +238,14 @@ def probe_layers(
         flat = similarity.gram_cka(grams.reshape(-1, grams.shape[-1]))
         alignments.append(flat.reshape(*grams.shape[:3], *grams.shape[:3]).astype(np.float32))
     progress(2 * len(networks) * num_members, "")
-    columns["cka"] = np.stack(alignments)
-    columns["alignment"] = alignment_maps(columns["cka"])
-    dimensions = _DIMENSIONS | {
-        "cka": ("model", "when", "cka_member", "layer", *_OTHERS),
-        "alignment": ("comparison", "model", "layer", "other_layer"),
-    }
+    cka = np.stack(alignments)
     padded = [[*one, *[("", 0)] * (depth - len(one))] for one in layers]
     counts = np.maximum(one_hot.sum(axis=0), 1)
     means = (one_hot.T @ train.factors) / counts[:, None]
     variables = {
-        **{name: (dimensions[name], values) for name, values in columns.items()},
+        **{name: (_DIMENSIONS[name], values) for name, values in columns.items()},
+        "cka": (("model", "when", "cka_member", "layer", *_OTHERS), cka),
+        "alignment": (("comparison", "model", "layer", "other_layer"), alignment_maps(cka)),
         "layer_name": (("model", "layer"), np.array([[n for n, _ in p] for p in padded], object)),
         "layer_size": (("model", "layer"), np.array([[size for _, size in p] for p in padded])),
         "num_layers": (("model",), np.array([len(one) for one in layers])),
