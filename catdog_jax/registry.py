@@ -68,7 +68,8 @@ def documented(owner: Any, section: str) -> dict[str, str]:
 class Range(NamedTuple):
     """The numbers that a setting may be, given in its annotation: `Annotated[int, Range(1, 16)]`.
 
-    Of a tuple each number is meant.
+    Of a tuple each number is meant. With CHOOSE beside it None may be typed: `Annotated[float |
+    None, Range(0, 1), CHOOSE]`.
 
     Attributes:
       low, high: smallest and largest allowed.
@@ -89,7 +90,7 @@ class Range(NamedTuple):
     def __str__(self) -> str:
         """Write the range for a person."""
         ends = [(">", self.above), ("≥", self.low), ("≤", self.high)]
-        return " and ".join(f"{sign} {end:g}" for sign, end in ends if math.isfinite(end))
+        return " and ".join(f"{sign} {end:.10g}" for sign, end in ends if math.isfinite(end))
 
 
 class OneOf(NamedTuple):
@@ -112,33 +113,92 @@ def checked(build: Callable[P, T]) -> Callable[P, T]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         for name, value in bound.arguments.items():
-            _check(build.__name__, name, value, *_parts(hints[name]))
+            check(f"{build.__name__}: {name}", value, hints[name])
         return build(*args, **kwargs)
 
     return build_checked
 
 
-def _parts(hint: Any) -> tuple[Any, Any]:
-    """Split an annotation into the type and what it allows."""
-    return typing.get_args(hint)[:2] if typing.get_origin(hint) is Annotated else (hint, None)
+def check(where: str, value: Any, annotation: Any) -> None:
+    """Check a value against the `Range` or `OneOf` in an annotation; None passes.
+
+    Args:
+      where: what has the value, for messages: 'mlp: width' or '--num_members'.
+      value: of the annotated type.
+      annotation: with its extras, as `typing.get_type_hints` gives it.
+
+    Raises:
+      InputError: it is not allowed.
+    """
+    kind, allowed, _ = _parts(annotation)
+    if allowed is None or value is None:
+        return
+    if isinstance(allowed, OneOf):
+        if value not in allowed.names:
+            raise unknown(where.split()[-1], value, allowed.names)
+        return
+    parts = typing.get_args(kind)  # (int, int) of tuple[int, int]; (int, ...) of one of any length
+    if not allowed.allows(value) or (parts and ... not in parts and len(parts) != len(value)):
+        text = "-".join(map(str, value)) if parts else value
+        raise InputError(f"{where}={text} is not allowed; give {_wanted(annotation)}")
 
 
-def _check(owner: str, name: str, value: Any, kind: Any, allowed: Any) -> None:
-    if isinstance(allowed, OneOf) and value not in allowed.names:
-        raise unknown(name, value, allowed.names)
-    if not isinstance(allowed, Range) or value is None:
-        return
-    is_tuple = typing.get_origin(kind) is tuple
-    length = len(typing.get_args(kind)) if is_tuple and ... not in typing.get_args(kind) else None
-    if allowed.allows(value) and (length is None or len(value) == length):
-        return
-    if is_tuple:
-        count = "" if length is None else f"{length} "
-        value, wanted = "-".join(map(str, value)), f"{count}whole numbers"
-    else:
-        wanted = "a whole number" if kind is int else "a finite number"
-    other = f", or {CHOOSE} to choose it by cross-validation" if kind == float | None else ""
-    raise InputError(f"{owner}: {name}={value} is not allowed; give {wanted} {allowed}{other}")
+def convert(where: str, text: str, annotation: Any) -> Any:
+    """Turn what a person typed into an annotated type, and check it.
+
+    `bool` takes true/false, `tuple[int, ...]` 32-64-128, a number with CHOOSE in its annotation
+    also 'cv', which is None; `str`, `int` and `float` themselves. Of `T | None` T is meant.
+
+    Args:
+      where, annotation: see `check`.
+      text: as typed.
+
+    Raises:
+      InputError: a text of another type, or a value that is not allowed.
+    """
+    kind, _, can_choose = _parts(annotation)
+    if can_choose and text == CHOOSE:
+        return None
+    try:
+        if kind is bool:
+            value = {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        elif typing.get_origin(kind) is tuple:
+            value = tuple(typing.get_args(kind)[0](part) for part in text.split("-"))
+        else:
+            value = kind(text)
+    except TypeError:  # a type of a person's own function that no text can be turned into
+        raise InputError(
+            f"{where} is declared as {kind}, which cannot be typed; declare it as str, int, float, "
+            "bool or tuple[int, ...]"
+        ) from None
+    except (ValueError, KeyError):
+        raise InputError(f"{where}={text} is not allowed; give {_wanted(annotation)}") from None
+    check(where, value, annotation)
+    return value
+
+
+def _parts(annotation: Any) -> tuple[Any, Range | OneOf | None, bool]:
+    """Split an annotation into its type, what it allows, and whether CHOOSE may be typed."""
+    kind, *extras = [annotation]
+    if typing.get_origin(annotation) is Annotated:
+        kind, *extras = typing.get_args(annotation)
+    if isinstance(kind, types.UnionType):
+        kind = typing.get_args(kind)[0]
+    allowed = next((extra for extra in extras if isinstance(extra, Range | OneOf)), None)
+    return kind, allowed, CHOOSE in extras
+
+
+def _wanted(annotation: Any) -> str:
+    """Write what is allowed for a person."""
+    kind, allowed, can_choose = _parts(annotation)
+    words = {bool: "true or false", int: "a whole number", float: "a finite number"}
+    parts = typing.get_args(kind)
+    count = f"{len(parts)} " if ... not in parts else ""
+    text = words.get(kind, f"{count}whole numbers like 32-64-128")
+    limits = f" {allowed}" if isinstance(allowed, Range) else ""
+    return f"{text}{limits}" + (
+        f", or {CHOOSE} to choose it by cross-validation" if can_choose else ""
+    )
 
 
 def find_spec(kind: str, name: str, known: Mapping[str, Any], make: type, wanted: str) -> Any:
@@ -148,7 +208,7 @@ def find_spec(kind: str, name: str, known: Mapping[str, Any], make: type, wanted
       kind: what is looked for, for messages: 'model'.
       name: a key of `known`, or a dotted path to a function or to a value of the class `make`.
       known: name -> spec.
-      make: class of the specs, (function, summary) -> spec.
+      make: class of the specs, function -> spec.
       wanted: what a function must be, for messages.
 
     Raises:
@@ -163,7 +223,7 @@ def find_spec(kind: str, name: str, known: Mapping[str, Any], make: type, wanted
         return found
     if not callable(found):
         raise InputError(f"{kind} {name!r} is a {type(found).__name__}; give a function {wanted}")
-    return make(found, (inspect.getdoc(found) or name).splitlines()[0])
+    return make(found)
 
 
 class Kind(NamedTuple):
@@ -284,58 +344,28 @@ def typed_settings(
 ) -> dict[str, Any]:
     """Turn the settings of an entry into the types of a function's keyword-only parameters.
 
-    `bool` takes true/false, `tuple[int, ...]` takes 32-64-128, `float | None` a number or cv;
-    `str`, `int` and `float` themselves.
-
     Args:
       entry: what the person typed, for messages.
-      function: its keyword-only parameters are the known settings.
+      function: its keyword-only parameters are the known settings; see `convert`.
       settings: name -> text.
       hidden: parameters of the function that are no settings.
 
     Raises:
       InputError: an unknown setting, a value of another type, or one out of range.
     """
-    parameters = {
-        name: p
+    known = [
+        name
         for name, p in inspect.signature(function).parameters.items()
         if p.kind is inspect.Parameter.KEYWORD_ONLY and name not in hidden
-    }
+    ]
     try:
         hints = typing.get_type_hints(getattr(function, "func", function), include_extras=True)
     except (NameError, TypeError):  # a person's own function may have hints for readers only
         hints = {}
-    values: dict[str, Any] = {}
-    for name, text in settings.items():
-        if name not in parameters:
-            raise unknown(f"setting of {entry!r}:", name, parameters or ["(none)"])
-        kind, allowed = _parts(hints.get(name, str))
-        values[name] = _convert(entry, name, text, kind)
-        _check(entry.partition(":")[0], name, values[name], kind, allowed)
-    return values
-
-
-def _convert(entry: str, name: str, text: str, kind: Any) -> Any:
-    if isinstance(kind, types.UnionType) and kind != float | None:
-        kind = typing.get_args(kind)[0]
-    try:
-        if kind is bool:
-            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
-        if kind == float | None:
-            return None if text == CHOOSE else float(text)
-        if typing.get_origin(kind) is tuple:
-            return tuple(typing.get_args(kind)[0](part) for part in text.split("-"))
-        return kind(text)
-    except TypeError:  # a type of a person's own function that no text can be turned into
-        raise InputError(
-            f"{entry!r}: {name} is declared as {kind}, which cannot be typed; declare it as str, "
-            "int, float, bool or tuple[int, ...]"
-        ) from None
-    except (ValueError, KeyError):
-        wanted = {
-            bool: "true or false",
-            int: "a whole number",
-            float: "a number",
-            float | None: f"a number or {CHOOSE}",
-        }.get(kind, "whole numbers joined by '-', like 32-64-128")
-        raise InputError(f"{entry!r}: {name}={text} is not {wanted}") from None
+    for name in settings:
+        if name not in known:
+            raise unknown(f"setting of {entry!r}:", name, known or ["(none)"])
+    return {
+        name: convert(f"{entry!r}: {name}", text, hints.get(name, str))
+        for name, text in settings.items()
+    }

@@ -181,7 +181,6 @@ class Spec(NamedTuple):
         may set. Pictures reach a registered one as floats, models normalised, the others in 0..1;
         one of a person's own gets them as the data set holds them. Raises InputError for a setting
         out of range, or data that do not fit.
-      summary: one line for `--help`.
       recipes: data set name -> Recipe; the entry 'default' serves every other data set.
       reads: kinds of inputs the formula takes, of `input_kind`; or 'factors', the drawing factors
         [B, F] float32 in the sorted order of their names. The builder of a model that reads tokens
@@ -191,7 +190,6 @@ class Spec(NamedTuple):
     """
 
     build: Callable[..., Any]
-    summary: str
     recipes: Mapping[str, Recipe] = types.MappingProxyType({})
     reads: tuple[str, ...] = ("images",)
     origin: str = "estimated"
@@ -204,10 +202,8 @@ class DatasetSpec(NamedTuple):
       load: (*, data_dir, classes, image_size, download, **settings) -> Dataset. `data_dir` is a
         str or None, `classes` a tuple of names (empty: the data set's default), `image_size` an
         int or 0 (the data set's default), `download` a bool.
-      summary: one line for `--help`.
       models: the value of `--models` where none is given.
     """
 
     load: Callable[..., Dataset]
-    summary: str
     models: str = "linear,mlp,cnn,resnet"

@@ -7,91 +7,60 @@
 129, 130, 143   interrupted by SIGHUP, SIGINT, SIGTERM; what was reached is saved
 """
 
-import dataclasses
 import inspect
 import io
 import logging
-import math
 import shlex
 import sys
 import textwrap
-import types
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import field
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
-from absl import flags
+import absl.flags
 
 from catdog_jax.population import distributed
+from catdog_jax.registry import check, convert, documented
 from catdog_jax.run.interrupt import GOES_ON, Interrupted, interruptible
 from catdog_jax.run.processes import WorkerDone
 from catdog_jax.types import InputError
 
 HELP_FLAGS = ("--help", "-help", "--helpshort", "-helpshort", "--helpfull", "-h")
+OPERATIONAL = "operational"
+T = TypeVar("T")
+Operational = Annotated[T, OPERATIONAL]  # decides where and whether to work, but no number
 
 
-def setting(
-    default: Any,
-    help: str,
-    *,
-    low: Any = None,
-    high: Any = None,
-    above: Any = None,
-    operational: bool = False,
-) -> Any:
-    """Declare a field of a Config.
+@dataclass(frozen=True)
+class Settings:
+    """What the Config of every experiment is: its fields are the flags.
 
-    Args:
-      default: its value where none is given.
-      help: one line for `--helpshort`.
-      low, high, above: its allowed range; `above` is exclusive.
-      operational: it decides where and whether to work, but no number of the result.
+    Each is annotated with its type and what is allowed, as `registry.check` reads it, or is
+    `Operational`; its help is in the section 'Attributes:' of the docstring of its class, or of one
+    that this inherits it from. One whose default is a tuple takes what is no flag.
     """
-    metadata = {"help": help, "low": low, "high": high, "above": above, "operational": operational}
-    return field(default=default, metadata=metadata)
+
+    def __post_init__(self) -> None:
+        """Raise InputError for the first value that is not allowed."""
+        for name, annotation in flags_of(type(self)).items():
+            check(f"--{name}", getattr(self, name), annotation)
+
+
+def flags_of(settings: type) -> dict[str, Any]:
+    """Give the annotation of each field of a Config."""
+    return typing.get_type_hints(settings, include_extras=True)
+
+
+def decides(annotation: Any) -> bool:
+    """Return whether a flag decides the numbers of a result."""
+    return OPERATIONAL not in getattr(annotation, "__metadata__", ())
 
 
 def deciding(settings: Any) -> dict[str, Any]:
     """Give the settings that decide the numbers of a result; those that are None left out."""
-    return {
-        item.name: value
-        for item in dataclasses.fields(settings)
-        if not item.metadata["operational"] and (value := getattr(settings, item.name)) is not None
-    }
-
-
-def check_ranges(settings: Any) -> None:
-    """Hold every field of a Config against its declared range.
-
-    Raises:
-      InputError: the first value out of range, with what is allowed.
-    """
-    for item in dataclasses.fields(settings):
-        check_value(item, getattr(settings, item.name))
-
-
-def check_value(item: dataclasses.Field, value: Any) -> None:
-    """Hold one value against its field's range; None and text pass."""
-    if value is None or isinstance(value, (str, bool, tuple)):
-        return
-    low, high, above = (item.metadata.get(name) for name in ("low", "high", "above"))
-    good = (
-        math.isfinite(value)
-        and (low is None or value >= low)
-        and (high is None or value <= high)
-        and (above is None or value > above)
-    )
-    if not good:
-        raise InputError(f"--{item.name}={value} is out of range; {_allowed(low, high, above)}")
-
-
-def _allowed(low: Any, high: Any, above: Any) -> str:
-    if above is not None:
-        return f"give a finite number above {above:g}"
-    if high is None:
-        return f"give a finite number, at least {low}"
-    return f"give a number from {low} to {high}"
+    names = [name for name, annotation in flags_of(type(settings)).items() if decides(annotation)]
+    return {name: value for name in names if (value := getattr(settings, name)) is not None}
 
 
 def split_list(flag: str, text: str) -> tuple[str, ...]:
@@ -133,12 +102,12 @@ def command_line(settings: Any, experiment: str) -> str:
     Where things lie on this machine is left out, but for a mark that a folder is needed.
     """
     words = []
-    for item in dataclasses.fields(settings):
-        value = getattr(settings, item.name)
-        if item.name == "data_dir" and value is not None:
+    for name, annotation in flags_of(type(settings)).items():
+        value = getattr(settings, name)
+        if name == "data_dir" and value is not None:
             words.append("--data_dir=DIR")
-        elif not item.metadata["operational"] and value != item.default:
-            words.append(shlex.quote(f"--{item.name}={value}"))
+        elif decides(annotation) and value != getattr(type(settings), name):
+            words.append(shlex.quote(f"--{name}={value}"))
     return " ".join(["python", "-m", f"experiments.{experiment}", *words])
 
 
@@ -160,7 +129,7 @@ def run(
 
     Args:
       argv: without the program's name.
-      settings: a frozen dataclass whose fields are made by `setting`, of the experiment's module.
+      settings: a subclass of `Settings`, of the experiment's module.
       work: what it returns is ignored.
       after: what a person who interrupts it is told to do.
     """
@@ -186,61 +155,30 @@ def run(
     return status
 
 
-class _Parser(flags.ArgumentParser):
-    """Parses one field of a Config, with one clear line where it cannot."""
-
-    syntactic_help = ""
-
-    def __init__(self, item: dataclasses.Field, kind: type):
-        self.item, self.kind = item, kind
-
-    def parse(self, argument: Any) -> Any:
-        if argument is None or isinstance(argument, self.kind):
-            return argument
-        try:
-            value = self.kind(argument)
-        except ValueError:
-            wanted = {int: "a whole number", float: "a number"}[self.kind]
-            raise ValueError(f"{argument!r} is not {wanted}") from None
-        check_value(self.item, value)
-        return value
-
-    def flag_type(self) -> str:
-        return self.kind.__name__
-
-
 def parse_flags(argv: Sequence[str], settings: type) -> Any:
-    """Turn command-line arguments into a Config; its field of type tuple takes what is no flag.
+    """Turn command-line arguments into a Config.
 
     Raises:
       InputError: an unknown flag, a value of a wrong type or range, or a stray argument.
     """
-    values = flags.FlagValues()
-    hints = {name: _plain_type(hint) for name, hint in typing.get_type_hints(settings).items()}
-    fields = dataclasses.fields(settings)
-    for item in fields:
-        kind, default = hints[item.name], typing.cast(Any, item.default)
-        if kind is bool:
-            flags.DEFINE_bool(item.name, default, item.metadata["help"], flag_values=values)
-        elif kind is not tuple:
-            flags.DEFINE(
-                _Parser(item, kind),
-                item.name,
-                default,
-                item.metadata["help"],
-                flag_values=values,
-                serializer=flags.ArgumentSerializer(),
-            )
+    values, known = absl.flags.FlagValues(), flags_of(settings)
+    takes_rest = [name for name in known if isinstance(getattr(settings, name), tuple)]
+    for name in known.keys() - takes_rest:
+        is_bool = isinstance(getattr(settings, name), bool)
+        define = absl.flags.DEFINE_bool if is_bool else absl.flags.DEFINE_string
+        define(name, None, "", flag_values=values)
     try:
         rest = tuple(values(["", *argv])[1:])
-    except flags.Error as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{text}; see --helpshort") from None
-    positional = [item.name for item in fields if hints[item.name] is tuple]
-    if rest and not positional:
+    except absl.flags.Error as error:
+        raise InputError(f"{' '.join(str(error).split())}; see --helpshort") from None
+    if rest and not takes_rest:
         raise InputError(f"{rest[0]!r} is not a flag; write --flag=value, see --helpshort")
-    given = {item.name: values[item.name].value for item in fields if item.name not in positional}
-    return settings(**given, **dict.fromkeys(positional, rest))
+    given: dict[str, Any] = dict.fromkeys(takes_rest, rest)
+    for name, value in values.flag_values_dict().items():
+        if value is not None:
+            is_text = isinstance(value, str)
+            given[name] = convert(f"--{name}", value, known[name]) if is_text else value
+    return settings(**given)
 
 
 def help_text(settings: type) -> str:
@@ -248,19 +186,18 @@ def help_text(settings: type) -> str:
     module = sys.modules[settings.__module__]
     name = module.__spec__.name if module.__spec__ else module.__name__
     lines = [(inspect.getdoc(module) or "").strip(), "", f"Flags of python -m {name}:"]
-    for item in dataclasses.fields(settings):
-        default = "" if item.default in (None, "", ()) else f" (default {item.default})"
-        lines.append(f"  --{item.name}{default}")
-        lines.append(textwrap.indent(textwrap.fill(item.metadata["help"], 86), " " * 6))
+    described: dict[str, str] = {}
+    for owner in reversed(settings.__mro__):
+        described |= documented(owner, "Attributes")
+    for flag in flags_of(settings):
+        default = getattr(settings, flag)
+        lines.append(
+            f"  --{flag}" + (f" (default {default})" if default not in (None, "", ()) else "")
+        )
+        lines.append(textwrap.indent(textwrap.fill(described[flag], 86), " " * 6))
     if hasattr(settings, "epilogue"):
         lines += ["", settings.epilogue()]
     return "\n".join(lines)
-
-
-def _plain_type(hint: Any) -> type:
-    if isinstance(hint, types.UnionType):
-        hint = next(a for a in typing.get_args(hint) if a is not type(None))
-    return typing.get_origin(hint) or hint
 
 
 def _told(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from catdog_jax import run
 from catdog_jax.analysis.layers import Networks
 from catdog_jax.types import Dataset, InputError
 from experiments import _tasks
-from experiments._cli import check_ranges, command_line, deciding, split_list
+from experiments._cli import command_line, deciding, split_list
 from experiments._figures import draw
 from experiments._tasks import TrainConfig
 
@@ -71,7 +71,6 @@ def take(config: Any, experiment: str) -> run.Run:
     Raises:
       InputError: a flag that only training could follow.
     """
-    check_ranges(config)
     for item in dataclasses.fields(config):
         trains = item.name in TrainConfig.__dataclass_fields__ and item.name not in WITH_RUN
         if trains and getattr(config, item.name) != item.default:

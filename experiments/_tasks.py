@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from catdog_jax import run
 from catdog_jax.augment import parse_augment
@@ -12,7 +12,7 @@ from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Seeds, parse_vary, varied
 from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.registry import parse_entry
+from catdog_jax.registry import OneOf, Range, parse_entry
 from catdog_jax.run import Task
 from catdog_jax.run.plans import MEASURE
 from catdog_jax.run.progress import ReadingProgress
@@ -21,128 +21,121 @@ from catdog_jax.run.task import default_eval_every
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import Dataset, InputError, Recipe
-from experiments._cli import check_ranges, command_line, deciding, setting, split_list
+from experiments._cli import Operational, Settings, command_line, deciding, split_list
 
-SEED_MAX = 2**32 - 1
+SEEDS = Range(0, 2**32 - 1)
+Seed = Annotated[int, SEEDS]
 STEP_MAX = 2**31 - 1  # a step is an int32 in the program
 
 
 @dataclass(frozen=True)
-class FolderConfig:
-    """Settings of every experiment that leaves a run folder."""
+class FolderConfig(Settings):
+    """Settings of every experiment that leaves a run folder.
 
-    out_dir: str = setting("runs", "where run folders are made", operational=True)
-    name: str = setting("", "of the run folder; empty: made from the settings", operational=True)
-    fresh: bool = setting(
-        False, "start another run beside one of the same settings", operational=True
-    )
+    Attributes:
+      out_dir: where run folders are made
+      name: of the run folder; empty: made from the settings
+      fresh: start another run beside one of the same settings
+    """
+
+    out_dir: Operational[str] = "runs"
+    name: Operational[str] = ""
+    fresh: Operational[bool] = False
 
 
 @dataclass(frozen=True)
-class TrainConfig(FolderConfig):
-    """Settings of every experiment that trains populations."""
+class ProgramConfig(Settings):
+    """Settings of training that decide its programs, of which fit_check asks too.
 
-    run: str | None = setting(
-        None, "folder of a finished run whose members are taken, instead of training some"
-    )
-    dataset: str = setting(
-        "procedural",
-        "procedural (embedded; procedural:difficulty=0.2 draws easier ones, 0 to 1), folder, "
-        "cats_vs_dogs, cifar10, oxford_iiit_pet, any image set of TFDS, words (sentences), or "
-        "package.module.function of your own",
-    )
-    data_dir: str | None = setting(
-        None, "folder of the pictures, or of prepared TFDS data sets", operational=True
-    )
-    classes: str = setting("", "classes to tell apart, like cat,dog; empty: the data set's own")
-    image_size: int = setting(
-        0, "pixels a side, 8 to 1024; 0: the data set's default", low=0, high=1024
-    )
-    models: str = setting(
-        "",
-        "list of linear, mlp, cnn, resnet (of words: bag_of_words, word_average, word_conv, "
-        "word_attention), each with settings if wanted (mlp:width=256:depth=3,"
-        "cnn:widths=32-64-128), or package.module.builder of your own; "
-        "empty: the data set's default",
-    )
-    num_members: int = setting(32, "random starts of each model", low=1)
-    num_steps: int | None = setting(
-        None, "training steps; unset: by model and data set", low=1, high=STEP_MAX
-    )
-    batch_size: int | None = setting(None, "examples a step; unset: by model and data set", low=1)
-    optimizer: str | None = setting(
-        None,
-        "sgd, adam, adamw, nadamw, lion, rmsprop, lamb or muon, with settings if wanted "
-        "(sgd:momentum=0.95); unset: by model and data set",
-    )
-    learning_rate: float | None = setting(
-        None, "top of the schedule; unset: by model and data set", above=0.0
-    )
-    weight_decay: float | None = setting(None, "unset: by model and data set", low=0.0)
-    schedule: str = setting(
-        "cosine:warmup=0.1",
-        "constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)",
-    )
-    clip_norm: float = setting(0.0, "longest gradient let through; 0: any", low=0.0)
-    label_smoothing: float = setting(
-        0.0, "share of the target spread over all classes", low=0.0, high=0.999
-    )
-    augment: str | None = setting(
-        None, "none, or a list of flip,shift,cutout; unset: by model and data set"
-    )
-    vary: str = setting("init", "what differs between members: a list of init,order,augment,data")
-    sample: str | None = setting(
-        None,
-        "examples that a member learns from: bootstrap, subset:SHARE or leave_out:NUMBER, drawn "
-        "for each member where --vary names data; unset: all",
-    )
-    init_seed: int = setting(0, "of the starting weights", low=0, high=SEED_MAX)
-    order_seed: int = setting(0, "of the order of the examples", low=0, high=SEED_MAX)
-    augment_seed: int = setting(0, "of the augmentation", low=0, high=SEED_MAX)
-    data_seed: int | None = setting(
-        None, "of the examples that --sample leaves; unset: 0", low=0, high=SEED_MAX
-    )
-    eval_every: int | None = setting(
-        None, "steps between evaluations; unset: 5 to 20 evaluations, by their cost", low=1
-    )
-    keep: str | None = setting(
-        None,
-        "logits of every evaluation, or the final ones; unset: logits up to 256 MB a model",
-        operational=True,
-    )
-    keep_params: str | None = setting(
-        None, "list of steps whose weights are kept besides the last, like 0,100,200"
-    )
-    wave: int = setting(0, "members that train together; 0: as many as fit in memory", low=0)
-    strategy: str = setting(
-        "auto",
-        "auto (a written rule), map, chunk or vmap: how members share a device; measure: try "
-        "each for a moment and keep the fastest",
-    )
-    conv: str = setting(
-        "auto", "auto, direct, lax or patches: how convolutions are computed, not what"
-    )
-    precision: str = setting("float32", "float32, tf32 or bfloat16")
-    compile_cache: str = setting(
-        "",
-        "folder that keeps compiled programs; empty: the user's cache folder; none: no cache",
-        operational=True,
-    )
-    download: bool = setting(
-        False, "let TFDS fetch and prepare the data set in data_dir", operational=True
-    )
-    coordinator: str = setting(
-        "",
-        "host:port of process 0, where several share the run; empty: as SLURM, Open MPI, "
-        "Kubernetes or Cloud TPU say, if they have started this one; none: always alone",
-        operational=True,
-    )
-    num_processes: int | None = setting(
-        None, "with --coordinator: processes that share the run", low=1, operational=True
-    )
-    process_id: int | None = setting(
-        None, "with --coordinator: the number of this process, from 0", low=0, operational=True
-    )
+    Attributes:
+      dataset: procedural (embedded; procedural:difficulty=0.2 draws easier ones, 0 to 1), folder,
+        cats_vs_dogs, cifar10, oxford_iiit_pet, any image set of TFDS, words (sentences), or
+        package.module.function of your own
+      image_size: pixels a side, 8 to 1024; 0: the data set's default
+      models: list of linear, mlp, cnn, resnet (of words: bag_of_words, word_average, word_conv,
+        word_attention), each with settings if wanted (mlp:width=256:depth=3,
+        cnn:widths=32-64-128), or package.module.builder of your own; empty: the data set's default
+      num_members: random starts of each model
+      num_steps: training steps; unset: by model and data set
+      batch_size: examples a step; unset: by model and data set
+      optimizer: sgd, adam, adamw, nadamw, lion, rmsprop, lamb or muon, with settings if wanted
+        (sgd:momentum=0.95); unset: by model and data set
+      augment: none, or a list of flip,shift,cutout; unset: by model and data set
+      vary: what differs between members: a list of init,order,augment,data
+      eval_every: steps between evaluations; unset: 5 to 20 evaluations, by their cost
+      wave: members that train together; 0: as many as fit in memory
+      strategy: auto (a written rule), map, chunk or vmap: how members share a device; measure: try
+        each for a moment and keep the fastest
+      conv: auto, direct, lax or patches: how convolutions are computed, not what
+      precision: float32, tf32 or bfloat16
+    """
+
+    dataset: str = "procedural"
+    image_size: Annotated[int, Range(0, 1024)] = 0
+    models: str = ""
+    num_members: Annotated[int, Range(1)] = 32
+    num_steps: Annotated[int | None, Range(1, STEP_MAX)] = None
+    batch_size: Annotated[int | None, Range(1)] = None
+    optimizer: str | None = None
+    augment: str | None = None
+    vary: str = "init"
+    eval_every: Annotated[int | None, Range(1)] = None
+    wave: Annotated[int, Range(0)] = 0
+    strategy: Annotated[str, OneOf((*STRATEGIES, MEASURE))] = "auto"
+    conv: Annotated[str, OneOf(("auto", *FORMS))] = "auto"
+    precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
+
+
+@dataclass(frozen=True)
+class TrainConfig(ProgramConfig, FolderConfig):
+    """Settings of every experiment that trains populations.
+
+    Attributes:
+      run: folder of a finished run whose members are taken, instead of training some
+      data_dir: folder of the pictures, or of prepared TFDS data sets
+      classes: classes to tell apart, like cat,dog; empty: the data set's own
+      learning_rate: top of the schedule; unset: by model and data set
+      weight_decay: unset: by model and data set
+      schedule: constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)
+      clip_norm: longest gradient let through; 0: any
+      label_smoothing: share of the target spread over all classes
+      sample: examples that a member learns from: bootstrap, subset:SHARE or leave_out:NUMBER, drawn
+        for each member where --vary names data; unset: all
+      init_seed: of the starting weights
+      order_seed: of the order of the examples
+      augment_seed: of the augmentation
+      data_seed: of the examples that --sample leaves; unset: 0
+      keep: logits of every evaluation, or the final ones; unset: logits up to 256 MB a model
+      keep_params: list of steps whose weights are kept besides the last, like 0,100,200
+      compile_cache: folder that keeps compiled programs; empty: the user's cache folder; none: no
+        cache
+      download: let TFDS fetch and prepare the data set in data_dir
+      coordinator: host:port of process 0, where several share the run; empty: as SLURM, Open MPI,
+        Kubernetes or Cloud TPU say, if they have started this one; none: always alone
+      num_processes: with --coordinator: processes that share the run
+      process_id: with --coordinator: the number of this process, from 0
+    """
+
+    run: str | None = None
+    data_dir: Operational[str | None] = None
+    classes: str = ""
+    learning_rate: Annotated[float | None, Range(above=0)] = None
+    weight_decay: Annotated[float | None, Range(0)] = None
+    schedule: str = "cosine:warmup=0.1"
+    clip_norm: Annotated[float, Range(0)] = 0.0
+    label_smoothing: Annotated[float, Range(0, 0.999)] = 0.0
+    sample: str | None = None
+    init_seed: Seed = 0
+    order_seed: Seed = 0
+    augment_seed: Seed = 0
+    data_seed: Annotated[int | None, SEEDS] = None
+    keep: Operational[str | None] = None
+    keep_params: str | None = None
+    compile_cache: Operational[str] = ""
+    download: Operational[bool] = False
+    coordinator: Operational[str] = ""
+    num_processes: Operational[Annotated[int | None, Range(1)]] = None
+    process_id: Operational[Annotated[int | None, Range(0)]] = None
 
     @property
     def source(self) -> dict[str, Any]:
@@ -160,19 +153,11 @@ class TrainConfig(FolderConfig):
         Raises:
           InputError: as above.
         """
-        check_ranges(self)
         parse_vary(self.vary)
         if self.name:
             check_name(self.name)
         if 0 < self.image_size < 8:
             raise InputError(f"--image_size={self.image_size} is out of range; give 8 to 1024")
-        for flag, allowed in (
-            ("strategy", (*STRATEGIES, MEASURE)),
-            ("conv", ("auto", *FORMS)),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, flag) not in allowed:
-                raise InputError(f"--{flag}={getattr(self, flag)}; allowed: {', '.join(allowed)}")
         if self.augment is not None:
             parse_augment(self.augment)
         if self.models not in ("", "none"):

@@ -17,20 +17,21 @@ its own run folder: results.nc (every map and number) and figures/*.png.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
 
 from catdog_jax.analysis.maps import KINDS, METHODS, Pictures, explain_members
+from catdog_jax.registry import Range
 from catdog_jax.run import Population, Run
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli
-from experiments._cli import setting
 from experiments._experiment import Experiment, networks
 from experiments._results import number, picture_rows
-from experiments._tasks import SEED_MAX, TrainConfig
+from experiments._tasks import Seed, TrainConfig
 
 DEFAULT_MEMBERS = 8
 DEFAULT_PICTURES = 12
@@ -38,18 +39,22 @@ DEFAULT_PICTURES = 12
 
 @dataclass(frozen=True)
 class Config(TrainConfig):
-    """Settings of attribution."""
+    """Settings of attribution.
 
-    num_members: int = setting(8, "random starts of each model", low=1)
-    members: str = setting(
-        "", f"list of member numbers, like 0,1,2; empty: the first {DEFAULT_MEMBERS}"
-    )
-    num_pictures: int | None = setting(
-        None, f"of the test pictures; unset: {DEFAULT_PICTURES}", low=1
-    )
-    steps: int = setting(128, "points of the integral of integrated gradients", low=1)
-    ascent_steps: int = setting(256, "steps towards a maximising input", low=1)
-    seed: int = setting(0, "of the noise that maximising inputs begin with", low=0, high=SEED_MAX)
+    Attributes:
+      members: list of member numbers, like 0,1,2; empty: the first 8
+      num_pictures: of the test pictures; unset: 12
+      steps: points of the integral of integrated gradients
+      ascent_steps: steps towards a maximising input
+      seed: of the noise that maximising inputs begin with
+    """
+
+    num_members: Annotated[int, Range(1)] = 8
+    members: str = ""
+    num_pictures: Annotated[int | None, Range(1)] = None
+    steps: Annotated[int, Range(1)] = 128
+    ascent_steps: Annotated[int, Range(1)] = 256
+    seed: Seed = 0
 
 
 FIGURES = {

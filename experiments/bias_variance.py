@@ -15,7 +15,7 @@ folder. Rerun the same command to resume a run.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -28,30 +28,43 @@ from catdog_jax.analysis.bias_variance import (
     shown_parts,
 )
 from catdog_jax.analysis.labelled import described
+from catdog_jax.registry import Range
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset, InputError, Split
 from experiments import _cli, _tasks
-from experiments._cli import setting, whole_numbers
+from experiments._cli import whole_numbers
 from experiments._experiment import Experiment
 from experiments._tasks import TrainConfig
 
 
 @dataclass(frozen=True)
 class Config(TrainConfig):
-    """Settings of bias_variance."""
+    """Settings of bias_variance.
 
-    models: str = setting("", "none can be given: MLPs are trained, see --widths and --depths")
-    num_members: int = setting(8, "random starts of each network on each training set", low=2)
-    augment: str | None = setting("none", "none, or a list of flip,shift,cutout")
-    widths: str = setting("4,16,64,256", "units of each hidden layer, at --depth layers")
-    depths: str = setting("1,2,3", "hidden layers, of --width units each")
-    sizes: str = setting("", "training examples; empty: an eighth, a quarter, half of --set_size")
-    width: int = setting(64, "where depth and size vary", low=1)
-    depth: int = setting(2, "where width and size vary", low=1, high=16)
-    num_sets: int = setting(4, "training sets", low=2)
-    set_size: int = setting(0, "examples of each; 0: shared out evenly, 2,500 at most", low=0)
-    data_seed: int | None = setting(None, "of the training sets; unset: 0", low=0)
+    Attributes:
+      models: none can be given: MLPs are trained, see --widths and --depths
+      num_members: random starts of each network on each training set
+      augment: none, or a list of flip,shift,cutout
+      widths: units of each hidden layer, at --depth layers
+      depths: hidden layers, of --width units each
+      sizes: training examples; empty: an eighth, a quarter, half of --set_size
+      width: where depth and size vary
+      depth: where width and size vary
+      num_sets: training sets
+      set_size: examples of each; 0: shared out evenly, 2,500 at most
+      data_seed: of the training sets; unset: 0
+    """
+
+    num_members: Annotated[int, Range(2)] = 8
+    augment: str | None = "none"
+    widths: str = "4,16,64,256"
+    depths: str = "1,2,3"
+    sizes: str = ""
+    width: Annotated[int, Range(1)] = 64
+    depth: Annotated[int, Range(1, 16)] = 2
+    num_sets: Annotated[int, Range(2)] = 4
+    set_size: Annotated[int, Range(0)] = 0
 
 
 class Network(NamedTuple):

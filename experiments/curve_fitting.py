@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,12 +27,13 @@ from catdog_jax import Data, Schedule, Seeds, build_model, make_learner, make_op
 from catdog_jax.analysis import curves, distance
 from catdog_jax.losses import REGRESSION
 from catdog_jax.population import local_plan, member_keys, train_population, varied
+from catdog_jax.registry import Range
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from experiments import _cli
-from experiments._cli import check_ranges, command_line, deciding, setting, whole_numbers
+from experiments._cli import command_line, deciding, whole_numbers
 from experiments._experiment import Experiment
-from experiments._tasks import SEED_MAX, FolderConfig
+from experiments._tasks import FolderConfig, Seed
 
 OPTIMIZER = "sgd:momentum=0.98:nesterov=true"
 NETWORK = "mlp:width=32:depth=1:activation=tanh"
@@ -45,16 +46,27 @@ MET = 1e-3  # a fit this near to least squares, relative to its size, has met it
 
 @dataclass(frozen=True)
 class Config(FolderConfig):
-    """Settings of curve_fitting."""
+    """Settings of curve_fitting.
 
-    degrees: str = setting("1,2,3,5,9", "of the polynomials")
-    points: str = setting("10,20,40,160", "numbers of points on a curve")
-    shown_points: int = setting(20, "the number of points whose fits are drawn", low=2)
-    num_members: int = setting(32, "random starts of each fit", low=2)
-    num_steps: int = setting(3000, "steps of each fit, on all points at once", low=1)
-    noise: float = setting(0.2, "standard deviation of the noise on the curves", low=0.0)
-    init_seed: int = setting(0, "of the starting weights", low=0, high=SEED_MAX)
-    data_seed: int = setting(0, "of the points", low=0, high=SEED_MAX)
+    Attributes:
+      degrees: of the polynomials
+      points: numbers of points on a curve
+      shown_points: the number of points whose fits are drawn
+      num_members: random starts of each fit
+      num_steps: steps of each fit, on all points at once
+      noise: standard deviation of the noise on the curves
+      init_seed: of the starting weights
+      data_seed: of the points
+    """
+
+    degrees: str = "1,2,3,5,9"
+    points: str = "10,20,40,160"
+    shown_points: Annotated[int, Range(2)] = 20
+    num_members: Annotated[int, Range(2)] = 32
+    num_steps: Annotated[int, Range(1)] = 3000
+    noise: Annotated[float, Range(0)] = 0.2
+    init_seed: Seed = 0
+    data_seed: Seed = 0
 
 
 class Training(NamedTuple):
@@ -250,7 +262,6 @@ def table(run: run.Run) -> str:
 
 def train(config: Config) -> run.Run:
     """Open the run folder; nothing is trained into it, for a fit takes a second."""
-    check_ranges(config)
     whole_numbers("degrees", config.degrees, 1, 12)
     whole_numbers("points", config.points, 2)
     run.begin()

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -38,6 +38,7 @@ from catdog_jax.population.estimate import (
 )
 from catdog_jax.population.machine import LOCAL, Machine, find_machine, peak_of
 from catdog_jax.population.plan import STRATEGIES
+from catdog_jax.registry import Range
 from catdog_jax.run import Task
 from catdog_jax.run.plans import MEASURE
 from catdog_jax.run.progress import duration
@@ -46,51 +47,40 @@ from catdog_jax.store.atomic import replacing, writing
 from catdog_jax.store.manifest import run_name, versions
 from catdog_jax.types import Dataset, InputError, Split
 from experiments import _cli, _tasks
-from experiments._cli import check_ranges, deciding, setting
+from experiments._cli import Operational, deciding
 from experiments._tasks import TrainConfig
 
 
-def _as_in_training(name: str, default: Any) -> Any:
-    """Declare a setting that a training run has too, with a default of our own."""
-    field = TrainConfig.__dataclass_fields__[name]
-    return dataclasses.field(default=default, metadata=field.metadata)
-
-
 @dataclass(frozen=True)
-class Config:
-    """Settings of fit_check."""
+class Config(_tasks.ProgramConfig):
+    """Settings of fit_check.
 
-    topology: str = setting(
-        LOCAL,
-        "local; a TPU slice like v4:2x2x1, v5e:1x1, v5e:2x4, v5e:16x16, v5p:2x2x1 or v6e:2x2; or "
-        "gpu:a100, gpu:h100, gpu:h200, several as gpu:h200x8",
-    )
-    models: str = _as_in_training("models", "cnn")
-    num_members: int = _as_in_training("num_members", 4096)
-    dataset: str = setting("cifar10", "whose recipes fill in the unset settings; nothing is read")
-    image_size: int = setting(32, "pixels a side", low=8, high=1024)
-    num_train: int = setting(10_000, "training pictures", low=1)
-    num_test: int = setting(2_000, "test pictures", low=1)
-    num_classes: int = setting(2, "classes to tell apart", low=2)
-    num_steps: int | None = _as_in_training("num_steps", None)
-    batch_size: int | None = _as_in_training("batch_size", None)
-    optimizer: str | None = _as_in_training("optimizer", None)
-    augment: str | None = _as_in_training("augment", None)
-    eval_every: int | None = _as_in_training("eval_every", None)
-    vary: str = _as_in_training("vary", "init")
-    precision: str = _as_in_training("precision", "float32")
-    strategy: str = setting(
-        "auto", "auto (a written rule), map, chunk or vmap: how members share a device"
-    )
-    wave: int = _as_in_training("wave", 0)
-    conv: str = _as_in_training("conv", "auto")
-    search: bool = setting(
-        True,
-        "look for the largest wave that fits, which compiles more often; where a run looks for it "
-        "to find its own wave, so does this",
-    )
-    out_dir: str = _as_in_training("out_dir", "runs")
-    name: str = _as_in_training("name", "")
+    Attributes:
+      topology: local; a TPU slice like v4:2x2x1, v5e:1x1, v5e:2x4, v5e:16x16, v5p:2x2x1 or
+        v6e:2x2; or gpu:a100, gpu:h100, gpu:h200, several as gpu:h200x8
+      dataset: whose recipes fill in the unset settings; nothing is read
+      image_size: pixels a side
+      num_train: training pictures
+      num_test: test pictures
+      num_classes: classes to tell apart
+      strategy: auto (a written rule), map, chunk or vmap: how members share a device
+      search: look for the largest wave that fits, which compiles more often; where a run looks for
+        it to find its own wave, so does this
+      out_dir: where run folders are made
+      name: of the run folder; empty: made from the settings
+    """
+
+    topology: str = LOCAL
+    dataset: str = "cifar10"
+    models: str = "cnn"
+    num_members: Annotated[int, Range(1)] = 4096
+    image_size: Annotated[int, Range(8, 1024)] = 32
+    num_train: Annotated[int, Range(1)] = 10_000
+    num_test: Annotated[int, Range(1)] = 2_000
+    num_classes: Annotated[int, Range(2)] = 2
+    search: bool = True
+    out_dir: Operational[str] = "runs"
+    name: Operational[str] = ""
 
 
 class Answer(NamedTuple):
@@ -150,10 +140,8 @@ def fit_check(config: Config) -> None:
 
 def tasks(config: Config) -> list[Task]:
     """Make the tasks of the training run that is asked about, on data that have a shape alone."""
-    check_ranges(config)
-    names = {field.name for field in dataclasses.fields(Config)}
-    shared = names & TrainConfig.__dataclass_fields__.keys()
-    training = TrainConfig(**{name: getattr(config, name) for name in shared})
+    shared = [field.name for field in dataclasses.fields(_tasks.ProgramConfig)]
+    training = TrainConfig(**{name: getattr(config, name) for name in (*shared, "name")})
     if config.strategy == MEASURE:
         raise InputError(
             "--strategy=measure times the machine itself, which fit_check does not; allowed: "

@@ -21,13 +21,14 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import xarray as xr
 
 from catdog_jax.analysis.ladder import ORIGINS, compare
 from catdog_jax.estimators.build import ESTIMATOR
 from catdog_jax.models.build import MODEL
-from catdog_jax.registry import parse_entry
+from catdog_jax.registry import Range, parse_entry
 from catdog_jax.rules.build import RULE
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.progress import Progress
@@ -35,7 +36,7 @@ from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
 from experiments._classifiers import can_be_asked, estimated, learned, programmed, scores
-from experiments._cli import check_ranges, setting, split_list
+from experiments._cli import Operational, split_list
 from experiments._experiment import take
 from experiments._figures import draw
 from experiments._program import check_program, check_program_path, save_program
@@ -55,28 +56,28 @@ RULES = ("constant", "template", "photo_rule", "drawn_rule", "generating_rule") 
 
 @dataclass(frozen=True)
 class Config(TrainConfig):
-    """Settings of ladder."""
+    """Settings of ladder.
 
-    num_members: int = setting(8, "random starts of each learned rung", low=1)
-    models: str = setting(
-        "",
-        "rungs learned by gradient descent, a list as in init_convergence; none: none; empty: "
-        "linear, polynomials of degree 1 to 3, MLPs of depth 1 to 5, cnn and resnet",
-    )
-    rules: str = setting("", "programmed rungs, a list; none: none; empty: all that fit the data")
-    estimators: str = setting(ESTIMATORS, "rungs computed in one step, a list; none: none")
-    components: int = setting(20, "principal components that polynomials read", low=1, high=1000)
-    stretch: float | None = setting(
-        None,
-        "times the steps of each model's recipe; unset: 4 on the embedded pictures, 1 on others",
-        above=0.0,
-    )
-    write_program: str = setting(
-        "", "write a rung as a program that needs numpy alone, to this path", operational=True
-    )
-    program_model: str = setting(
-        "logistic", "the rung that --write_program writes: a linear one or an MLP", operational=True
-    )
+    Attributes:
+      num_members: random starts of each learned rung
+      models: rungs learned by gradient descent, a list as in init_convergence; none: none; empty:
+        linear, polynomials of degree 1 to 3, MLPs of depth 1 to 5, cnn and resnet
+      rules: programmed rungs, a list; none: none; empty: all that fit the data
+      estimators: rungs computed in one step, a list; none: none
+      components: principal components that polynomials read
+      stretch: times the steps of each model's recipe; unset: 4 on the embedded pictures, 1 on
+        others
+      write_program: write a rung as a program that needs numpy alone, to this path
+      program_model: the rung that --write_program writes: a linear one or an MLP
+    """
+
+    num_members: Annotated[int, Range(1)] = 8
+    rules: str = ""
+    estimators: str = ESTIMATORS
+    components: Annotated[int, Range(1, 1000)] = 20
+    stretch: Annotated[float | None, Range(above=0)] = None
+    write_program: Operational[str] = ""
+    program_model: Operational[str] = "logistic"
 
 
 def tasks(config: Config, data: Dataset) -> list[Task]:
@@ -219,7 +220,6 @@ def train(config: Config, data: Dataset) -> Run:
 
 def ladder(config: Config) -> None:
     """Do all of it: the three verbs in a row, a table, and the program where it is asked for."""
-    check_ranges(config)
     for kind, text in ((RULE, config.rules), (ESTIMATOR, config.estimators)):
         for entry in listed(f"{kind.name}s", text):
             kind.settings(entry)

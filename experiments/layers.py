@@ -25,16 +25,17 @@ folder: results.nc (every number), figures/*.png, and the weights.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import xarray as xr
 
 from catdog_jax.analysis.layers import probe_layers
+from catdog_jax.registry import Range
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset
 from experiments import _cli, _tasks
-from experiments._cli import setting
 from experiments._experiment import Experiment, networks
 from experiments._results import number, training_results
 from experiments._tasks import TrainConfig
@@ -48,24 +49,20 @@ SMALL_MODELS = (
 
 @dataclass(frozen=True)
 class Config(TrainConfig):
-    """Settings of layers."""
+    """Settings of layers.
 
-    num_members: int = setting(4, "random starts of each model", low=1)
-    models: str = setting(
-        "",
-        "list as in init_convergence; empty: MLPs of depth 1, 3 and 5, a cnn and a resnet, small "
-        "ones on the embedded pictures",
-    )
-    probe_examples: int = setting(
-        10000, "training examples that probes are fitted on, and test examples, at most", low=3
-    )
-    probe_features: int = setting(
-        512,
-        "a layer of more numbers is mixed down to so many before it is probed",
-        low=8,
-        high=4096,
-    )
-    neighbours: int = setting(15, "nearest neighbours that vote in each layer", low=1)
+    Attributes:
+      models: list as in init_convergence; empty: MLPs of depth 1, 3 and 5, a cnn and a resnet,
+        small ones on the embedded pictures
+      probe_examples: training examples that probes are fitted on, and test examples, at most
+      probe_features: a layer of more numbers is mixed down to so many before it is probed
+      neighbours: nearest neighbours that vote in each layer
+    """
+
+    num_members: Annotated[int, Range(1)] = 4
+    probe_examples: Annotated[int, Range(3)] = 10000
+    probe_features: Annotated[int, Range(8, 4096)] = 512
+    neighbours: Annotated[int, Range(1)] = 15
 
 
 def tasks(config: Config, data: Dataset) -> list[Task]:

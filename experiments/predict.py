@@ -21,16 +21,22 @@ from catdog_jax.run import Run, open_run
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import InputError
 from experiments import _cli
-from experiments._cli import setting, split_list
+from experiments._cli import split_list
 
 
 @dataclass(frozen=True)
-class Config:
-    """Settings of predict."""
+class Config(_cli.Settings):
+    """Settings of predict.
 
-    run: str = setting("", "folder of a finished run of init_convergence")
-    models: str = setting("", "list of the run's models that are code of your own, if any")
-    pictures: tuple[str, ...] = setting((), "the picture files, after the flags")
+    Attributes:
+      run: folder of a finished run of init_convergence
+      models: list of the run's models that are code of your own, if any
+      pictures: the picture files, after the flags
+    """
+
+    run: str = ""
+    models: str = ""
+    pictures: tuple[str, ...] = ()
 
 
 def predict(config: Config) -> None:

@@ -36,21 +36,21 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from catdog_jax.population.devices import num_cores
 from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.registry import unknown
+from catdog_jax.registry import OneOf, Range, unknown
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.store import atomic
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import InputError
 from experiments import _cli
-from experiments._cli import check_ranges, command_line, setting, split_list
+from experiments._cli import Operational, command_line, split_list
 from experiments.baselines import main_job
 from experiments.baselines.case import Case, new_process, prepare, sample
 from experiments.baselines.flax_loop import first_steps, network
@@ -60,21 +60,36 @@ MODELS, JOB_MODEL = "linear,mlp,cnn:widths=32-64-128", "cnn:widths=32-64-128"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of throughput."""
+class Config(_cli.Settings):
+    """Settings of throughput.
 
-    parts: str = setting("table", "list of table (of competitors), start and job (of the main job)")
-    full: bool = setting(False, "measure all of it, longer and more often: for a quiet hour")
-    models: str = setting("", "list of linear, mlp, cnn, resnet; empty: by --full, without resnet")
-    members: str = setting("", "list of how many members; empty: 1,8, with --full 1,8,64,256")
-    baselines: str = setting("", "list of competitors; empty: all that are installed; none: none")
-    rounds: int | None = setting(None, "samples of each; unset: 3, with --full 7", low=1, high=99)
-    seconds: float | None = setting(None, "of a sample; unset: 0.5, with --full 3", above=0.0)
-    job_seconds: float | None = setting(None, "of the job; unset: 60, with --full 660", above=0.0)
-    precision: str = setting("float32", "float32, tf32 or bfloat16")
-    strategy: str = setting("auto", "auto, map, chunk or vmap, of this engine")
-    out_dir: str = setting("runs", "where folders of results are made", operational=True)
-    name: str = setting("", "of the folder; empty: the time", operational=True)
+    Attributes:
+      parts: list of table (of competitors), start and job (of the main job)
+      full: measure all of it, longer and more often: for a quiet hour
+      models: list of linear, mlp, cnn, resnet; empty: by --full, without resnet
+      members: list of how many members; empty: 1,8, with --full 1,8,64,256
+      baselines: list of competitors; empty: all that are installed; none: none
+      rounds: samples of each; unset: 3, with --full 7
+      seconds: of a sample; unset: 0.5, with --full 3
+      job_seconds: of the job; unset: 60, with --full 660
+      precision: float32, tf32 or bfloat16
+      strategy: auto, map, chunk or vmap, of this engine
+      out_dir: where folders of results are made
+      name: of the folder; empty: the time
+    """
+
+    parts: str = "table"
+    full: bool = False
+    models: str = ""
+    members: str = ""
+    baselines: str = ""
+    rounds: Annotated[int | None, Range(1, 99)] = None
+    seconds: Annotated[float | None, Range(above=0)] = None
+    job_seconds: Annotated[float | None, Range(above=0)] = None
+    precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
+    strategy: Annotated[str, OneOf(STRATEGIES)] = "auto"
+    out_dir: Operational[str] = "runs"
+    name: Operational[str] = ""
 
     def cases(self, models: str, members: str) -> list[Case]:
         """Give every model with every number of members, in rising order; by default those given.
@@ -90,9 +105,6 @@ class Config:
             network(model)
             for count in sorted(map(int, words)):
                 found.append(Case(model, count, self.precision, self.strategy))
-        for flag, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
-            if getattr(self, flag) not in allowed:
-                raise InputError(f"--{flag}={getattr(self, flag)}; allowed: {', '.join(allowed)}")
         return found
 
 
@@ -256,7 +268,6 @@ def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
 
 def benchmark(config: Config) -> dict[str, Any]:
     """Measure, print what was found, draw the figure, and say where they are."""
-    check_ranges(config)
     parts = split_list("parts", config.parts)
     if set(parts) - {"table", "start", "job"}:
         raise InputError(f"--parts={config.parts}; allowed: a list of table, start, job")

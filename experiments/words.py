@@ -20,37 +20,37 @@ resume a run that was stopped; of one that is done it only prints.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
 
 from catdog_jax.analysis.word_vectors import check_grammar, word_results
+from catdog_jax.registry import Range
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset
 from experiments import _cli, _results, _tasks
-from experiments._cli import setting
 from experiments._experiment import Experiment, networks
 from experiments._tasks import TrainConfig
 
 
 @dataclass(frozen=True)
 class Config(TrainConfig):
-    """Settings of words."""
+    """Settings of words.
 
-    dataset: str = setting(
-        "words", "words, with settings if wanted (words:num_train=1000:seed=1, even counts)"
-    )
-    models: str = setting(
-        "",
-        "list of bag_of_words, word_average, word_conv, word_attention, each with settings if "
-        "wanted (word_conv:window=4:depth=2); empty: these and a deeper convolution",
-    )
-    num_members: int = setting(16, "random starts of each model", low=1)
-    probe_members: int = setting(8, "members whose layers are probed, at most", low=1)
-    probe_sentences: int = setting(
-        400, "training sentences that probes are fitted on, and test sentences, at most", low=50
-    )
+    Attributes:
+      dataset: words, with settings if wanted (words:num_train=1000:seed=1, even counts)
+      models: list of bag_of_words, word_average, word_conv, word_attention, each with settings if
+        wanted (word_conv:window=4:depth=2); empty: these and a deeper convolution
+      probe_members: members whose layers are probed, at most
+      probe_sentences: training sentences that probes are fitted on, and test sentences, at most
+    """
+
+    dataset: str = "words"
+    num_members: Annotated[int, Range(1)] = 16
+    probe_members: Annotated[int, Range(1)] = 8
+    probe_sentences: Annotated[int, Range(50)] = 400
 
 
 def tasks(config: Config, data: Dataset) -> list[Task]:

@@ -72,10 +72,10 @@ def test_settings_take_the_types_of_the_keywords():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("width", "3.5", "'m': width=3.5 is not a whole number"),
-        ("gain", "big", "'m': gain=big is not a number"),
-        ("norm", "maybe", "'m': norm=maybe is not true or false"),
-        ("widths", "32,64", "'m': widths=32,64 is not whole numbers joined by '-', like 32-64-128"),
+        ("width", "3.5", "'m': width=3.5 is not allowed; give a whole number"),
+        ("gain", "big", "'m': gain=big is not allowed; give a finite number"),
+        ("norm", "maybe", "'m': norm=maybe is not allowed; give true or false"),
+        ("widths", "32,64", "'m': widths=32,64 is not allowed; give whole numbers like 32-64-128"),
         (
             "widht",
             "3",

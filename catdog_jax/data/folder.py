@@ -201,9 +201,4 @@ def _without_repeats(examples: Sequence[Example], skipped: dict[str, str]) -> li
     return kept
 
 
-DATASETS = {
-    "folder": DatasetSpec(
-        load=load,
-        summary="pictures of your own: class folders, or train/test folders of them (--data_dir)",
-    )
-}
+DATASETS = {"folder": DatasetSpec(load=load)}

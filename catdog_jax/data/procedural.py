@@ -216,7 +216,6 @@ def _drawn_by() -> dict[str, Any]:
 DATASETS = {
     "procedural": DatasetSpec(
         load=load,
-        summary="cats and dogs drawn by a formula: embedded, unlimited, with known factors",
         models="linear,mlp:width=64,cnn:widths=8-16-32:head=flatten,"
         "resnet:widths=8-16-32:stem_stride=2:head=flatten",
     )

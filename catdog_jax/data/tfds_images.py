@@ -175,19 +175,18 @@ def _id(row: Mapping[str, Any]) -> str:
     return found.decode("utf-8", "replace")
 
 
-def spec_for(name: str, summary: str = "an image set of TFDS", label: str = "") -> DatasetSpec:
+def spec_for(name: str, label: str = "") -> DatasetSpec:
     """Return the spec of one TFDS image set.
 
     Args:
       name: builder name, with '/config' where it has configs.
-      summary: one line.
       label: the label feature by default.
     """
-    return DatasetSpec(load=functools.partial(load, name, label=label), summary=summary)
+    return DatasetSpec(load=functools.partial(load, name, label=label))
 
 
 DATASETS = {
-    "cats_vs_dogs": spec_for("cats_vs_dogs", "25,000 photographs from Petfinder (TFDS)"),
-    "cifar10": spec_for("cifar10", "CIFAR-10's 6,000 cats and 6,000 dogs, 32 x 32 (TFDS)"),
-    "oxford_iiit_pet": spec_for("oxford_iiit_pet", "37 breeds, by species (TFDS)", label="species"),
+    "cats_vs_dogs": spec_for("cats_vs_dogs"),
+    "cifar10": spec_for("cifar10"),
+    "oxford_iiit_pet": spec_for("oxford_iiit_pet", label="species"),
 }

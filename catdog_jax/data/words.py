@@ -142,8 +142,6 @@ def load(
 
 DATASETS = {
     "words": DatasetSpec(
-        load=load,
-        summary="sentences of a grammar: did the cat run after the dog, or the dog after the cat?",
-        models="bag_of_words,word_average,word_conv,word_conv:depth=2,word_attention",
+        load=load, models="bag_of_words,word_average,word_conv,word_conv:depth=2,word_attention"
     )
 }

@@ -124,9 +124,4 @@ def diagonal_centroid(
     return Classifier(linear_from_means(means, scale), linear.apply)
 
 
-ESTIMATORS = {
-    "centroid": Spec(centroid, "the class whose average image is nearest"),
-    "diagonal_centroid": Spec(
-        diagonal_centroid, "the nearest average, each pixel in units of its own spread"
-    ),
-}
+ESTIMATORS = {"centroid": Spec(centroid), "diagonal_centroid": Spec(diagonal_centroid)}

@@ -175,4 +175,4 @@ def knn(
     return Classifier(params, functools.partial(apply, k=k, num_classes=num_classes))
 
 
-ESTIMATORS = {"knn": Spec(knn, "the k nearest training examples vote; the params are the data")}
+ESTIMATORS = {"knn": Spec(knn)}

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from catdog_jax.estimators._examples import Examples, Labels, as_rows, check_counts
 from catdog_jax.estimators._spectrum import Spectrum, fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import CHOOSE, Range, checked
 from catdog_jax.types import Classifier, Spec
 
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
@@ -26,7 +26,7 @@ def lda(
     labels: Labels,
     num_classes: int,
     *,
-    shrinkage: Annotated[float | None, Range(above=0, high=1)] = None,
+    shrinkage: Annotated[float | None, Range(above=0, high=1), CHOOSE] = None,
 ) -> Classifier:
     """Fit Gaussians of one shared covariance; the most probable class decides.
 
@@ -113,6 +113,4 @@ def _discriminants(
     return weights, bias - bias.mean(axis=1, keepdims=True)
 
 
-ESTIMATORS = {
-    "lda": Spec(lda, "Gaussians of one shared, shrunken covariance (Fisher's discriminant)")
-}
+ESTIMATORS = {"lda": Spec(lda)}

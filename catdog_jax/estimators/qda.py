@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Num
 from catdog_jax.estimators._examples import Examples, Labels, as_rows, check_counts
 from catdog_jax.estimators._spectrum import fold_indices, spectrum
 from catdog_jax.estimators.pca import PCA, leading, project
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import CHOOSE, Range, checked
 from catdog_jax.types import Classifier, InputError, Spec
 
 COMPONENTS = (4, 8, 16, 32, 64, 128)
@@ -62,7 +62,7 @@ def qda(
     num_classes: int,
     *,
     components: Annotated[int, Range(0)] = 0,
-    pooling: Annotated[float | None, Range(0, 1)] = None,
+    pooling: Annotated[float | None, Range(0, 1), CHOOSE] = None,
 ) -> Classifier:
     """Fit a Gaussian to the principal components of each class; the most probable class decides.
 
@@ -168,4 +168,4 @@ def _gaussians(
     return means, np.stack(whitening), np.array(offsets)
 
 
-ESTIMATORS = {"qda": Spec(qda, "a Gaussian of its own per class, on principal components")}
+ESTIMATORS = {"qda": Spec(qda)}

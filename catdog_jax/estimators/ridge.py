@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Num
 from catdog_jax.estimators._examples import Examples, Labels, as_rows
 from catdog_jax.estimators._spectrum import fold_indices, solve_without, spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import CHOOSE, Range, checked
 from catdog_jax.types import Classifier, Spec
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
@@ -101,7 +101,7 @@ def ridge(
     labels: Labels,
     num_classes: int,
     *,
-    penalty: Annotated[float | None, Range(above=0)] = None,
+    penalty: Annotated[float | None, Range(above=0), CHOOSE] = None,
 ) -> Classifier:
     """Regress the class, one column of 0 and 1 each, on the pixels; the largest prediction decides.
 
@@ -124,4 +124,4 @@ def ridge(
     return linear.classifier(fit.weights, fit.intercept)
 
 
-ESTIMATORS = {"ridge": Spec(ridge, "linear least squares with a price on large weights")}
+ESTIMATORS = {"ridge": Spec(ridge)}

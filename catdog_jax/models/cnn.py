@@ -75,8 +75,7 @@ def cnn(
 
 MODELS = {
     "cnn": Spec(
-        build=cnn,
-        summary="stages of convolutions, each halving the image by max-pool",
+        cnn,
         recipes={
             "default": Recipe(1500, 64, "adam", 0.002, augment="flip,shift"),
             "cifar10": Recipe(3000, 64, "adam", 0.002, augment="flip,shift"),

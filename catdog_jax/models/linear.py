@@ -113,8 +113,7 @@ def linear(
 
 MODELS = {
     "linear": Spec(
-        build=linear,
-        summary="one weight per pixel, channel and class",
+        linear,
         recipes={
             "default": Recipe(1500, 128, "sgd", 0.003, weight_decay=0.3),
             "procedural": Recipe(1000, 128, "sgd", 0.005, weight_decay=0.3),

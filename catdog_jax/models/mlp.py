@@ -57,8 +57,7 @@ def mlp(
 
 MODELS = {
     "mlp": Spec(
-        build=mlp,
-        summary="hidden layers of one width on the flattened picture",
+        mlp,
         recipes={
             "default": Recipe(1500, 64, "adam", 0.001, augment="flip,shift"),
             "procedural": Recipe(300, 32, "adam", 0.001),

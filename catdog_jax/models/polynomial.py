@@ -102,8 +102,7 @@ def polynomial(
 
 MODELS = {
     "polynomial": Spec(
-        build=polynomial,
-        summary="one weight per monomial of the inputs and class; of small inputs only",
+        polynomial,
         recipes={"default": Recipe(1500, 128, "sgd", 0.01, weight_decay=0.2)},
         reads=("vectors", "images"),
     )

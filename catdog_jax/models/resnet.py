@@ -115,8 +115,7 @@ def resnet(
 
 MODELS = {
     "resnet": Spec(
-        build=resnet,
-        summary="residual blocks in stages, without batch statistics",
+        resnet,
         recipes={
             "default": Recipe(1500, 64, "adam", 0.002, augment="flip,shift"),
             "cifar10": Recipe(3000, 64, "adam", 0.002, augment="flip,shift"),

@@ -116,8 +116,7 @@ def word_attention(
 
 MODELS = {
     "word_attention": Spec(
-        build=word_attention,
-        summary="a vector per word and place; every word looks at every other",
+        word_attention,
         recipes={"default": Recipe(1000, 32, "adamw", 0.003, weight_decay=0.1)},
         reads=("tokens",),
     )

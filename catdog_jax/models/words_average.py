@@ -63,8 +63,7 @@ def word_average(
 
 MODELS = {
     "word_average": Spec(
-        build=word_average,
-        summary="a vector per word, their mean, and hidden layers on it",
+        word_average,
         recipes={"default": Recipe(500, 32, "adamw", 0.003, weight_decay=0.1)},
         reads=("tokens",),
     )

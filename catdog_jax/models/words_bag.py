@@ -43,9 +43,6 @@ def bag_of_words(
 
 MODELS = {
     "bag_of_words": Spec(
-        build=bag_of_words,
-        summary="one weight per word and class on how often each word occurs",
-        recipes={"default": Recipe(500, 64, "adam", 0.01)},
-        reads=("tokens",),
+        bag_of_words, recipes={"default": Recipe(500, 64, "adam", 0.01)}, reads=("tokens",)
     )
 }

@@ -82,8 +82,7 @@ def word_conv(
 
 MODELS = {
     "word_conv": Spec(
-        build=word_conv,
-        summary="a vector per word, and patterns of neighbouring words, wherever they stand",
+        word_conv,
         recipes={"default": Recipe(800, 32, "adamw", 0.003, weight_decay=0.1)},
         reads=("tokens",),
     )

@@ -240,4 +240,4 @@ def _pink(colour: Float[Array, "B 3"]) -> Float[Array, " B"]:
     return colour[:, 0] + colour[:, 2] - 2.0 * colour[:, 1]
 
 
-RULES = {"drawn_rule": Spec(drawn, "for drawn pictures: finds the head, looks at eleven places")}
+RULES = {"drawn_rule": Spec(drawn)}

@@ -175,8 +175,4 @@ def _coat(
     return (cat - dog) / (cat + dog)
 
 
-RULES = {
-    "generating_rule": Spec(
-        generating, "the ceiling: the rule that the drawn pictures follow", reads=("factors",)
-    )
-}
+RULES = {"generating_rule": Spec(generating, reads=("factors",))}

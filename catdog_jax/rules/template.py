@@ -93,4 +93,4 @@ def template(input_shape: ImageShape) -> Classifier:
     return linear.classifier(jnp.stack([-dog, dog], axis=1), jnp.zeros(2))
 
 
-RULES = {"template": Spec(template, "hand-set weights: a small drawing, scaled up")}
+RULES = {"template": Spec(template)}

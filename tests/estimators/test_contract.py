@@ -107,7 +107,7 @@ def test_data_that_cannot_be_used_are_refused_in_one_line(name):
     ("entry", "words"),
     [
         ("lda:shrinkage=0", "shrinkage=0.0 is not allowed; give .* > 0 and ≤ 1, or cv"),
-        ("lda:shrinkage=auto", "shrinkage=auto is not a number or cv"),
+        ("lda:shrinkage=auto", "shrinkage=auto is not allowed; give a finite number .* or cv"),
         ("ridge:penalty=-1", "penalty=-1.0 is not allowed"),
         ("ridge:penalty=nan", "penalty=nan is not allowed"),
         ("qda:pooling=2", "pooling=2.0 is not allowed; give a finite number ≥ 0 and ≤ 1, or cv"),
@@ -116,7 +116,7 @@ def test_data_that_cannot_be_used_are_refused_in_one_line(name):
         ("qda:components=40:pooling=0", "fewer components or a larger pooling"),
         ("knn:k=0", "k=0 is not allowed; give a whole number ≥ 1"),
         ("knn:k=91", "k=91 is not allowed; give 1..90"),
-        ("knn:k=3.5", "k=3.5 is not a whole number"),
+        ("knn:k=3.5", "k=3.5 is not allowed; give a whole number"),
         ("logistic:C=0", "C=0.0 is not allowed; give a finite number > 0"),
         ("logistic:C=inf", "C=inf is not allowed"),
         ("diagonal_centroid:smoothing=0", "smoothing=0.0 is not allowed"),

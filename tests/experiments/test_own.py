@@ -64,8 +64,8 @@ def broken(input_shape, num_classes):
     return build(input_shape, num_classes)[0], lambda params, images: params["v"]
 
 
-SHORT = Spec(build, "mine", {"default": Recipe(5, 8, "sgd", 0.01)})
-LONG = Spec(build, "mine", {"default": Recipe(9, 8, "adam", 0.01)})
+SHORT = Spec(build, {"default": Recipe(5, 8, "sgd", 0.01)})
+LONG = Spec(build, {"default": Recipe(9, 8, "adam", 0.01)})
 
 
 def load(*, image_size: int = 0, num: int = 24):

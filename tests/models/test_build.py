@@ -37,14 +37,14 @@ def test_an_override_yields_to_the_entry_and_to_builders_without_it():
         ("mlp:depht=3", r"'depht'; known: activation.*did you mean 'depth'"),
         ("mlp:depth=0", r"depth=0 is not allowed; give a whole number ≥ 1 and ≤ 16"),
         ("mlp:depth=17", r"depth=17 is not allowed"),
-        ("mlp:depth=x", r"depth=x is not a whole number"),
+        ("mlp:depth=x", r"depth=x is not allowed; give a whole number"),
         ("mlp:width=0", r"width=0 is not allowed; give a whole number ≥ 1"),
         ("mlp:gain=nan", r"gain=nan is not allowed; give a finite number > 0"),
         ("linear:gain=-1", r"gain=-1\.0 is not allowed"),
         ("mlp:activation=rely", r"unknown activation 'rely'.*did you mean 'relu'"),
         ("mlp:init=hee", r"unknown init 'hee'; known: glorot, he"),
         ("mlp:norm=batch", r"unknown norm 'batch'; known: group, layer, none, rms"),
-        ("cnn:widths=4-0", r"widths=4-0 is not allowed; give whole numbers ≥ 1"),
+        ("cnn:widths=4-0", r"widths=4-0 is not allowed; give whole numbers like 32-64-128 ≥ 1"),
         ("cnn:widths=2-2-2-2", r"image size 13×9 is too small to be halved 4 times, .*16×16"),
         ("resnet:widths=2-2-2-2-2", r"image size 13×9 is too small to be halved 4 times, .*16×16"),
         ("resnet:widths=2-2-2-2:stem_stride=2", r"too small to be halved 4 times.*16×16"),
@@ -67,7 +67,9 @@ def test_wrong_entries(entry, message):
 def test_one_class_and_flat_inputs_are_refused():
     with pytest.raises(InputError, match="num_classes=1 is not allowed; give a whole number ≥ 2"):
         build_model("linear", SHAPE, 1)
-    with pytest.raises(InputError, match="input_shape=27 is not allowed; give 3 whole numbers ≥ 1"):
+    with pytest.raises(
+        InputError, match="input_shape=27 is not allowed; give 3 whole numbers like .* ≥ 1"
+    ):
         build_model("cnn", (27,), 2)
 
 
@@ -88,7 +90,6 @@ def test_a_dotted_path_leads_to_a_builder(monkeypatch):
     for one in (model, told):  # either sees the pictures as they are
         logits = one.apply({"w": jnp.array([1.0, 2.0, 3.0])}, jnp.ones((1, *SHAPE)))
         assert logits.tolist() == [[702.0, 1404.0, 2106.0]]
-    assert MODEL.spec(f"{HERE}.mine").summary == "Scale the sum of the pixels."
     assert recipe_for(f"{HERE}.mine", "cifar10") == DEFAULT_RECIPE
     monkeypatch.setattr(f"{HERE}.mine", lambda shape, classes: 3)
     with pytest.raises(InputError, match=r"returned a int; return Model\(init, apply\)"):

@@ -98,7 +98,7 @@ def test_schedule_shapes(name, middle, end):
         ("adm", "unknown optimizer 'adm'.*did you mean 'adam'"),
         ("sgd:momentun=0.9", "momentun.*did you mean 'momentum'"),
         ("sgd:momentum=1.5", "momentum=1.5 must be at least 0 and below 1"),
-        ("sgd:momentum=x", "momentum=x is not a number"),
+        ("sgd:momentum=x", "momentum=x is not allowed; give a finite number"),
         ("sgd:nesterov=maybe", "true or false"),
     ],
 )
