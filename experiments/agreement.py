@@ -137,9 +137,8 @@ def churn_figure(data: xr.Dataset) -> "Figure":
     from catdog_jax.figures import style
 
     with style.look():
-        labels = {"xlabel": "training step", "ylabel": "churn (fraction of examples)"}
-        models = data["model"].values.tolist()
-        figure, panels = style.panels(models, 3.0, 2.5, sharey=True, **labels)
+        models, ylabel = data["model"].values.tolist(), "churn (fraction of examples)"
+        figure, panels = style.panels(models, 3.0, 2.5, ylabel=ylabel, sharey=True)
         for p, axes in enumerate(panels):
             one, look = data.isel(model=p), {"color": style.colour(p)}
             step, churn = one["step"].values, one["churn"].values
@@ -149,7 +148,7 @@ def churn_figure(data: xr.Dataset) -> "Figure":
             if len(kept):
                 middle = np.median(kept, axis=0)
                 axes.plot(later, middle, "o-", ms=3, lw=2, label="median", **look)
-            axes.set_ylim(0, None)
+            axes.set(xlabel="training step", ylim=(0, None))
         caption = (
             "Share of the test examples that a member classifies differently than at its "
             f"evaluation before, for {style.members(data.sizes['member'])} of each model; bold: "

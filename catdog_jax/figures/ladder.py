@@ -49,9 +49,10 @@ def ladder(data: xr.Dataset) -> Figure:
     Returns:
       Figure.
     """
-    means = data["test_accuracy"].astype(float).mean("member").fillna(-1.0)
+    means = data["test_accuracy"].astype(float).mean("member").fillna(-1.0).values
     groups = list(dict.fromkeys(data["origin"].values))
-    data = data.isel(rung=np.lexsort((means, [groups.index(x) for x in data["origin"].values])))
+    places = np.array([groups.index(origin) for origin in data["origin"].values])
+    data = data.isel(rung=np.lexsort((means, places)))
     train, test = (data[f"{name}_accuracy"].astype(float) for name in ("train", "test"))
     middle, hollow = test.mean("member").values, train.mean("member").values
     low, high = data["test_low"].values, data["test_high"].values

@@ -1,5 +1,7 @@
 """Test pictures with what the population says about each, and first-layer weights as pictures."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
@@ -120,8 +122,9 @@ def first_layer(data: xr.Dataset) -> Figure | None:
     blocks = [x.shape[2] * (1 + parts.GAP) + BETWEEN for x in found.values()]  # sides wide
     widths = [max(1.5, 0.52 * moments * block + 0.5) for block in blocks]
     when = ", before and after training" * (moments > 1)
-    settings = {"columns": int(moments > 1), "xlabel": f"unit{when}", "ylabel": "member"}
-    figure, panels = style.panels(list(found), widths, 0.6 * rows + 0.7, **settings)
+    labels: Any = {"xlabel": f"unit{when}", "ylabel": "member"}
+    size = widths, 0.6 * rows + 0.7, int(moments > 1)
+    figure, panels = style.panels(list(found), *size, **labels)
     for axes, layer, block in zip(panels, found.values(), blocks, strict=True):
         starts, units = block * np.arange(moments), range(layer.shape[2])
         for left, pictures in zip(starts, parts.normalised(layer), strict=True):

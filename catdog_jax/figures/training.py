@@ -27,7 +27,7 @@ def learning_curves(data: xr.Dataset) -> Figure:
       Figure.
     """
     many, names = data.sizes["member"] > 1, data["model"].values.tolist()
-    labels = {"xlabel": "training step", "ylabel": "accuracy (fraction right)"}
+    labels: Any = {"xlabel": "training step", "ylabel": "accuracy (fraction right)"}
     figure, panels = style.panels(names, 3.0, 2.7, sharey=True, **labels)
     for p, axes in enumerate(panels):
         one, hue = data.isel(model=p), style.colour(p)
@@ -209,7 +209,7 @@ def _pairwise(data, name, title, label, caption, landmark=0.0):
         parts.draw_strip(axes, p, row, style.colour(p), "one pair")
         text = f"mean {row.mean():.3g}" if row.size else "no pairs"
         # It lies below the colour bar, which has made room.
-        place = {"transform": axes.get_yaxis_transform(), "in_layout": False}
+        place: Any = {"transform": axes.get_yaxis_transform(), "in_layout": False}
         axes.text(1.01, p, text, va="center", **place)
     parts.name_models(axes, models, 1.55)
     axes.set(xlim=(-0.02 * top, 1.03 * top), xlabel=label)
