@@ -121,7 +121,7 @@ def first_layer(data: xr.Dataset) -> Figure | None:
     moments, rows = next(iter(found.values())).shape[:2]
     blocks = [x.shape[2] * (1 + parts.GAP) + BETWEEN for x in found.values()]  # sides wide
     widths = [max(1.5, 0.52 * moments * block + 0.5) for block in blocks]
-    when = ", before and after training" * (moments > 1)
+    when = ", before (left) and after training (right)" * (moments > 1)
     labels: Any = {"xlabel": f"unit{when}", "ylabel": "member"}
     size = widths, 0.6 * rows + 0.7, int(moments > 1)
     figure, panels = style.panels(list(found), *size, **labels)
@@ -140,4 +140,4 @@ def first_layer(data: xr.Dataset) -> Figure | None:
         "there. Each is scaled to its own largest weight. A model with a single unit shows the "
         "second class minus the first."
     )
-    return style.finish(figure, "What the first layer looks for", caption, data)
+    return style.finish(figure, f"What the first layer looks for{when}", caption, data)
