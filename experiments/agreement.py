@@ -17,7 +17,7 @@ run folder: results.nc (every number) and figures/*.png.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -136,32 +136,27 @@ def churn_figure(data: xr.Dataset) -> "Figure":
     from catdog_jax.figures import style
 
     with style.look():
-        figure, panels = style.panels(data.sizes["model"], 3.0, 2.5, sharey=True)
+        models, ylabel = data["model"].values.tolist(), "churn (fraction of examples)"
+        figure, panels = style.panels(models, 3.0, 2.5, ylabel=ylabel, sharey=True)
         for p, axes in enumerate(panels):
-            one, hue = data.isel(model=p), style.colour(p)
+            one, look = data.isel(model=p), {"color": style.colour(p)}
             step, churn = one["step"].values, one["churn"].values
-            kept = churn[np.isfinite(churn).any(axis=1)][:, step > 0]
-            axes.plot(step[step > 0], kept.T, color=hue, lw=0.7, alpha=style.thin(len(kept)))
+            kept, later = churn[np.isfinite(churn).any(axis=1)][:, step > 0], step[step > 0]
+            thin = {"lw": 0.7, "alpha": style.thin(len(kept)), "label": "one member"}
+            axes.plot(later, kept.T, **thin, **look)
             if len(kept):
-                axes.plot(step[step > 0], np.median(kept, axis=0), "o-", color=hue, ms=3, lw=2)
-            axes.set_title(style.model_title(str(one["model"].values), 2.5))
+                middle = np.median(kept, axis=0)
+                axes.plot(later, middle, "o-", ms=3, lw=2, label="median", **look)
             axes.set(xlabel="training step", ylim=(0, None))
-            if axes.get_subplotspec().is_first_col():
-                axes.set_ylabel("churn (fraction of examples)")
         caption = (
             "Share of the test examples that a member classifies differently than at its "
             f"evaluation before, for {style.members(data.sizes['member'])} of each model; bold: "
-            f"their median. {style.source(data)}"
+            "their median."
         )
-        hue = style.colour(0)
-        handles: list[Any] = [
-            style.handle("one member", color=hue, lw=0.7),
-            style.handle("median", color=hue, lw=2, marker="o", ms=3, ls="-"),
-        ]
-        return style.finish(figure, "How often members change their minds", caption, data, *handles)
+        return style.finish(figure, "How often members change their minds", caption, data)
 
 
-FIGURES = {"churn": churn_figure, "most_disagreement": "data_sheet.data_sheet"}
+FIGURES = {"churn": churn_figure, "most_disagreement": "pictures.data_sheet"}
 
 
 def table(run: Run) -> str:

@@ -61,7 +61,7 @@ FIGURES = {
     "maps_{model}": "attribution.maps",
     "map_agreement": "attribution.map_agreement",
     "maximising_inputs": "attribution.maximising_inputs",
-    "first_layer_before_after": "first_layers.before_after",
+    "first_layer_before_after": "pictures.first_layer",
 }
 
 

@@ -45,8 +45,8 @@ FIGURES = {
     "disagreement": "training.disagreement",
     "weight_distance": "training.weight_distance",
     "trajectories": "training.trajectories",
-    "first_layer": "first_layers.first_layer",
-    "data_sheet": "data_sheet.data_sheet",
+    "first_layer": "pictures.first_layer",
+    "data_sheet": "pictures.data_sheet",
 }
 
 

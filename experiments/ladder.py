@@ -153,7 +153,7 @@ def analyse(
     return found.assign(shown_inputs(data))
 
 
-FIGURES = {"ladder": "ladder.ladder", "average_animals": "average_animals.average_animals"}
+FIGURES = {"ladder": "ladder.ladder", "average_animals": "ladder.average_animals"}
 
 
 def table(run: Run) -> str:

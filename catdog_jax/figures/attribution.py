@@ -7,9 +7,10 @@ import xarray as xr
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from catdog_jax.figures import strip, style, tiles
+from catdog_jax.figures import parts, style
 
 TILE = 0.7  # inches, side of one map
+PITCH = 1 + parts.GAP
 BETWEEN = 0.3  # blocks of maps, in sides of a tile
 MAX_MEMBERS, MAX_PICTURES = 4, 6  # of maps drawn at most
 SATURATED = 99.0  # percentile of the sizes that is drawn in full colour
@@ -17,6 +18,7 @@ SATURATED = 99.0  # percentile of the sizes that is drawn in full colour
 FOR_AND_AGAINST = LinearSegmentedColormap.from_list(
     "for_and_against", ["#08306B", "#3A78B5", "#9A9A9A", "#F6B44A", "#FFF3C4"]
 )
+SIGNED: Any = {"cmap": FOR_AND_AGAINST, "vmin": -1, "vmax": 1}
 LIKED, MAX_CLASSES = 5, 4  # maximising inputs drawn at most: members, classes
 TALL = 1.36  # from one maximising input to the next below, in sides
 HUES = (style.PALETTE[0], style.PALETTE[1], style.GREY)
@@ -45,31 +47,26 @@ def maps(data: xr.Dataset) -> Figure:
     rows, members = shown.sizes["picture"], shown["member"].values.tolist()
     # The centres of the squares that are covered span less than the whole side.
     reach = 1.0 - (data.attrs["window"] - data.attrs["stride"]) / data.sizes["row"]
-    width = len(members) * (1 + tiles.GAP) + BETWEEN
+    width = len(members) * PITCH + BETWEEN
     starts = 1 + BETWEEN + width * np.arange(3)
-    span = rows * (1 + tiles.GAP)
-    figure = style.sheet(max(6.5, (starts[-1] + width + 0.5) * TILE), (span + 0.75) * TILE)
-    axes: Any = figure.subplots()
-    tiles.block(axes, shown["picture_pixels"].values[:, None])
+    size = (starts[-1] + width + 0.5) * TILE, (rows * PITCH + 0.75) * TILE
+    figure, [[axes]] = style.sheet(max(6.5, size[0]), size[1])
+    parts.draw_tiles(axes, shown["picture_pixels"].values[:, None])
     sizes = abs(shown["saliency"]).max("channel").values
-    tiles.block(axes, _map(sizes), starts[0], cmap="Greys", vmin=0, vmax=1)
-    signed: Any = {"cmap": FOR_AND_AGAINST, "vmin": -1, "vmax": 1}
-    tiles.block(axes, _map(shown["integrated_gradients"].values), starts[1], **signed)
+    parts.draw_tiles(axes, _map(sizes), starts[0], cmap="Greys", vmin=0, vmax=1)
+    parts.draw_tiles(axes, _map(shown["integrated_gradients"].values), starts[1], **SIGNED)
     if reach < 1:  # the ground of what no place of the map stands for
-        tiles.block(axes, np.full((rows, len(members), 1, 1, 3), 0.93), starts[2])
-    tiles.block(axes, _map(shown["occlusion"].values), starts[2], share=reach, **signed)
-    names = ("picture", *data["map"].values)
-    for name, left in zip(names, (0.0, *starts), strict=True):
+        parts.draw_tiles(axes, np.full((rows, len(members), 1, 1, 3), 0.93), starts[2])
+    parts.draw_tiles(axes, _map(shown["occlusion"].values), starts[2], share=reach, **SIGNED)
+    for name, left in zip(("picture", *data["map"].values), (0.0, *starts), strict=True):
         axes.text(left, -0.34, name, weight="bold", va="bottom", size=9.0)
     axes.xaxis.tick_top()
-    columns = np.concatenate([left + tiles.centres(len(members)) for left in starts])
-    axes.set_xticks(columns, members * 3)
+    axes.set_xticks(np.add.outer(starts, parts.centres(len(members))).ravel(), members * 3)
     classes = [style.short(data["class"].values[label]) for label in shown["label"].values]
-    axes.set_yticks(tiles.centres(rows), classes)
-    rank = one["agreement"].sel(measure="rank of sizes", kind="same picture").values
-    means = [f"{n} {style.pairs(x).mean():.2f}" for n, x in zip(names[1:], rank, strict=True)
-             if style.pairs(x).size]  # fmt: skip
-    alike = f"Mean rank correlation between members: {', '.join(means)}. " if means else ""
+    axes.set_yticks(parts.centres(rows), classes)
+    rank = one["agreement"].sel(measure="rank of sizes", kind="same picture")
+    pairs = {name: style.pairs(rank.sel(map=name).values) for name in data["map"].values}
+    means = ", ".join(f"{name} {x.mean():.2f}" for name, x in pairs.items() if x.size)
     model = str(one["model"].values)
     caption = (
         f"Members {', '.join(map(str, members))} of {model} (numbers above the columns). The score "
@@ -78,7 +75,7 @@ def maps(data: xr.Dataset) -> Figure:
         "the true class, dark (blue) against it, grey for nothing. Integrated gradients share the "
         "score out among the pixels, from a picture of the mean colour on; occlusion is its drop "
         "when a square around the place is covered with that colour. Each map is scaled by its own "
-        f"99th percentile. {alike}{style.source(data)}"
+        f"99th percentile. {f'Mean rank correlation between members: {means}.' * bool(means)}"
     )
     return style.finish(figure, f"What {model} looks at", caption, data)
 
@@ -101,36 +98,35 @@ def map_agreement(data: xr.Dataset) -> Figure | None:
     rank = data["agreement"].sel(measure="rank of sizes")
     kinds, methods, models = (rank[name].values.tolist() for name in ("kind", "map", "model"))
     apart = ~np.eye(num_members, dtype=bool)
-    group = len(kinds) + 1
-    count = group * len(models) - 1
-    rows = [group * p + g for p in range(len(models)) for g in range(len(kinds))]
-    figure = style.sheet(3.1 * len(methods) + 1.8, 0.75 + 0.36 * count)
-    panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
+    # A row with the model's name goes before its kinds.
+    rows = np.arange((len(kinds) + 1) * len(models)).reshape(len(models), -1)
+    size = 3.1 * len(methods) + 1.8, 0.4 + 0.36 * rows.size
+    figure, [panels] = style.sheet(*size, 1, len(methods), sharey=True)
     for axes, method in zip(panels, methods, strict=True):
         values = rank.sel(map=method).values[..., apart]
         for g, p in np.ndindex(values.shape[:2]):
-            strip.draw_strip(axes, group * p + g, values[g, p], HUES[g], "one pair of members")
+            parts.draw_strip(
+                axes, int(rows[p, g + 1]), values[g, p], HUES[g], "one pair of members"
+            )
         axes.axvline(0, **style.DOTTED)
-        axes.set_xlim(min(np.nanmin(values, initial=0.0) - 0.05, -0.1), 1.04)
-        axes.set_title(method, loc="left")
-        axes.set_xlabel("correlation of two members' maps")
-        for p in range(1, len(models)):
-            axes.axhline(group * p - 1, color=style.PALE, linewidth=0.6, zorder=0)
-        style.name_rows(axes, rows, kinds * len(models))
-    panels[0].set_ylim(count - 0.4, -1.1)
+        low = min(np.nanmin(values, initial=0.0) - 0.05, -0.1)
+        axes.set(xlim=(low, 1.04), xlabel="correlation of two members' maps", title=method)
+        for top in rows[1:, 0]:
+            axes.axhline(top, color=style.PALE, linewidth=0.6, zorder=0)
+        style.name_rows(axes, rows[:, 1:].ravel(), kinds * len(models))
+    panels[0].set_ylim(rows.size - 0.4, -0.1)
     bold = {"transform": panels[0].get_yaxis_transform(), "weight": "bold", "va": "bottom"}
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-    for p, model in enumerate(models):
-        panels[0].text(0.0, group * p - 0.55, style.short(model, 36), bbox=ground, **bold)
+    for top, model in zip(rows[:, 0], models, strict=True):
+        panels[0].text(0.0, top + 0.45, style.short(model, 36), bbox=ground, **bold)
     caption = (
         f"Every dot is a pair of {num_members} members. Spearman's rank correlation of the sizes "
         f"of their maps, averaged over {data.sizes['picture']} pictures: 1 where both find the "
         f"same places important. “{kinds[0]}” is the question; below it the yardsticks: maps of "
         "different pictures of one class, which share only where animals tend to be, and of the "
-        f"same members before training, which share only picture and formula. {style.source(data)}"
+        "same members before training, which share only picture and formula."
     )
-    title = "Do different starts look at the same thing?"
-    return style.finish(figure, title, caption, data)
+    return style.finish(figure, "Do different starts look at the same thing?", caption, data)
 
 
 @style.look()
@@ -146,30 +142,27 @@ def maximising_inputs(data: xr.Dataset) -> Figure:
       Figure: a panel per model, a row per class, a column per member, the first ones.
     """
     shown = data.isel({"member": slice(LIKED), "class": slice(MAX_CLASSES)})
-    classes = [style.short(name) for name in shown["class"].values]
-    members = shown["member"].values
-    side = 0.85  # inches
-    size = (len(members) * (1 + tiles.GAP) + 0.9) * side, (len(classes) * TALL + 1.1) * side
-    figure, panels = style.panels(data.sizes["model"], *size, min(2, data.sizes["model"]))
-    columns, rows = tiles.centres(len(members)), tiles.centres(len(classes), TALL)
+    shown = shown.transpose("model", "class", "member", ...)
+    members, classes = shown["member"].values, [style.short(k) for k in shown["class"].values]
+    size = 0.85 * (len(members) * PITCH + 0.9), 0.85 * (len(classes) * TALL + 1.1)  # inches
+    models = data["model"].values.tolist()
+    figure, panels = style.panels(models, *size, min(2, len(models)), xlabel="member")
+    columns, rows = parts.centres(len(members)), parts.centres(len(classes), TALL)
     for p, axes in enumerate(panels):
-        pictures = shown["maximising_input"][p].transpose("class", "member", ...).values
-        tiles.block(axes, pictures.clip(0, 1), pitch=TALL)
-        scores = shown["maximising_score"][p].transpose("class", "member").values
-        for (k, m), score in np.ndenumerate(scores):
+        pictures = shown["maximising_input"].values[p].clip(0, 1)
+        parts.draw_tiles(axes, pictures, pitch=TALL)
+        for (k, m), score in np.ndenumerate(shown["maximising_score"].values[p]):
             small = {"ha": "center", "va": "top", "size": 7.5, "color": style.GREY}
             axes.text(columns[m], rows[k] + 0.53, f"{score:+.1f}", **small)
         axes.set_xticks(columns, members)
         axes.set_yticks(rows, classes)
-        axes.set_xlabel("member")
-        axes.set_title(style.model_title(str(data["model"].values[p]), size[0] - 0.7), loc="left")
     caption = (
         f"The input of the largest score for {', '.join(classes)}, found by gradient ascent on the "
         "pixels from faint noise, with little total variation and the contrast of the pictures. "
-        f"Below each its score, the logit of its class against the others. {style.source(data)}"
+        "Below each its score, the logit of its class against the others."
     )
     return style.finish(figure, "What each member would most like to see", caption, data)
 
 
 def _map(values):
-    return tiles.scaled(values, 2, SATURATED)
+    return parts.scaled(values, 2, SATURATED)

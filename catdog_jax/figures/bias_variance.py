@@ -38,45 +38,41 @@ def bias_variance(data: xr.Dataset) -> Figure:
     Returns:
       Figure: a column for each thing that differs.
     """
-    figure = style.sheet(3.1 * len(SWEEPS), 6.6)
-    panels = figure.subplots(3, len(SWEEPS), sharey="row", sharex="col")
+    grid = {"sharex": "col", "sharey": "row"}
+    figure, panels = style.sheet(3.1 * len(SWEEPS), 6.6, 3, len(SWEEPS), **grid)
     middle = {name: int(data.attrs[f"middle_{name}"]) for name in SWEEPS}
-    alive = data["diverged_step"] < 0
     for column, (name, (label, _)) in zip(panels.T, SWEEPS.items(), strict=True):
         same = [other for other in SWEEPS if other != name]
         chosen = np.all([data[other] == middle[other] for other in same], axis=0)
-        rows = np.flatnonzero(chosen)[np.argsort(data[name].values[chosen])]
-        x, parts = data[name].values[rows], data["error_part"].values[rows]
+        one = data.isel(network=chosen).sortby(name)
+        x, parts = one[name].values, one["error_part"].values
         for row, axes in enumerate(column[:2]):
             for line, (part, look) in enumerate(PARTS.items()):
-                value, error = np.moveaxis(parts[:, row, line], -1, 0)
+                value, error = parts[:, row, line].T
                 own = {"elinewidth": 0.8, "linewidth": 1.4, "markersize": 4, "label": part, **look}
                 axes.errorbar(x, value, np.nan_to_num(error), **own)
             axes.axhline(0.0, color=style.PALE, linewidth=0.8, zorder=0)
         for kind, hue in HUES.items():
-            accuracy = data[f"{kind}_accuracy"].where(alive)[rows].astype(float)
-            every = accuracy.values.reshape(len(rows), -1)
+            every = one[f"{kind}_accuracy"].where(one["diverged_step"] < 0).astype(float)
+            every = every.stack(each=("training_set", "member"))
             column[2].plot(x, every, "_", color=hue, markersize=6, alpha=0.35, mew=0.8)
             mean = {"color": hue, "markersize": 11, "mew": 2.2, "label": f"{kind} accuracy"}
-            column[2].plot(x, accuracy.mean(["training_set", "member"]), "_-", **mean)
+            column[2].plot(x, every.mean("each"), "_-", **mean)
         column[2].set(xscale="linear" if name == "depth" else "log", xlabel=label)
-        column[2].set_xticks(x, [str(value) for value in x])
+        column[2].set_xticks(x, x)
         column[2].minorticks_off()
-        title = ", ".join(SWEEPS[other][1].format(middle[other]) for other in same)
-        column[0].set_title(title, loc="left")
+        column[0].set_title(", ".join(SWEEPS[other][1].format(middle[other]) for other in same))
     for axes, text in zip(panels[:, 0], ROWS, strict=True):
         axes.set_ylabel(text)
-    overlap = "that overlap, so their variance is too small"
-    apart = "that share no example" if data.attrs["disjoint"] else overlap
-    bars = bool(data["error_part"][..., 1].notnull().any())
+    apart = ("that overlap, so their variance is too small", "that share no example")
     caption = (
         f"MLPs from {data.sizes['member']} random starts, the same on each of "
-        f"{data.sizes['training_set']} training sets {apart}. Error = bias² + variance from sets + "
-        "variance from starts (on a given set), unbiased estimates, averaged over the test "
-        "examples; noise in the labels counts as bias. Above, of class probabilities (Brier "
-        "score); in the middle, of votes (Kohavi and Wolpert 1996). "
-        + "Bars: one standard error over training sets (jackknife). " * bars
-        + f"Below, thick dashes are means. {style.source(data)}"
+        f"{data.sizes['training_set']} training sets {apart[int(data.attrs['disjoint'])]}. Error = "
+        "bias² + variance from sets + variance from starts (on a given set), unbiased estimates, "
+        "averaged over the test examples; noise in the labels counts as bias. Above, of class "
+        "probabilities (Brier score); in the middle, of votes (Kohavi and Wolpert 1996). Bars, "
+        "where they are known: one standard error over training sets (jackknife). Below, thick "
+        "dashes are means."
     )
     title = "What an error is made of: the formula, the examples, the start"
     return style.finish(figure, title, caption, data)

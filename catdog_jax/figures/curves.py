@@ -26,26 +26,23 @@ def curve_fits(data: xr.Dataset) -> Figure:
       Figure.
     """
     rows, columns = data.sizes["curve"], data.sizes["family"]
-    figure = style.sheet(1.75 * columns, 1.75 * rows)
-    grid = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    shared = {"sharex": True, "sharey": "row"}
+    figure, grid = style.sheet(1.75 * columns, 1.75 * rows, rows, columns, **shared)
     for (c, f), axes in np.ndenumerate(grid):
-        one, hue = data.isel(curve=c, family=f), style.colour(int(f == columns - 1))
+        one, network = data.isel(curve=c, family=f), int(f == columns - 1)
         x, start = one["grid"], one["curve_start"].values[:PALE_STARTS]
         axes.plot(x, start.T, color=style.PALE, linewidth=0.7, zorder=1, label="before training")
         axes.plot(x, one["curve_truth"], zorder=2, label="true curve", **TRUE)
-        thin = {"linewidth": 0.9, "alpha": 0.6, "zorder": 3}
-        label = f"{('polynomials', 'network')[f == columns - 1]}, trained"
-        axes.plot(x, one["curve_fit"].values.T, color=hue, label=label, **thin)
+        label = f"{('polynomials', 'network')[network]}, trained"
+        thin = {"color": style.colour(network), "linewidth": 0.9, "alpha": 0.6, "zorder": 3}
+        axes.plot(x, one["curve_fit"].values.T, label=label, **thin)
         points = style.hollow(style.INK, 3.6, mew=0.8, zorder=4, label="training points")
         axes.plot(one["curve_point_x"], one["curve_point_y"], **points)
         low, high = float(one["curve_point_y"].min()), float(one["curve_point_y"].max())
         axes.set_ylim(low - 0.35 * (high - low), high + 0.35 * (high - low))
-    for axes, family in zip(grid[0], data["family"].values, strict=True):
-        axes.set_title(family, loc="left")
-    for axes in grid[-1]:
-        axes.set_xlabel("x")
-    for axes, curve in zip(grid[:, 0], data["curve"].values, strict=True):
-        axes.set_ylabel(f"y of the {curve}")
+        axes.set_xlabel("x" * (c == rows - 1))
+        axes.set_title(str(one["family"].values) * (c == 0))
+        axes.set_ylabel(f"y of the {one['curve'].values}" * (f == 0))
     caption = (
         f"{data.sizes['start']} random starts of each formula, trained on the same "
         f"{data.sizes['point']} points, all of them drawn ({PALE_STARTS} before training). "
@@ -71,12 +68,11 @@ def curve_errors(data: xr.Dataset) -> Figure:
     Returns:
       Figure.
     """
-    shown, noise = data.sizes["point"], float(data.attrs["noise"])
+    shown, noise, count = data.sizes["point"], float(data.attrs["noise"]), data.sizes["curve"]
     degree, size, exact = (data[name].values for name in ("degree", "size", "exact_size"))
     floor = max(noise**2, 1e-6)
-    figure = style.sheet(9.0, 2.5 * data.sizes["curve"])
-    ratios: Any = {"width_ratios": (1.0, 1.35)}
-    panels: Any = figure.subplots(data.sizes["curve"], 2, sharey="row", squeeze=False, **ratios)
+    ratios = {"width_ratios": (1.0, 1.35), "sharey": "row"}
+    figure, panels = style.sheet(9.0, 2.5 * count, count, 2, **ratios)
     for c, (left, right) in enumerate(panels):
         one = data.isel(curve=c)
         expected = one["curve_expected_error"]
@@ -85,20 +81,21 @@ def curve_errors(data: xr.Dataset) -> Figure:
             learned = one[f"curve_{part}_error"].sel(size=shown).values[: len(degree)]
             _errors(left, degree, solved, hue, f"{part} error", degree, learned)
         for d in range(len(degree)):
-            solved = expected.sel(part="test").isel(degree=d).values
-            learned = one["curve_test_error"].values[d]
+            solved, learned = (
+                expected.sel(part="test")[:, d].values,
+                one["curve_test_error"].values[d],
+            )
             _errors(right, exact, solved, style.colour(d), f"degree {degree[d]}", size, learned)
         for axes in (left, right):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
             axes.axhline(floor, **style.DOTTED, label="noise")
         left.set(ylim=(floor / 12, 2500 * floor), xticks=degree)
-        left.set_ylabel(f"squared error, {data['curve'].values[c]}")
+        left.set_ylabel(f"squared error, {one['curve'].values}")
         _name_sizes(right, size)
-    panels[0, 0].set_title(f"{shown} points, every degree", loc="left")
-    panels[0, 1].set_title("test error, every degree", loc="left")
+    panels[0, 0].set_title(f"{shown} points, every degree")
+    panels[0, 1].set_title("test error, every degree")
     panels[-1, 0].set_xlabel("degree of the polynomial")
-    panels[-1, 1].set_xlabel("training points")
     caption = (
         f"Lines and bands: least squares solved exactly on {data.attrs['exact_sets']} training "
         "sets, median and quartiles. Dots: all starts of gradient descent on one of the sets; "
@@ -124,39 +121,32 @@ def starts_meet(data: xr.Dataset) -> Figure:
       Figure.
     """
     degree, size, shown = data["degree"].values, data["size"].values, data.sizes["point"]
-    families = data["family"].values.tolist()
-    figure = style.sheet(9.0, 2.3 * data.sizes["curve"])
-    panels = figure.subplots(data.sizes["curve"], 2, squeeze=False, width_ratios=(1.5, 1.0))
+    families, count = data["family"].values.tolist(), data.sizes["curve"]
+    figure, panels = style.sheet(9.0, 2.3 * count, count, 2, width_ratios=(1.5, 1.0))
     worst = np.maximum(data["curve_gap"].max("start"), SMALLEST)
     powers = np.maximum(data["curve_gap_powers"].max("start"), SMALLEST)
-    apart = data["curve_weight_distance"].sel(size=shown).values
-    hues = [style.colour(int(family == families[-1])) for family in families]
+    apart = np.maximum(data["curve_weight_distance"].sel(size=shown), SMALLEST)
     for c, (left, right) in enumerate(panels):
         for d in range(len(degree)):
             line = {"color": style.colour(d), "linewidth": 1.2, "markersize": 4}
             left.plot(size, worst[c, d], "o-", label=f"degree {degree[d]}", **line)
-            hollow = style.hollow(
-                style.colour(d), 6.0, "^", label="powers x, x², x³ … (same family)"
-            )
-            left.plot([shown * 1.08], [powers[c, d]], **hollow)
+            bare = style.hollow(style.colour(d), 6.0, "^", label="powers x, x², x³ …, same family")
+            left.plot(shown * 1.08, powers[c, d], **bare)
+        left.plot([], [], "o-", color=style.INK, markersize=4, label="Legendre polynomials")
         left.axhline(data.attrs["met"], **style.DOTTED, label="met")
         left.set(yscale="log", ylim=(SMALLEST / 2, 8))
-        left.yaxis.set_major_formatter("{x:g}")
         left.set_ylabel(f"gap to least squares, {data['curve'].values[c]}")
         _name_sizes(left, size)
-        lengths = np.log10(np.maximum(apart[c], SMALLEST) / SMALLEST)
-        right.barh(families, lengths, color=hues, height=0.6)
-        for place, (length, value) in enumerate(zip(lengths, apart[c], strict=True)):
-            right.text(length + 0.15, place, f"{value:.2g}", va="center", size=8)
+        hues = [style.PALETTE[0]] * (len(families) - 1) + [style.PALETTE[1]]
+        bars = right.barh(families, apart[c], color=hues, height=0.6)
+        right.bar_label(bars, fmt="{:.2g}", padding=4, size=8)
+        right.set(xscale="log", xlim=(SMALLEST, 60))
         right.invert_yaxis()
-        right.set_xticks(np.arange(0, 10, 2), ["1e-8", "1e-6", "1e-4", "1e-2", "1"])
-        right.set_xlim(0, 9.8)
-    panels[0, 0].set_title("gap of the worst start", loc="left")
-    panels[0, 1].set_title(f"distance of weights, {shown} points", loc="left")
-    panels[-1, 0].set_xlabel("training points")
+        for axis in (left.yaxis, right.xaxis):
+            axis.set_major_formatter("{x:g}")
+    panels[0, 0].set_title("gap of the worst start")
+    panels[0, 1].set_title(f"distance of weights, {shown} points")
     panels[-1, 1].set_xlabel("relative to their length, mean over pairs")
-    legendre: Any = {"linestyle": "-", "marker": "o", "color": style.INK, "markersize": 4}
-    lines = style.handle("Legendre polynomials", **legendre)
     caption = (
         f"After {data.attrs['curve_steps']:,} steps from {data.sizes['start']} starts. Gap: root "
         "mean square difference of the two curves, over that of least squares. The loss of a "
@@ -165,7 +155,7 @@ def starts_meet(data: xr.Dataset) -> Figure:
         "network's starts end with weights that have nothing in common (two random vectors of one "
         "length are 1.4 apart), at low errors too."
     )
-    return style.finish(figure, "Do the starts of one formula meet?", caption, data, lines)
+    return style.finish(figure, "Do the starts of one formula meet?", caption, data)
 
 
 def _errors(axes, x, solved, hue, label, places, learned):
@@ -178,6 +168,6 @@ def _errors(axes, x, solved, hue, label, places, learned):
 
 def _name_sizes(axes, size):
     """Write every number of points at a logarithmic axis."""
-    axes.set_xscale("log")
-    axes.set_xticks(size, [str(n) for n in size])
+    axes.set(xscale="log", xlabel="training points")
+    axes.set_xticks(size, size)
     axes.minorticks_off()

@@ -1,6 +1,7 @@
 """What can be read off each layer, before and after training, and which layers are alike."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,11 @@ from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
 
-STEP = 0.32  # inches, width of a layer among curves
 CELL = (0.29, 0.175)  # inches, of one number
 SQUARE = 0.25  # inches, of one pair of layers
-WHEN: dict[str, tuple[str, dict[str, Any]]] = {  # in words, and the look of the medians
-    "before": ("at the random start", {"linestyle": "--", "marker": "s", "mfc": "white"}),
-    "after": ("trained", {"linestyle": "-", "marker": "o"}),
+MEDIANS: dict[str, dict[str, Any]] = {
+    "before": {"linestyle": "--", "marker": "s", "mfc": "white", "label": "at the random start"},
+    "after": {"linestyle": "-", "marker": "o", "label": "trained"},
 }
 # The factors of the drawn pictures that are shown; of a data set with others, the first ones.
 GROUPS: Mapping[str, Sequence[str]] = {
@@ -45,24 +45,21 @@ def class_by_layer(data: xr.Dataset) -> Figure:
     Returns:
       Figure: a panel per model.
     """
-    figure, panels = _panels(data, 1)
+    figure, panels = _panels(data, "own answer")
     for p, axes in enumerate(panels):
-        one, count = data.isel(model=p), int(data["num_layers"][p])
+        one, last = data.isel(model=p), int(data["num_layers"][p])
         for when, hue in (("before", style.GREY), ("after", style.colour(0))):
-            _curves(axes, one["probe_accuracy"].sel(when=when)[:, :count], hue, when)
+            _curves(axes, one["probe_accuracy"].sel(when=when)[:, :last], hue, when)
         own, ridge = (one[f"{name}_accuracy"].sel(when="after") for name in ("head", "ridge"))
-        square = style.hollow(style.colour(3), 10.0, "s", markeredgewidth=1.4, mfc="none", zorder=6)
-        axes.plot([count - 2], [ridge.median()], label="ridge on the last features", **square)
+        square = style.hollow(style.colour(3), 10.0, "s", mew=1.4, mfc="none", zorder=6)
+        axes.plot(last - 2, ridge.median(), label="ridge on the last features", **square)
         dots = {"color": style.colour(1), "markersize": 3.5, "mew": 0}
-        axes.plot([count] * own.size, own, "o", alpha=max(0.3, style.thin(own.size)), **dots)
-        diamond = style.hollow(style.colour(1), 6.5, "D", markeredgewidth=1.6, zorder=5)
-        axes.plot([count], [own.median()], label="trained head", **diamond)
-        _name_layers(axes, data, p, "own answer")
+        axes.plot([last] * own.size, own, "o", alpha=max(0.3, style.thin(own.size)), **dots)
+        diamond = style.hollow(style.colour(1), 6.5, "D", mew=1.6, zorder=5, label="trained head")
+        axes.plot(last, own.median(), **diamond)
     caption = (
-        "How often a straight line through the features of one layer tells the class: ridge "
-        "regression fitted on training examples, its penalty chosen by leaving one out, scored on "
-        f"test examples. Thin lines are {style.members(data.sizes['member'])} of each model, bold "
-        f"ones their median. The square: in the place of the trained head (diamond). {_note(data)}"
+        "How often ridge regression on the features of one layer tells the class. "
+        f"{_note(data)} The square: in the place of the trained head (diamond)."
     )
     title = "Layer after layer, can the class be read off by a straight line?"
     return style.finish(figure, title, caption, data)
@@ -79,20 +76,15 @@ def neighbours_by_layer(data: xr.Dataset) -> Figure:
     Returns:
       Figure: a panel per model, a colour per rule.
     """
-    nearest = f"{data.attrs['neighbours']} nearest neighbours, "
-    rules = {"centroid": "nearest class average, ", "neighbour": nearest}
+    nearest = f"{data.attrs['neighbours']} nearest neighbours"
+    rules = {"centroid": "nearest class average", "neighbour": nearest}
     figure, panels = _panels(data)
-    for p, axes in enumerate(panels):
-        for c, (name, words) in enumerate(rules.items()):
-            for when in WHEN:
-                values = data[f"{name}_accuracy"][p].sel(when=when)[:, : int(data["num_layers"][p])]
-                _curves(axes, values, style.colour(c), when, words)
-        _name_layers(axes, data, p)
+    for (p, axes), (c, name), when in product(enumerate(panels), enumerate(rules), MEDIANS):
+        values = data[f"{name}_accuracy"][p].sel(when=when)[:, : int(data["num_layers"][p])]
+        _curves(axes, values, style.colour(c), when, f"{rules[name]}, ")
     caption = (
         "Rules that learn nothing, asked in the space of each layer: where pictures of one class "
-        "have come to lie together, they are right. Fitted on training examples, scored on test "
-        f"examples. Thin lines are {style.members(data.sizes['member'])} of each model, bold ones "
-        f"their median. {_note(data)}"
+        f"have come to lie together, they are right. {_note(data)}"
     )
     title = "Layer after layer, do cats come to lie beside cats?"
     return style.finish(figure, title, caption, data)
@@ -118,37 +110,32 @@ def factors_by_layer(data: xr.Dataset) -> Figure | None:
     if not any(groups.values()):
         groups = {"factors": known[:MOST_FACTORS]}
     rows = [name for title, own in groups.items() if own for name in (title, *own)]
-    layers = [_layers(data, p) for p in range(data.sizes["model"])]
-    counts = [1, *map(len, layers)]
-    width = sum(counts) * CELL[0] + 0.12 * len(counts) + 1.9
-    figure = style.sheet(max(6.5, width), 2 * len(rows) * CELL[1] + 1.6)
-    grid = figure.subplots(2, len(counts), width_ratios=counts)
+    layers = [["class"], *_layers(data)]
+    counts = [len(names) for names in layers]
+    size = max(6.5, sum(counts) * CELL[0] + 0.12 * len(counts) + 1.9), len(rows) * CELL[1] + 0.8
+    figure, grid = style.sheet(size[0], 2 * size[1], 2, len(counts), width_ratios=counts)
     # A title is no factor, and leaves its row empty.
     scores = data["factor_r2"].median("member").reindex(factor=rows)
     of_class = data["label_r2"].reindex(factor=rows).values[:, None]
-    for line, (when, (state, _)) in zip(grid, WHEN.items(), strict=True):
-        shown = [scores[p].sel(when=when)[: len(x)].T.values for p, x in enumerate(layers)]
-        for axes, values, names in zip(line, [of_class, *shown], [["class"], *layers], strict=True):
-            _picture(axes, values)
-            for (row, column), value in np.ndenumerate(values):
-                if np.isfinite(value):
-                    ink = {"size": 6.5, "color": style.INK if value > 0.6 else "white"}
-                    axes.text(column, row, f"{100 * max(value, 0.0):.0f}", **style.CENTRED, **ink)
-            axes.set_yticks([])
-            axes.set_xticks(range(len(names)), names if when == "after" else [""] * len(names))
-            axes.tick_params(axis="x", rotation=90)
-        line[0].set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
-        for name, label in zip(rows, line[0].get_yticklabels(), strict=True):
-            label.set_weight("bold" if name in groups else "normal")
-        line[0].set_ylabel(state, size=10, weight="bold")
-    for axes, model, names in zip(grid[0, 1:], data["model"].values, layers, strict=True):
-        _title(axes, model, CELL[0] * len(names))
+    for (line, p), axes in np.ndenumerate(grid):
+        own = scores[p - 1, line, : counts[p]].values.T if p else of_class
+        _picture(axes, own, layers[p] if line else [""] * counts[p])
+        for (row, column), value in np.ndenumerate(own):
+            if np.isfinite(value):
+                ink = {"size": 6.5, "color": style.INK if value > 0.6 else "white"}
+                axes.text(column, row, f"{100 * max(value, 0.0):.0f}", **style.CENTRED, **ink)
+        axes.set_yticks([])
+    for axes, label in zip(grid[:, 0], ("at the random start", "trained"), strict=True):
+        axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
+        for name, tick in zip(rows, axes.get_yticklabels(), strict=True):
+            tick.set_weight("bold" if name in groups else "normal")
+        axes.set_ylabel(label, size=10, weight="bold")
+    _name(grid[0, 1:], data, CELL[0])
     caption = (
-        "100 · R² of a ridge regression from a layer to a factor of the drawing, on test examples: "
-        "100 where it can be read off exactly, 0 where nothing can; the median over "
-        f"{style.members(data.sizes['member'])}. The column “class”: how much is known by knowing "
-        "cat or dog alone; a factor that has only that much left has been thrown away but for what "
-        f"it says of the class. {_note(data)}"
+        "100 · R² of a ridge regression from a layer to a factor of the drawing: 100 where it can "
+        "be read off exactly, 0 where nothing can. The column “class”: how much is known by "
+        "knowing cat or dog alone; a factor that has only that much left has been thrown away but "
+        f"for what it says of the class. {_note(data)}"
     )
     return style.finish(figure, "What does each layer still know of the picture?", caption, data)
 
@@ -166,87 +153,84 @@ def alignment(data: xr.Dataset) -> Figure:
     Returns:
       Figure: a row per comparison, a column per model.
     """
-    shown = data["alignment"].dropna("comparison", how="all")
-    layers = [_layers(data, p) for p in range(data.sizes["model"])]
+    shown, layers = data["alignment"].dropna("comparison", how="all"), _layers(data)
     counts = [len(names) for names in layers]
-    width = max(6.5, SQUARE * sum(counts) + 0.72 * len(counts) + 1.3)
-    figure = style.sheet(width, len(shown) * (SQUARE * max(counts) + 0.12) + 1.2)
-    grid = figure.subplots(len(shown), len(counts), squeeze=False, width_ratios=counts)
+    size = SQUARE * sum(counts) + 0.72 * len(counts) + 1.3, SQUARE * max(counts) + 0.12
+    whole, places = (max(6.5, size[0]), len(shown) * size[1] + 1.2), (len(shown), len(counts))
+    figure, grid = style.sheet(*whole, *places, width_ratios=counts)
     for (r, p), axes in np.ndenumerate(grid):
-        names = layers[p]
-        image = _picture(axes, shown[r, p, : len(names), : len(names)].values)
+        names = layers[p] if r == len(grid) - 1 else [""] * counts[p]
+        image = _picture(axes, shown[r, p, : counts[p], : counts[p]].values, names)
         axes.set_aspect("equal", anchor="NW")
-        axes.set_yticks(range(len(names)), names)
-        axes.set_xticks(range(len(names)), names if r == len(grid) - 1 else [""] * len(names))
+        axes.set_yticks(range(counts[p]), layers[p])
         axes.tick_params(labelsize=7)
-        axes.tick_params(axis="x", rotation=90)
-        if r == 0:
-            _title(axes, data["model"].values[p], SQUARE * len(names) + 0.3)
+    _name(grid[0], data, SQUARE)
     for axes, name in zip(grid[:, 0], shown["comparison"].values, strict=True):
-        lines = style.wrap(name, 1.1 * SQUARE * max(counts))
-        axes.set_ylabel("\n".join(lines), weight="bold", loc="top")
+        axes.set_ylabel("\n".join(style.wrap(name, 1.1 * size[1])), weight="bold", loc="top")
     place: Any = {"ax": grid, "aspect": 40, "shrink": 0.6, "panchor": False}
     figure.colorbar(image, label="alignment (debiased linear CKA)", **place)
     caption = (
         "Two layers are alike (1) where the same pairs of test pictures lie close together in "
         "both, whichever way their units are turned or scaled; 0 is what unrelated layers score. "
         f"Averages over the first {data.sizes['cka_member']} members, or over their pairs, on "
-        f"{data.attrs['cka_examples']:,} test pictures. {style.source(data)}"
+        f"{data.attrs['cka_examples']:,} test pictures."
     )
     return style.finish(figure, "Which layers see the same thing?", caption, data)
 
 
-def _panels(data, more=0):
-    """Lay out panels side by side, each as wide as it has layers; more than five in two lines."""
-    counts = (data["num_layers"].values + more).tolist()
-    columns = len(counts) if len(counts) <= 5 else style.num_columns(len(counts))
-    ratios = {"width_ratios": counts} if columns == len(counts) else {}
-    widest = sum(counts) / columns if ratios else max(counts)
-    width = max(6.5 / columns, STEP * widest + 0.4)
-    figure, panels = style.panels(len(counts), width, 3.2, columns, sharey=True, **ratios)
-    panels[0].set_ylabel("test accuracy (fraction right)")
+def _panels(data, *more):
+    """Lay out panels, each as wide as it has layers and more, and name what stands there."""
+    places = [[*names, *more] for names in _layers(data)]
+    widths, ylabel = [0.32 * len(names) + 0.5 for names in places], "test accuracy (fraction right)"
+    models = data["model"].values.tolist()
+    figure, panels = style.panels(models, widths, 3.2, sharey=True, ylabel=ylabel)
+    for axes, names in zip(panels, places, strict=True):
+        axes.axhline(style.chance(data), **style.GUESSING)
+        axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor")
+        axes.set_xlim(-0.4, len(names) - 0.6)
+        axes.grid(axis="y", color=style.PALE, linewidth=0.6)
     return figure, panels
 
 
 def _curves(axes, values, hue, when, rule=""):
     """Draw one line per member (member, layer), and their median."""
-    state, look = WHEN[when]
+    look = MEDIANS[when]
     thin = {"linestyle": look["linestyle"], "lw": 0.7, "alpha": 0.6 * style.thin(len(values))}
     if len(values) > 1:
         axes.plot(values.values.T, color=hue, zorder=2, **thin)
-    bold = {"linewidth": 2.0, "markersize": 4.5, "zorder": 4, "label": rule + state}
-    axes.plot(values.median("member"), color=hue, **bold, **look)
+    bold = look | {"linewidth": 2.0, "zorder": 4, "label": rule + look["label"]}
+    axes.plot(values.median("member"), color=hue, markersize=4.5, **bold)
 
 
-def _name_layers(axes, data, p, *more):
-    names = [*_layers(data, p), *more]
-    axes.axhline(style.chance(data), **style.GUESSING)
-    axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor")
-    axes.set_xlim(-0.4, len(names) - 0.6)
-    model = str(data["model"].values[p])
-    axes.set_title(style.model_title(model, STEP * len(names) + 0.2), loc="left")
-    axes.grid(axis="y", color=style.PALE, linewidth=0.6)
-
-
-def _layers(data, p):
-    """Name the layers of a model, the input first."""
-    return data["layer_name"].values[p, : int(data["num_layers"][p])].tolist()
+def _layers(data):
+    """Name the layers of every model, the input first."""
+    names, counts = data["layer_name"].values.tolist(), data["num_layers"].values
+    return [own[:count] for own, count in zip(names, counts, strict=True)]
 
 
 def _note(data):
     attrs = data.attrs
     return (
-        f"{attrs['probe_train_examples']:,} training and {attrs['probe_test_examples']:,} test "
-        f"examples; layers of more than {attrs['probe_features']} numbers are mixed down to so "
-        f"many. {style.source(data)}"
+        f"Fitted on {attrs['probe_train_examples']:,} training examples, scored on "
+        f"{attrs['probe_test_examples']:,} test examples; layers of more than "
+        f"{attrs['probe_features']} numbers are mixed down to so many. Thin: one of "
+        f"{style.members(data.sizes['member'])}; bold or written: their median."
     )
 
 
-def _title(axes, model, width):
-    axes.set_title(style.model_title(model, max(width, 0.8), 8.5), size=8.5)
+def _name(line, data, cell):
+    """Write the names of the models above maps, whose cells are so many inches wide."""
+    for axes, model, count in zip(
+        line, data["model"].values, data["num_layers"].values, strict=True
+    ):
+        title = style.model_title(model, max(cell * count + 0.2, 0.8), 8.5)
+        axes.set_title(title, size=8.5, loc="center")
 
 
-def _picture(axes, values):
+def _picture(axes, values, names):
+    """Draw values in 0..1 as a map whose columns have names below."""
+    image = axes.imshow(values.clip(0.0, 1.0), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(names)), names, rotation=90)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return axes.imshow(values.clip(0.0, 1.0), cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
+    return image

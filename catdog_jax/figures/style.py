@@ -1,18 +1,17 @@
 """One look for all figures: colours, panels, wrapped text, and the caption at the bottom."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 # Okabe and Ito 2008, dark colours first: they differ for the colour-blind, and mostly in grey.
@@ -25,31 +24,19 @@ DOTTED: Any = {"color": INK, "linewidth": 0.8, "linestyle": ":", "zorder": 1}
 CENTRED: Any = {"ha": "center", "va": "center"}
 GUESSING: Any = {**DOTTED, "label": "guessing"}
 TICKS = {"color": GREY, "labelcolor": INK, "labelsize": 8, "major.width": 0.7, "major.size": 3}
-LOOK: dict[Any, Any] = {
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.labelsize": SIZE,
-    "axes.linewidth": 0.7,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9.5,
-    "font.size": SIZE,
-    "legend.fontsize": SIZE,
-    "legend.frameon": False,
-    "legend.handlelength": 1.6,
-    "text.color": INK,
-    "text.parse_math": False,  # a $ in a command or in a name is a $
-    **{f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.items()},
+SETTINGS: dict[str, dict[str, Any]] = {
+    "axes": {"edgecolor": GREY, "labelcolor": INK, "labelsize": SIZE, "linewidth": 0.7},
+    "axes.spines": {"right": False, "top": False},
+    "font": {"size": SIZE},
+    "legend": {"fontsize": SIZE, "frameon": False, "handlelength": 1.6},
+    "text": {"color": INK, "parse_math": False},  # a $ in a command or in a name is a $
+    "xtick": TICKS,
+    "ytick": TICKS,
 }
-
-
-@contextmanager
-def look() -> Iterator[None]:
-    """Draw in the look of this project, and leave the caller's settings as they were."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(LOOK)
-        yield
+LOOK: Any = {f"{of}.{name}": value for of, own in SETTINGS.items() for name, value in own.items()}
+LOOK |= {"axes.titlesize": 9.5, "axes.titlelocation": "left"}
+# Draws in the look of this project, and leaves the caller's settings as they were.
+look = partial(matplotlib.style.context, LOOK, after_reset=True)
 
 
 class Sheet(Figure):
@@ -61,32 +48,60 @@ class Sheet(Figure):
             super().draw(renderer)
 
 
-def sheet(width: float, height: float) -> Sheet:
-    """Return an empty figure whose panels together have a width and a height, in inches."""
-    return Sheet(figsize=(width, height), layout="constrained")
+def sheet(
+    width: float, height: float, rows: int = 1, columns: int = 1, **settings: Any
+) -> tuple[Sheet, Any]:
+    """Return a figure whose panels together have a width and a height, in inches.
+
+    Args:
+      width, height: of the panels.
+      rows, columns: of panels; 0 rows: none yet.
+      settings: of `Figure.subplots`.
+
+    Returns:
+      The figure and its panels [rows, columns].
+    """
+    figure = Sheet(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **settings) if rows else None
 
 
 def panels(
-    count: int, width: float, height: float, columns: int = 0, **settings: Any
+    names: Sequence[str],
+    widths: float | Sequence[float],
+    height: float,
+    columns: int = 0,
+    **more: Any,
 ) -> tuple[Sheet, list[Any]]:
-    """Lay out panels line by line.
+    """Lay out panels with titles, line by line.
 
     Args:
-      count: number of panels, ≥ 1.
-      width, height: of one panel, inches.
+      names: titles, as `model_title` takes them.
+      widths, height: of one panel, or of each, inches; panels in several lines are all as wide as
+        the widest.
       columns: panels side by side; 0: up to four, more in lines of nearly equal length.
-      settings: of `Figure.subplots`.
+      more: `xlabel` of every panel, `ylabel` of the first of each line, and those of
+        `Figure.subplots`.
 
     Returns:
       The figure and its panels.
     """
-    columns = columns or num_columns(count)
-    rows = -(-count // columns)
-    figure = sheet(max(6.0, columns * width), rows * height)
-    grid = figure.subplots(rows, columns, squeeze=False, **settings).flat
-    for empty in grid[count:]:
-        empty.remove()
-    return figure, list(grid[:count])
+    count = len(names)
+    columns = min(columns or num_columns(count), count)
+    wide, rows = np.broadcast_to(widths, count), -(-count // columns)
+    if rows > 1:
+        wide = np.full(columns, wide.max())
+    xlabel, ylabel = (more.pop(name, "") for name in ("xlabel", "ylabel"))
+    whole = max(6.0, wide.sum()), rows * height
+    figure, grid = sheet(*whole, rows, columns, width_ratios=wide, **more)
+    for axes in grid.flat[count:]:
+        axes.remove()
+    for axes in grid[:, 0]:
+        axes.set_ylabel(ylabel)
+    found = list(grid.flat)[:count]
+    for axes, name, inches in zip(found, names, np.resize(wide, count), strict=True):
+        axes.set_xlabel(xlabel)
+        axes.set_title(model_title(name, inches - 0.4))
+    return figure, found
 
 
 def num_columns(count: int) -> int:
@@ -115,16 +130,6 @@ def chance(data: xr.Dataset) -> float:
     return float(counts.max() / counts.sum())
 
 
-def source(data: xr.Dataset) -> str:
-    """Say in a sentence what was tested on, going by attributes and the axis `example`."""
-    if "run" in data.attrs:
-        return f"Run: {data.attrs['run']} ({data.attrs['dataset']})."
-    if "example" not in data.sizes:
-        return f"Data: {data.attrs['dataset']}."
-    noun = {"images": "pictures", "tokens": "sentences"}.get(data.attrs["kind"], "examples")
-    return f"Data: {data.attrs['dataset']}, {data.sizes['example']:,} test {noun}."
-
-
 def pairs(matrix: np.ndarray) -> np.ndarray:
     """Return the finite values above the diagonal of [M, M], float64."""
     above = matrix[np.triu_indices(len(matrix), k=1)].astype(np.float64)
@@ -136,12 +141,6 @@ def name_rows(axes: Axes, places: ArrayLike, names: Sequence[str], size: float =
     axes.set_yticks(places, names)
     axes.tick_params(axis="y", length=0, labelsize=size)
     axes.spines["left"].set_visible(False)
-
-
-def handle(label: str, **settings: Any) -> Line2D:
-    """Return a line, or where a marker is given a mark alone, for the legend."""
-    alone = {"linestyle": "none"} if "marker" in settings else {}
-    return Line2D([], [], label=label, **alone | settings)
 
 
 def hollow(edge: str, size: float = 5.0, marker: str = "o", **settings: Any) -> dict[str, Any]:
@@ -156,23 +155,18 @@ def short(name: str, length: int = 12) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def wrap(text: str, width: float, size: float = SIZE) -> list[str]:
-    """Break text into lines `width` inches wide, of letters of so many points."""
-    letters = max(1, int(width * LETTERS / size))
-    return textwrap.wrap(text, letters, break_on_hyphens=False)
+def wrap(text: str, width: float, size: float = SIZE, most: int | None = None) -> list[str]:
+    """Break text into lines `width` inches wide, of letters of so many points; `most` end in …."""
+    settings: Any = {"break_on_hyphens": False, "max_lines": most, "placeholder": "…"}
+    return textwrap.wrap(text, max(1, int(width * LETTERS / size)), **settings)
 
 
-def joined(lines: Sequence[str], most: int) -> str:
-    """Join `most` lines at most; where there are more, the last ends in …."""
-    if len(lines) > most:
-        lines = [*lines[: most - 1], lines[most - 1][:-1] + "…"]
-    return "\n".join(lines)
-
-
-def model_title(model: str, width: float, size: float = 9.5, most: int = 4) -> str:
+def model_title(model: str, width: float, size: float = 9.5, most: int = 3) -> str:
     """Write the name of a model, and below it its settings, in lines `width` inches wide."""
     name, _, settings = model.partition(":")
-    return joined(wrap(name, width, size) + wrap(settings.replace(":", ", "), width, size), most)
+    return "\n".join(
+        [*wrap(name, width, size), *wrap(settings.replace(":", ", "), width, size, most)]
+    )
 
 
 def finish(figure: Sheet, title: str, caption: str, data: xr.Dataset, *more: Artist) -> Figure:
@@ -181,7 +175,7 @@ def finish(figure: Sheet, title: str, caption: str, data: xr.Dataset, *more: Art
     Args:
       figure: its present size is that of the panels; what is labelled in them makes the legend.
       title: one line.
-      caption: what the figure shows, one paragraph.
+      caption: what the figure shows, one paragraph; what was tested on is added.
       data: what is drawn; its attribute `command` is the command line that computed it.
       more: labelled artists of the legend.
 
@@ -189,34 +183,45 @@ def finish(figure: Sheet, title: str, caption: str, data: xr.Dataset, *more: Art
       The figure.
     """
     width, height = map(float, figure.get_size_inches())
-    inner = width - 2 * MARGIN
-    heading, paragraph = wrap(title, inner, 11.5), wrap(caption, inner)
+    inner, left = width - 2 * MARGIN, MARGIN / width
+    heading, paragraph = wrap(title, inner, 11.5), wrap(f"{caption.strip()} {_source(data)}", inner)
     command = wrap(data.attrs["command"], inner, 8.2)  # of one width, a little wider
     drawn = [artist for axes in figure.axes for artist in axes.get_legend_handles_labels()[0]]
-    labels = list(dict.fromkeys(str(artist.get_label()) for artist in (*drawn, *more)))
-    handles = {str(artist.get_label()): artist for artist in reversed((*drawn, *more))}
-    rooms = [len(label) * SIZE / LETTERS + 0.45 for label in labels]
+    handles: dict[str, Any] = {}
+    for artist in (*drawn, *more):
+        handles.setdefault(str(artist.get_label()), artist)
+    rooms = [len(label) * SIZE / LETTERS + 0.45 for label in handles]
     columns = len(rooms) if sum(rooms) <= inner else max(1, int(inner / max(rooms)))
     top = MARGIN + 0.225 * len(heading)  # where the legend begins
     above = top + 0.2 * -(-len(rooms) // max(1, columns)) + 0.04
     below = 0.1 + 0.175 * len(paragraph) + 0.155 * len(command) + MARGIN
     total = above + height + below
     figure.set_size_inches(width, total)
-    left = MARGIN / width
     grey: Any = {"size": 7.5, "family": "DejaVu Sans Mono", "color": GREY, "va": "bottom"}
     for lines, y, settings in (
         (heading, total - MARGIN, {"size": 11.5, "weight": "bold", "va": "top"}),
         (paragraph, below - 0.1, {"va": "top", "linespacing": 1.25}),
         (command, MARGIN, grey | {"linespacing": 1.25}),
     ):
-        figure.text(left, y / total, "\n".join(lines), **settings).set_in_layout(False)
-    if labels:
+        figure.text(left, y / total, "\n".join(lines), in_layout=False, **settings)
+    if handles:
         place: Any = {"loc": "upper left", "bbox_to_anchor": (left, 1 - top / total)}
         place |= {"borderaxespad": 0.0, "borderpad": 0.2, "columnspacing": 1.4}
-        key: Any = figure.legend([handles[x] for x in labels], labels, ncols=columns, **place)
+        key: Any = figure.legend(handles.values(), list(handles), ncols=columns, **place)
         key.set_in_layout(False)
         for artist in key.legend_handles:  # some lie thin in the panels, for there are many
             artist.set_alpha(artist.get_alpha() and max(artist.get_alpha(), 0.45))
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(left, below / total, 1.0 - 2 * left, height / total))
     return figure
+
+
+def _source(data):
+    """Say in a sentence what was tested on, going by attributes and the axis `example`."""
+    if "run" in data.attrs:
+        return f"Run: {data.attrs['run']} ({data.attrs['dataset']})."
+    if "dataset" not in data.attrs:
+        return ""
+    noun = {"images": "pictures", "tokens": "sentences"}.get(data.attrs["kind"], "examples")
+    tested = f", {data.sizes['example']:,} test {noun}" if "example" in data.sizes else ""
+    return f"Data: {data.attrs['dataset']}{tested}."

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+import matplotlib
 import numpy as np
 import xarray as xr
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -28,26 +28,35 @@ def throughput(data: xr.Dataset) -> Figure:
     Returns:
       Figure.
     """
-    parts = [data.isel(model=p) for p in range(data.sizes["model"])]
-    parts = [one.isel(competitor=one["ratio"].notnull().any("members").values) for one in parts]
-    most = max(*(one.sizes["competitor"] for one in parts), 1)
-    count = data.sizes["members"]
-    figure, panels = style.panels(len(parts), 4.9, 0.75 + most * (count * BAR + 0.16))
+    kept = data["ratio"].notnull().any("members").values  # (model, competitor)
+    most, count = max(1, kept.sum(axis=1).max()), data.sizes["members"]
+    size, below = 0.75 + most * (count * BAR + 0.16), "rate of this engine ÷ rate of the other"
+    figure, panels = style.panels(data["model"].values.tolist(), 4.9, size, xlabel=below)
     low = min(0.5, 0.8 * float(data["ratio"].min()))
     high = max(4.0, 1.9 * float(data["ratio_high"].max()))
     ticks = TICKS[(low <= TICKS) & (high >= TICKS)]
-    for one, axes in zip(parts, panels, strict=True):
-        axes.set(xscale="log", xlim=(low, high), xlabel="rate of this engine ÷ rate of the other")
+    shades = matplotlib.colormaps["Blues"](np.linspace(0.85, 0.45, count)[::-1])
+    for p, axes in enumerate(panels):
+        one = data.isel(model=p, competitor=kept[p])
+        _bars(axes, one, shades)
+        axes.set(xscale="log", xlim=(low, high))
         axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
         axes.minorticks_off()
-        _bars(axes, one)
+        axes.axvline(1, color=style.INK, linewidth=0.9)
+        names = ["\n".join(style.wrap(name, 1.25, 8.0)) for name in one["competitor"].values]
+        axes.set_yticks(np.arange(len(names)) * (count + 1) + (count - 1) / 2, names)
+        axes.tick_params(axis="y", length=0)
         # Room for all rows, that the bars have one width in every panel.
         axes.set_ylim(most * (count + 1) - 0.5, -1)
-    handles: list[Artist] = [
-        Patch(color=_shade(m, count), label=style.members(int(number)))
-        for m, number in enumerate(data["members"].values)
-    ]
-    if any(one["hopeless"].any() for one in parts):
+        known = 100 * one["share"].dropna("members").values
+        speed = "no matrix product"
+        if known.size:
+            ends = dict.fromkeys(f"{x:.2g}" for x in (known.min(), known.max()))
+            speed = f"{' to '.join(ends)} % of a matrix product's speed"
+        axes.set_title(f"{axes.get_title(loc='left')}\n{speed}")
+    numbers = data["members"].values.tolist()
+    handles = [Patch(color=c, label=style.members(n)) for c, n in zip(shades, numbers, strict=True)]
+    if data["hopeless"].values[kept].any():
         hatched: Any = {"facecolor": "white", "edgecolor": style.GREY, "hatch": "////"}
         handles.append(Patch(label="hopelessly slow", **hatched))
     caption = (
@@ -57,38 +66,18 @@ def throughput(data: xr.Dataset) -> Figure:
         "share of the median speed of the machine's own matrix product in the same rounds. "
         f"{data.attrs['note']}"
     )
-    title = "How many times faster than the others?"
-    return style.finish(figure, title, caption, data, *handles)
+    return style.finish(figure, "How many times faster than the others?", caption, data, *handles)
 
 
-def _bars(axes, one):
-    """Draw a bar for each competitor and number of members, and name the competitors."""
-    count, names = one.sizes["members"], one["competitor"].values
-    for (m, r), ratio in np.ndenumerate(one["ratio"].transpose("members", "competitor").values):
-        if np.isnan(ratio):
-            continue
-        low, high = (
-            float(one[f"ratio_{x}"].isel(competitor=r, members=m)) for x in ("low", "high")
-        )
-        y, hue = r * (count + 1) + m, _shade(m, count)
+def _bars(axes, one, shades):
+    """Draw a bar for each competitor and number of members."""
+    values = np.stack([one[name].values for name in ("ratio", "ratio_low", "ratio_high")])
+    for m, r in np.argwhere(np.isfinite(values[0])):
+        ratio, low, high = values[:, m, r]
+        y, hue = r * (len(shades) + 1) + m, tuple(shades[m])
         hatched = {"color": "white", "hatch": "////"} if one["hopeless"][r] else {"color": hue}
         axes.barh(y, ratio - 1, left=1, height=0.84, linewidth=0.8, **hatched, edgecolor=hue)
         axes.plot([low, high], [y, y], color=style.INK, linewidth=1.0, solid_capstyle="butt")
         digits = ".2f" if ratio < 10 else ".2g" if ratio < 100 else ".3g"
         beside = {"textcoords": "offset points", "va": "center", "size": 6.5}
         axes.annotate(f"{ratio:{digits}}×", (max(ratio, high, 1.0), y), (3, 0), **beside)
-    axes.axvline(1, color=style.INK, linewidth=0.9)
-    places = np.arange(len(names)) * (count + 1) + (count - 1) / 2
-    axes.set_yticks(places, ["\n".join(style.wrap(name, 1.25, 8.0)) for name in names])
-    axes.tick_params(axis="y", length=0)
-    known = one["share"].dropna("members").values
-    ends = dict.fromkeys(f"{100 * s:.2g}" for s in (known.min(), known.max())) if known.size else ()
-    speed = f"{' to '.join(ends)} % of a matrix product's speed" if ends else "no matrix product"
-    axes.set_title(f"{style.model_title(str(one['model'].values), 4.0)}\n{speed}", loc="left")
-
-
-def _shade(index, count):
-    """Return a blue, light for few members, dark for many."""
-    strength = 0.35 + 0.65 * (index + 1) / count
-    shade = 1 - strength * (1 - np.array([0x00, 0x72, 0xB2]) / 255)
-    return tuple((shade * (1 - 0.35 * max(0.0, strength - 0.7) / 0.3)).tolist())

@@ -8,9 +8,8 @@ import xarray as xr
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
-from catdog_jax.figures import strip, style
+from catdog_jax.figures import parts, style
 
 HALO = [withStroke(linewidth=3.6, foreground="white")]  # seen above a thousand thin lines
 
@@ -27,42 +26,37 @@ def learning_curves(data: xr.Dataset) -> Figure:
     Returns:
       Figure.
     """
-    many = data.sizes["member"] > 1
-    figure, panels = style.panels(data.sizes["model"], 3.0, 2.7, sharey=True)
+    many, names = data.sizes["member"] > 1, data["model"].values.tolist()
+    labels: Any = {"xlabel": "training step", "ylabel": "accuracy (fraction right)"}
+    figure, panels = style.panels(names, 3.0, 2.7, sharey=True, **labels)
     for p, axes in enumerate(panels):
         one, hue = data.isel(model=p), style.colour(p)
         step, stop, test = (one[name].values for name in ("step", "diverged_step", "test_accuracy"))
         alive = stop < 0
-        if alive.any() and many:
+        if many:
             thin = {"linewidth": 0.7, "alpha": style.thin(int(alive.sum()))}
             axes.plot(step, test[alive].T, color=hue, label="test, one member", **thin)
-        for name, colour, line in ("test", hue, "-"), ("training", style.GREY, "--"):
-            if alive.any():
-                values = one["test_accuracy" if name == "test" else "train_accuracy"].values[alive]
-                low, middle, high = np.percentile(values, [25, 50, 75], axis=0)
-                bold = {"linewidth": 2.0, "zorder": 4, "path_effects": HALO}
-                axes.plot(
-                    step, middle, line, color=colour, label=f"{name}{', median' * many}", **bold
-                )
-                if many:
-                    band = {"alpha": 0.3, "linewidth": 0, "label": "middle half of members"}
-                    axes.fill_between(step, low, high, color=colour, zorder=3, **band)
+        for name, colour, line in (("test", hue, "-"), ("train", style.GREY, "--")) * int(
+            alive.any()
+        ):
+            kept = one[f"{name}_accuracy"].values[alive]
+            low, middle, high = np.percentile(kept, [25, 50, 75], axis=0)
+            bold = {"linewidth": 2.0, "path_effects": HALO, "label": name + ", median" * many}
+            axes.plot(step, middle, line, color=colour, zorder=4, **bold)
+            if many:
+                band = {"alpha": 0.3, "linewidth": 0, "label": "middle half of members"}
+                axes.fill_between(step, low, high, color=colour, zorder=3, **band)
         for row, last in zip(test[~alive], stop[~alive], strict=True):
             kept = (step <= last) & np.isfinite(row)
             axes.plot(step[kept], row[kept], color=style.INK, linewidth=0.7, alpha=0.6)
             cross = {"color": style.INK, "markersize": 6, "zorder": 5, "label": "diverged here"}
             axes.plot(step[kept][-1:], row[kept][-1:], "x", **cross)
         axes.axhline(style.chance(data), **style.GUESSING)
-        axes.set_title(style.model_title(str(one["model"].values), 2.5))
-        axes.set_xlabel("training step")
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.locator_params("x", nbins=5, integer=True)
         axes.margins(x=0.02)
-        if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel("accuracy (fraction right)")
     caption = (
         f"Accuracy of {style.members(data.sizes['member'])} of each model while it trains. "
         f"{_diverged(data, 'drawn to their last step, left out of the medians')}"
-        f"{style.source(data)}"
     )
     return style.finish(figure, "Learning curves", caption, data)
 
@@ -81,11 +75,10 @@ def final_accuracy(data: xr.Dataset) -> Figure:
     """
     many = data.sizes["member"] > 1
     accuracy = data["test_accuracy"].isel(eval=-1).where(data["diverged_step"] < 0).astype(float)
-    figure = style.sheet(8.0, 0.55 + 0.72 * data.sizes["model"])
-    axes: Any = figure.subplots()
+    figure, [[axes]] = style.sheet(8.0, 0.55 + 0.72 * data.sizes["model"])
     for p, ensemble in enumerate(data["ensemble_accuracy"].values):
         one, hue = accuracy[p].dropna("member").values, style.colour(p)
-        strip.draw_strip(axes, p, one, hue, "one member")
+        parts.draw_strip(axes, p, one, hue, "one member")
         text = f"{one.mean():.3f}" if one.size else "all diverged"
         if many:
             diamond = {"zorder": 5, "markeredgewidth": 1.6, "label": "ensemble"}
@@ -93,14 +86,14 @@ def final_accuracy(data: xr.Dataset) -> Figure:
         if one.size > 1:
             text += f" ± {one.std(ddof=1):.3f}\nensemble {ensemble:.3f}"
         axes.text(1.02, p, text, transform=axes.get_yaxis_transform(), va="center")
-    strip.name_models(axes, data["model"].values.tolist(), 1.5)
+    parts.name_models(axes, data["model"].values.tolist(), 1.5)
     axes.axvline(style.chance(data), **style.GUESSING)
     axes.set_xlabel("test accuracy after the last step (fraction right)")
     caption = (
         f"Final test accuracy of {style.members(data.sizes['member'])} of each model. "
         + "Above each line the density of the members; dots lie at different heights only to stay "
         "apart. Mean ± standard deviation over members. The ensemble takes the class of the "
-        "largest mean probability. " * many + f"{_diverged(data, 'left out')}{style.source(data)}"
+        "largest mean probability. " * many + _diverged(data, "left out")
     )
     return style.finish(figure, "Where every member ended", caption, data)
 
@@ -117,7 +110,7 @@ def trajectories(data: xr.Dataset) -> Figure:
     Returns:
       Figure, a panel per model, whose two axes have one scale.
     """
-    figure, panels = style.panels(data.sizes["model"], 3.0, 3.1)
+    figure, panels = style.panels(data["model"].values.tolist(), 3.0, 3.1)
     for p, axes in enumerate(panels):
         one, hue = data.isel(model=p), style.colour(p)
         whole = [path[np.isfinite(path).all(axis=1)] for path in one["trajectory"].values]
@@ -126,30 +119,27 @@ def trajectories(data: xr.Dataset) -> Figure:
             paths = [whole[m] for m in drawn]
             thin: Any = {"alpha": style.thin(len(paths)), "label": "path of one member"}
             axes.add_collection(LineCollection(paths, colors=hue, linewidths=0.9, **thin))
-            starts, ends = (np.array([path[at] for path in paths]).T for at in (0, -1))
+            starts, ends = (np.array([path[at] for path in paths]) for at in (0, -1))
             lost, size = one["diverged_step"].values[drawn] >= 0, 5.0 if len(paths) <= 64 else 3.0
-            axes.plot(*starts, **style.hollow(hue, size, mew=0.8, label="random start", zorder=3))
-            for ended, mark, colour, label in (
-                (~lost, "o", hue, "end of training"),
-                (lost, "x", style.INK, "diverged"),
-            ):
-                if ended.any():
-                    look = {"markersize": size, "zorder": 4, "label": label}
-                    axes.plot(*ends[:, ended], mark, color=colour, **look)
+            circle = style.hollow(hue, size, mew=0.8, label="random start", zorder=3)
+            axes.plot(*starts.T, **circle)
+            marks: Any = {"markersize": size, "zorder": 4}
+            if not lost.all():
+                axes.plot(*ends[~lost].T, "o", color=hue, label="end of training", **marks)
+            if lost.any():
+                axes.plot(*ends[lost].T, "x", color=style.INK, label="diverged", **marks)
         first, second = one["trajectory_explained"].values
-        axes.set_title(style.model_title(str(one["model"].values), 2.5))
         axes.set_xlabel(f"component 1 ({first:.0%} of variance)")
         axes.set_ylabel(f"component 2 ({second:.0%})")
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.08)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(5))
+        axes.locator_params(nbins=5)
     caption = (
         f"Paths of {style.members(data.sizes['member'])} of each model through weight space, with "
         f"{data.sizes['eval']} points each at most, in the plane in which they vary most together "
         "(principal components of fixed random sketches of the weights). Lengths in units of the "
         "weights; both axes of a panel have one scale, other panels have others. "
-        f"{_diverged(data, 'end marked ×')}{style.source(data)}"
+        f"{_diverged(data, 'end marked ×')}"
     )
     return style.finish(figure, "From random starts to the end of training", caption, data)
 
@@ -166,8 +156,7 @@ def disagreement(data: xr.Dataset) -> Figure:
       Figure: a heat map per model on one scale, and below them the pairs by model.
     """
     caption = (
-        "Fraction of the test examples that two members of a model put into different classes: 0 "
-        "where both always say the same."
+        "Fraction of the test examples that two members of a model put into different classes."
     )
     title, label = "Do two members predict the same?", "disagreement (fraction of examples)"
     return _pairwise(data, "disagreement", title, label, caption)
@@ -185,8 +174,8 @@ def weight_distance(data: xr.Dataset) -> Figure:
       Figure: a heat map per model on one scale, and below them the pairs by model.
     """
     caption = (
-        "Distance between the final weights of two members of a model over the mean length of the "
-        "two: 0 where they are the same, √2 = 1.41 (dotted) where they have nothing in common."
+        "Distance between the final weights of two members over the mean length of the two: 0 "
+        "where they are the same, √2 = 1.41 (dotted) where they have nothing in common."
     )
     title, label = "Do two members have the same weights?", "relative distance between weights"
     return _pairwise(data, "relative_weight_distance", title, label, caption, 2.0**0.5)
@@ -196,12 +185,12 @@ def _pairwise(data, name, title, label, caption, landmark=0.0):
     alive = data["diverged_step"] < 0
     values = data[name].where(alive & alive.rename(member="other_member"))
     values = values.transpose("model", "member", "other_member").values
-    models, num_members = data["model"].values.tolist(), data.sizes["member"]
+    models = data["model"].values.tolist()
     pairs = [style.pairs(matrix) for matrix in values]
     top = max(landmark, *(row.max(initial=0.0) for row in pairs)) or 1.0
     columns = style.num_columns(len(models))
     rows, tallest = -(-len(models) // columns), 0.5 + 0.55 * len(models)
-    figure = style.sheet(max(6.5, 2.4 * columns + 0.8), 2.45 * rows + tallest)
+    figure, _ = style.sheet(max(6.5, 2.4 * columns + 0.8), 2.45 * rows + tallest, 0)
     heights = [2.45] * rows + [tallest]
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights, hspace=0.06)
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#C8C8C8")
@@ -210,31 +199,25 @@ def _pairwise(data, name, title, label, caption, landmark=0.0):
         np.fill_diagonal(matrix, np.nan)
         image = axes.imshow(matrix, cmap=colours, vmin=0.0, vmax=top, interpolation="auto")
         axes.spines[:].set_visible(False)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-        first = axes.get_subplotspec().is_first_col()
-        axes.set(xlabel="member", ylabel="member" if first else "")
-        axes.set_title(style.model_title(model, 1.9))
-    bar = figure.colorbar(image, ax=maps, aspect=25 * rows, shrink=0.9, label=label)
-    bar.outline.set_visible(False)
+        axes.locator_params(nbins=4, integer=True, min_n_ticks=1)
+        axes.set(xlabel="member", title=style.model_title(model, 1.9))
+    for axes in maps[::columns]:
+        axes.set_ylabel("member")
+    figure.colorbar(image, ax=maps, aspect=25 * rows, shrink=0.9, label=label)
     axes = figure.add_subplot(grid[rows, :])
     for p, row in enumerate(pairs):
-        strip.draw_strip(axes, p, row, style.colour(p), "one pair")
+        parts.draw_strip(axes, p, row, style.colour(p), "one pair")
         text = f"mean {row.mean():.3g}" if row.size else "no pairs"
         # It lies below the colour bar, which has made room.
-        beside = axes.text(1.01, p, text, transform=axes.get_yaxis_transform(), va="center")
-        beside.set_in_layout(False)
-    strip.name_models(axes, models, 1.55)
+        place: Any = {"transform": axes.get_yaxis_transform(), "in_layout": False}
+        axes.text(1.01, p, text, va="center", **place)
+    parts.name_models(axes, models, 1.55)
     axes.set(xlim=(-0.02 * top, 1.03 * top), xlabel=label)
     if landmark:
         axes.axvline(landmark, **style.DOTTED)
-    count = num_members * (num_members - 1) // 2
     caption += (
         " Top: row and column are members, by number; the diagonal, and members that diverged, "
-        f"are grey. Bottom: the {count:,} pair{'s' * (count != 1)} of the "
-        f"{style.members(num_members)} of each model. {style.source(data)}"
-        if count
-        else f" There is one member only, so there is no pair to compare. {style.source(data)}"
+        f"are grey. Bottom: all pairs of the {style.members(data.sizes['member'])} of each model."
     )
     return style.finish(figure, title, caption, data)
 

@@ -1,11 +1,10 @@
 """What models of sentences understand, and what becomes of their words."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from catdog_jax.figures import style
 
@@ -14,16 +13,11 @@ SHOWN = ("cat", "tabbies", "dog", "puppies", "chased", "slept", "by", "that", "w
          "small", "suddenly", "Paris")  # fmt: skip
 PANEL = 3.3  # inches, side of a plane
 LETTER = 6.5  # points, of the words in a plane
-MARKS = {
-    "cats": "o",
-    "dogs": "s",
-    "running after": "^",
-    "grammatical words": "D",
-    "other words": ".",
-}
-HUES = [*style.PALETTE[: len(MARKS) - 1], style.GREY]
+MARKS = dict(
+    zip(("cats", "dogs", "running after", "grammatical words", "other words"), "os^D.", strict=True)
+)
+HUES = dict(zip(MARKS, (*style.PALETTE[:4], style.GREY), strict=True))
 OFFSETS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)])
-ROW = 0.27  # inches
 SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", style.PALETTE[0]])
 MODIFIED = ("neither animal has a modifier", "one has", "both have")
 CELL = 1.25  # inches, width
@@ -44,41 +38,40 @@ def probes(data: xr.Dataset) -> Figure | None:
     """
     if "probe_accuracy" not in data:
         return None
-    models = list(dict.fromkeys(data["layer_model"].values.tolist()))
+    owners = data["layer_model"].values.tolist()
+    models = list(dict.fromkeys(owners))
     # A row with the model's name alone goes before its layers.
-    names, heights = [], []
-    for model, layer in zip(data["layer_model"].values, data["layer_name"].values, strict=True):
-        names += [model] * (model not in names)
-        heights.append(len(names))
-        names.append(layer)
-    figure = style.sheet(10.0, 0.7 + ROW * len(names))
-    panels = figure.subplots(1, data.sizes["probe"], sharey=True, squeeze=False)[0]
+    heights = [layer + models.index(model) + 1 for layer, model in enumerate(owners)]
+    heads = [owners.index(model) + m for m, model in enumerate(models)]
+    rows, names = [*heads, *heights], [*models, *data["layer_name"].values]
+    figure, [panels] = style.sheet(
+        10.0, 0.7 + 0.27 * len(rows), 1, data.sizes["probe"], sharey=True
+    )
     middle = data["probe_accuracy"].median("probed").values
     for p, axes in enumerate(panels):
         for layer, y in enumerate(heights):
-            hue = style.colour(models.index(data["layer_model"].values[layer]))
+            hue = style.colour(models.index(owners[layer]))
             start, end = middle[layer, :, p]
             axes.plot([start, end], [y, y], color=hue, lw=1.2, zorder=2)
             axes.plot(start, y, **style.hollow(hue, 5.5, label="random start (median)"))
             axes.plot(end, y, "o", color=hue, markersize=5.5, label="trained (median)")
             trained = data["probe_accuracy"].values[layer, :, 1, p]
-            ticks = {"markersize": 7, "alpha": 0.6, "label": "one trained member", "zorder": 1}
-            axes.plot(trained, [y] * trained.size, "|", color=hue, **ticks)
-        base = data["probe_baseline"].values[p]
-        axes.axvline(base, **style.DOTTED, label="most frequent answer")
-        axes.set_title(data["probe"].values[p], loc="left")
-        axes.set(xlim=(0.0, 1.04), xticks=[0, 0.5, 1], xlabel="accuracy")
-        style.name_rows(axes, range(len(names)), names)
-    panels[0].set_ylim(len(names) - 0.4, -0.6)
-    for row, label in enumerate(panels[0].get_yticklabels()):
-        label.set_fontweight("normal" if row in heights else "bold")
+            ticks = {"color": hue, "alpha": 0.6, "label": "one trained member", "zorder": 1}
+            axes.plot(trained, [y] * trained.size, "|", markersize=7, **ticks)
+        axes.axvline(data["probe_baseline"][p], **style.DOTTED, label="most frequent answer")
+        title = data["probe"].values[p]
+        axes.set(xlim=(0.0, 1.04), xticks=[0, 0.5, 1], xlabel="accuracy", title=title)
+        style.name_rows(axes, rows, names)
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    for label in panels[0].get_yticklabels()[: len(heads)]:
+        label.set_fontweight("bold")
     caption = (
-        "Linear probes of the vector that each layer makes of each word, of "
-        f"{style.members(data.sizes['probed'])}: ridge regressions fitted on training sentences, "
-        "judged on test sentences. Class of unseen words: the word class, of words that the probe "
-        "has not met, in classes of four words or more. Number: singular or plural. Role: whether "
-        "an animal runs after the other or is run after, read off that animal's word. Answer: "
-        f"whether it is the cat or the dog that runs, read off the same. {style.source(data)}"
+        "Ridge regressions from the vector that a layer makes of a word, of "
+        f"{style.members(data.sizes['probed'])}, fitted on training sentences, judged on test "
+        "sentences. Class of unseen words: the word class, of words that the probe has not met, in "
+        "classes of four words or more. Number: singular or plural. Role: whether an animal runs "
+        "after the other or is run after, read off its word. Answer: whether it is the cat or the "
+        "dog that runs, read off the same."
     )
     return style.finish(figure, "What can be read off a word, layer by layer", caption, data)
 
@@ -96,37 +89,34 @@ def constructions(data: xr.Dataset) -> Figure:
     Returns:
       Figure: a table whose cells are the darker the better.
     """
-    kinds, accuracy, alive = [], [], data["diverged_step"] < 0
+    kinds, parts, chance = [], [], style.chance(data)
     for kind, names in (("construction", data["construction"].values), ("modifiers", MODIFIED)):
         examples = data[f"{kind}_example"].values
         kinds += [f"{title}\n{text}" for title, text in zip(names, examples, strict=True)]
-        accuracy.append(data[f"accuracy_by_{kind}"].where(alive).values)
-    values, chance = np.concatenate(accuracy, axis=2), style.chance(data)
-    models, num_rows = data["model"].values.tolist(), len(kinds)
-    figure = style.sheet(3.55 + CELL * len(models), 0.75 + 0.42 * num_rows)
-    axes: Any = figure.subplots()
-    means = np.full((num_rows, len(models)), np.nan)
-    for r, p in np.ndindex(means.shape):
-        known = values[p, np.isfinite(values[p, :, r]), r].astype(np.float64)
-        means[r, p] = known.mean() if known.size else np.nan
-        text = f"{means[r, p]:.2f}" if known.size else "–"
-        if known.size > 1 and round(float(np.ptp(known)), 2) > 0:
-            text += f"\n{known.min():.2f} to {known.max():.2f}"
-        ink = "white" if means[r, p] > chance + 0.6 * (1.0 - chance) else style.INK
-        axes.text(p, r, text, color=ink, **style.CENTRED)
+        living = data[f"accuracy_by_{kind}"].where(data["diverged_step"] < 0).astype(float)
+        over = (living.mean("member"), living.min("member"), living.max("member"))
+        parts.append([part.values.T for part in over])
+    means, low, high = np.concatenate(parts, axis=1)  # each [kinds, models]
+    titles = [style.model_title(model, CELL - 0.1, 8.5) for model in data["model"].values]
+    figure, [[axes]] = style.sheet(3.55 + CELL * len(titles), 0.75 + 0.42 * len(kinds))
     axes.imshow(means, cmap=SHADES, vmin=chance, vmax=1.0, aspect="auto")
-    titles = [style.model_title(model, CELL - 0.1, 8.5) for model in models]
+    for (r, p), mean in np.ndenumerate(means):
+        text = f"{mean:.2f}".replace("nan", "–")
+        if round(high[r, p] - low[r, p], 2) > 0:
+            text += f"\n{low[r, p]:.2f} to {high[r, p]:.2f}"
+        ink = "white" if mean > chance + 0.6 * (1.0 - chance) else style.INK
+        axes.text(p, r, text, color=ink, **style.CENTRED)
     axes.xaxis.tick_top()
+    axes.spines[:].set_visible(False)
+    axes.tick_params(which="both", length=0, labelsize=8.5)
     for axis, words in (axes.yaxis, kinds), (axes.xaxis, titles):
         axis.set_ticks(range(len(words)), words)
         axis.set_ticks(np.arange(len(words) - 1) + 0.5, minor=True)
-    axes.tick_params(which="both", length=0, labelsize=8.5)
-    axes.spines[:].set_visible(False)
     axes.grid(which="minor", color="white", linewidth=2)
     caption = (
         f"Test accuracy after training, mean over {style.members(data.sizes['member'])} and below "
         "it the lowest and the highest of them where they differ, for sentences of each kind. "
-        f"White is guessing ({chance:.2f}), dark is always right. {style.source(data)}"
+        f"White is guessing ({chance:.2f}), dark is always right."
     )
     return style.finish(figure, "Which sentences are understood", caption, data)
 
@@ -150,29 +140,26 @@ def embeddings(data: xr.Dataset) -> Figure | None:
     if not one.sizes["member"]:
         return None
     shown, words = one.isel(member=slice(MEMBERS)), data["word"].values
-    figure, panels = style.panels(shown.sizes["member"], 3.7, 3.6)
-    for m, axes in enumerate(panels):
-        points = shown["word_plane"].values[m]
+    told = zip(shown["member"].values, shown["word_plane_explained"].values, strict=True)
+    titles = [f"member {m}:{x:.0%} and {y:.0%} of the variance" for m, (x, y) in told]
+    figure, panels = style.panels(titles, 3.7, 3.9, xlabel="component 1", ylabel="component 2")
+    for points, axes in zip(shown["word_plane"].values, panels, strict=True):
         reach = 1.15 * float(np.abs(points).max())
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         boxes: list[tuple[np.ndarray, np.ndarray]] = []
-        for hue, (group, mark) in zip(HUES, MARKS.items(), strict=True):
+        for group, mark in MARKS.items():
             rows = np.flatnonzero(data["word_group"] == group)
             dots = {"markersize": 5, "markeredgecolor": "white", "mew": 0.4 * (mark != ".")}
-            axes.plot(*points[rows].T, mark, color=hue, label=group, **dots)
+            axes.plot(*points[rows].T, mark, color=HUES[group], label=group, **dots)
             for row in rows if group != "other words" else ():
                 place = _room(words[row], points[row], points, boxes, reach)
                 if place is not None:
-                    axes.text(*place, words[row], size=LETTER, color=hue, **style.CENTRED)
-        shares = " and ".join(f"{x:.0%}" for x in shown["word_plane_explained"].values[m])
-        member = shown["member"].values[m]
-        axes.set_title(f"member {member}: {shares} of the variance", loc="left", size=style.SIZE)
-        axes.set(xlabel="first component", ylabel="second component" if m == 0 else "")
+                    look = {"size": LETTER, "color": HUES[group], **style.CENTRED}
+                    axes.text(*place, words[row], **look)
     caption = (
         f"The vectors of all {len(words)} words that {_which(shown, data)} learned, each member in "
         "the plane of its own two principal components, turned so that the planes match. Every "
-        f"member began with random vectors. Labels that would cover others are left out. "
-        f"{style.source(data)}"
+        "member began with random vectors. Labels that would cover others are left out."
     )
     return style.finish(figure, "Words become points", caption, data)
 
@@ -198,17 +185,14 @@ def neighbours(data: xr.Dataset) -> Figure | None:
         return None
     one, words = one.isel(member=alive, other_member=alive), data["word"].values
     shown = one.isel(member=slice(MEMBERS))
-    hues = dict(zip(MARKS, HUES, strict=True))
-    colours = [hues[group] for group in data["word_group"].values]
+    colours = [HUES[group] for group in data["word_group"].values]
     nearest = shown["nearest_word"].sel(when="trained", word=list(SHOWN)).values
     # A column for each rank, as wide as its longest word.
-    letter = style.SIZE / style.LETTERS
-    longest = [max(len(words[i]) for i in column) for own in nearest for column in own.T]
-    gaps = [0.35 if n % nearest.shape[2] == 0 else 0.12 for n in range(1, len(longest) + 1)]
-    starts = 0.9 + np.cumsum([0.0, *(letter * n + g for n, g in zip(longest, gaps, strict=True))])
+    widths = np.vectorize(len)(words[nearest]).max(axis=1) * style.SIZE / style.LETTERS + 0.12
+    widths[:, -1] += 0.23  # between members
+    starts = 0.9 + np.cumsum([0.0, *widths.ravel()])
     width = max(6.0, starts[-1])
-    figure = style.sheet(width, 0.21 * (len(SHOWN) + 1.2))
-    axes: Any = figure.subplots()
+    figure, [[axes]] = style.sheet(width, 0.21 * (len(SHOWN) + 1.2))
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(len(SHOWN) + 0.2, -1.0))
     titles = ["word", *(f"member {m}" for m in shown["member"].values)]
@@ -219,28 +203,29 @@ def neighbours(data: xr.Dataset) -> Figure | None:
         axes.text(0, row + 0.4, word, va="center")
         for left, i in zip(starts, nearest[:, row].ravel(), strict=False):
             axes.text(left, row + 0.4, words[i], color=colours[i], va="center")
-    overlaps = (one["neighbour_overlap"].sel(when=when).values for when in ("trained", "start"))
-    shared = [f"{style.pairs(values).mean():.2f}" for values in overlaps if len(alive) > 1]
-    by_chance = data.sizes["rank"] / (len(words) - 1)
     caption = (
         "The words whose vectors point most nearly the same way (cosine), the nearest first, in "
-        f"{_which(shown, data)}, after training. "
-        + "Two members have {} of a word's neighbours in common on average ({} at the random "
-        "start; ".format(*shared or "  ")
-        * bool(shared)
-        + f"{by_chance:.2f} by chance). " * bool(shared)
-        + style.source(data)
+        f"{_which(shown, data)}, after training."
     )
-    squares = [style.handle(group, marker="s", color=hue) for group, hue in hues.items()]
+    if len(alive) > 1:
+        by_chance = data.sizes["rank"] / (len(words) - 1)
+        shared = {
+            when: style.pairs(one["neighbour_overlap"].sel(when=when).values).mean()
+            for when in one["when"].values
+        }
+        caption += (
+            f" Two members have {shared['trained']:.2f} of a word's neighbours in common on average"
+            f" ({shared['start']:.2f} at the random start; {by_chance:.2f} by chance)."
+        )
+    squares = [Patch(color=hue, label=group) for group, hue in HUES.items()]
     return style.finish(figure, "Which words lie together", caption, data, *squares)
 
 
 def _which(shown, data):
     """Say which members are shown, of which model."""
-    found, every = shown["member"].values, style.members(data.sizes["member"])
-    if len(found) < data.sizes["member"]:
-        every = f"{'the first ' * bool(found[-1] < len(found))}{len(found)} of {every}"
-    return f"{every} of {data['embedded'].values[-1]}"
+    found = ", ".join(map(str, shown["member"].values))
+    every = style.members(data.sizes["member"])
+    return f"members {found} (of {every}) of {data['embedded'].values[-1]}"
 
 
 def _room(word, point, points, boxes, reach):

@@ -1,32 +1,25 @@
 """Every figure is drawn in every size, says what it is, and holds the numbers it was given."""
 
+import importlib
+
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from experiments import (
-    attribution,
-    bias_variance,
-    curve_fitting,
-    init_convergence,
-    ladder,
-    layers,
-    words,
-)
-
-TABLES = {
-    "training": init_convergence,
-    "ladder": ladder,
-    "curves": curve_fitting,
-    "layers": layers,
-    "words": words,
-    "attribution": attribution,
+KINDS = {  # experiment -> kind of run
+    "curve_fitting": "curves",
+    "bias_variance": "curves",
+    "ladder": "ladder",
+    "layers": "layers",
+    "words": "words",
+    "attribution": "attribution",
+    "init_convergence": "training",
 }
-FIGURES = {path: kind for kind, module in TABLES.items() for path in module.FIGURES.values()}
-FIGURES |= {"attribution.maps": "attribution", "throughput.throughput": "throughput"}
-FIGURES |= dict.fromkeys(bias_variance.FIGURES.values(), "curves")
-FIGURES |= dict.fromkeys(init_convergence.FIGURES.values(), "training")
+FIGURES = {"throughput.throughput": "throughput"}
+for name, kind in KINDS.items():
+    module = importlib.import_module(f"experiments.{name}")
+    FIGURES |= dict.fromkeys(module.FIGURES.values(), kind)
 OF_ALL_MODELS = ("training", "layers")
 
 
@@ -67,7 +60,7 @@ def test_every_figure_of_every_size_can_be_read(path, size, make, draw, said):
         ("training.final_accuracy", (), ["all diverged"]),
         ("training.disagreement", (), ["no pairs"]),
         ("training.trajectories", ("trajectory",), ["8 diverged"]),
-        ("data_sheet.data_sheet", (), ["votes of 0 members"]),
+        ("pictures.data_sheet", (), ["votes of 0 members"]),
         ("words.probes", ("probe_accuracy",), ["mixed"]),
         ("words.constructions", (), ["–"]),
     ],
@@ -85,14 +78,11 @@ def test_members_that_all_diverged_are_said_to(path, gone, told, make, draw, sai
 
 def test_a_figure_without_anything_to_show_is_none(make, draw):
     plain, lost = make("training"), make("words")
+    bare = plain.drop_vars(["picture", "first_layer_0", "first_layer_1"])
     lost["diverged_step"] += 31
-    assert draw("data_sheet.data_sheet", plain.drop_vars("picture")) is None
-    assert (
-        draw("first_layers.first_layer", plain.drop_vars(["first_layer_0", "first_layer_1"]))
-        is None
-    )
-    assert draw("words.probes", plain) is None
     assert draw("words.neighbours", lost) is None
     lost["word_plane"] *= np.nan
     assert draw("words.embeddings", lost) is None
+    for path in ("pictures.data_sheet", "pictures.first_layer", "words.probes"):
+        assert draw(path, bare) is None
     assert draw("layers.factors_by_layer", make("layers").isel(factor=slice(0))) is None

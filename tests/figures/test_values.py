@@ -6,8 +6,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from catdog_jax.figures import style
 from catdog_jax.figures.attribution import FOR_AND_AGAINST
-from catdog_jax.figures.data_sheet import choose
-from catdog_jax.figures.tiles import normalised
+from catdog_jax.figures.parts import normalised
+from catdog_jax.figures.pictures import choose
 
 
 def lines(axes, **look):
@@ -87,7 +87,7 @@ def test_trajectories_are_paths_with_their_starts_and_ends(make, draw):
 
 def test_first_layers_are_tiles_of_members_and_units(make, draw):
     data = make("training", 2, 9)
-    axes = draw("first_layers.first_layer", data).axes[1]
+    axes = draw("pictures.first_layer", data).axes[1]
     pictures = normalised(data["first_layer_1"].values)
     assert len(axes.images) == 5 * 5
     for n, image in enumerate(axes.images):
@@ -97,10 +97,10 @@ def test_first_layers_are_tiles_of_members_and_units(make, draw):
         assert np.isclose((bottom + top) / 2, axes.get_yticks()[n // 5])
     data = make("attribution", 2, 9)
     data["first_layer_0"][1] = 2 * data["first_layer_0"][0]
-    images = draw("first_layers.before_after", data).axes[0].images
+    images = draw("pictures.first_layer", data).axes[0].images
     # Scaled by itself: twice the weights is the same picture, in the other half.
-    np.testing.assert_allclose(images[0].get_array(), images[4 * 5].get_array())
-    assert images[4 * 5].get_extent()[0] > images[4].get_extent()[1]
+    np.testing.assert_allclose(images[0].get_array(), images[5 * 5].get_array())
+    assert images[5 * 5].get_extent()[0] > images[4].get_extent()[1]
 
 
 def test_zero_is_grey_and_the_largest_weight_is_full():
@@ -111,17 +111,12 @@ def test_zero_is_grey_and_the_largest_weight_is_full():
 
 
 def test_votes_and_marks_stand_under_the_right_picture(make, draw):
-    data = (
-        make("training", 1)
-        .isel(shown=slice(5))
-        .drop_vars("class")
-        .assign_coords({"class": ["cat", "dog"]})
-    )
+    data = make("training", 1).isel(shown=slice(5)).assign_coords({"class": ["cat", "dog"]})
     cats = np.array([4, 3, 2, 0, 1])
     votes = np.arange(4)[:, None] >= cats
     data["logits"][0, :, :5] = np.eye(2)[votes.astype(int)]
     data["label"][:5] = [0, 1, 0, 0, 1]
-    shown = [axes for axes in draw("data_sheet.data_sheet", data).axes if axes.images]
+    shown = [axes for axes in draw("pictures.data_sheet", data).axes if axes.images]
     for axes, n in zip(shown, [2, 1, 4, 0, 3], strict=True):  # contested by lead, then unanimous
         np.testing.assert_array_equal(axes.images[0].get_array(), data["picture"][n])
         assert [patch.get_width() for patch in axes.patches] == [cats[n] / 4, 1 - cats[n] / 4]
@@ -148,11 +143,11 @@ def test_rungs_lie_at_their_numbers_and_the_best_of_each_origin_on_top(make, dra
     data["num_parameters"] = "rung", [2, 6146, 9_999_999, 30_720_000, 1, 1, 1]
     data["rung_seconds"] = "rung", [0.0, 0.0312, 0.25, 12.34, 1234.5, np.nan, 1.0]
     figure = draw("ladder.ladder", data)
-    axes, origins = figure.axes[0], data["origin"].values
-    rows, test = (
-        np.array(axes.get_yticks()),
-        data["test_accuracy"].astype(float).mean("member").values,
-    )
+    names = [text.get_text().replace("\n", " ") for text in figure.axes[0].get_yticklabels()]
+    wanted = [name.replace(":", " ", 1).replace(":", ", ") for name in data["rung"].values]
+    data = data.isel(rung=[wanted.index(name) for name in names])
+    axes, origins, rows = figure.axes[0], data["origin"].values, figure.axes[0].get_yticks()
+    test = data["test_accuracy"].astype(float).mean("member").values
     for r, y in enumerate(rows):
         own = [line for line in axes.lines if np.isclose(line.get_ydata(), y).all()]
         marks = {line.get_markersize(): line for line in own if line.get_linestyle() == "None"}
@@ -161,12 +156,11 @@ def test_rungs_lie_at_their_numbers_and_the_best_of_each_origin_on_top(make, dra
         assert marks[5.4].get_marker() == {"p": "s", "e": "D", "l": "o"}[origins[r][0]]
         (interval,) = (line.get_xdata() for line in own if line.get_linewidth() == 2.0)
         np.testing.assert_allclose(interval, [data["test_low"][r], data["test_high"][r]])
-    climbed = np.argsort(rows)
-    assert origins[climbed].tolist() == origins.tolist()
-    assert np.diff(test[climbed[3:]]).min() > 0
-    assert np.diff(rows[climbed]).min() > 0.15  # inches: no rung lies on another
+    assert origins.tolist() == ["programmed", *["estimated"] * 2, *["learned"] * 4]
+    assert np.diff(test[3:]).min() > 0
+    assert np.diff(rows).min() > 0.15  # inches: no rung lies on another
     written = said(figure).split()
-    for text in (f"{test[1]:.3f}", "6,146", "9,999,999", "30.7", "0.031", "0.25", "12.3", "1,234"):
+    for text in (f"{test[4]:.3f}", "6,146", "9,999,999", "30.7", "0.031", "0.25", "12.3", "1,234"):
         assert text in written, text
     assert written.count("–") == 1
 
@@ -175,14 +169,14 @@ def test_average_animals_are_the_averages_the_weights_and_the_right_share(make, 
     data = make("ladder", 3).isel(example=slice(8))
     data["projection"] = "example", [-1.0, -2.0, 3.0, 4.0, 0.0, -5.0, 9.0, np.nan]
     data["label"] = "example", [0, 0, 0, 1, 1, 1, 2, 1]
-    figure = draw("average_animals.average_animals", data)
+    figure = draw("ladder.average_animals", data)
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     means, weights = data["class_mean"].values, data["weights"].values
     np.testing.assert_allclose(shown[:2], means, rtol=1e-6)
     np.testing.assert_allclose(shown[2], normalised(means[1] - means[0]), rtol=1e-5)
     np.testing.assert_allclose(shown[3], normalised(weights[1, 1] - weights[1, 0]))  # lda alone
     assert len(shown) == 4
-    assert f"+{np.abs(means[1] - means[0]).max():.2g}" in said(figure)
+    assert f"largest: {np.abs(means[1] - means[0]).max():.2g}" in said(figure)
     assert f"right: {float(data['test_accuracy'][1].mean()):.3f}" in said(figure)
     assert "right: 0.500 of 6" in said(figure)
 
@@ -242,18 +236,15 @@ def test_the_maps_of_layers_are_the_numbers(make, draw):
     data = make("layers", 3)
     grid = np.array(draw("layers.factors_by_layer", data).axes).reshape(2, 4)
     labels = [text.get_text() for text in grid[0, 0].get_yticklabels()]
+    heads = ["cues of the class", "pose", "light"]
     assert labels == [
-        "cues of the class",
-        "ear hang",
-        "pose",
-        "head x",
-        "light",
-        "light angle (cos)",
+        x
+        for pair in zip(heads, ["ear hang", "head x", "light angle (cos)"], strict=True)
+        for x in pair
     ]
     for when, p in np.ndindex(2, 3):
-        shown = (
-            data["factor_r2"].median("member")[p, when, : int(data["num_layers"][p])].T[[1, 0, 2]]
-        )
+        count = int(data["num_layers"][p])
+        shown = data["factor_r2"].median("member")[p, when, :count].T[[1, 0, 2]]
         texts = [text.get_text() for text in grid[when, p + 1].texts]
         assert texts == [f"{100 * value:.0f}" for value in shown.values.ravel()]
         np.testing.assert_allclose(grid[when, p + 1].images[0].get_array()[1::2], shown)
@@ -272,7 +263,7 @@ def test_the_plane_has_every_word_and_its_colour_and_no_label_covers_another(mak
     points[-1] = 1.5
     data["word_plane"][0, 1] = points
     figure = draw("words.embeddings", data)
-    assert "that 3 of 4 members of mlp" in said(figure)
+    assert "members 1, 2, 3 (of 4 members) of mlp" in said(figure)
     for axes, wanted in zip(figure.axes, data["word_plane"].values[0, 1:], strict=True):
         drawn = np.concatenate([line.get_xydata() for line in axes.lines])
         np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(wanted, axis=0))
@@ -304,9 +295,7 @@ def test_probes_and_constructions_of_words_hold_the_numbers(make, draw):
     values[1, :, 0] = [0.6, 0.7, 0.8, 0.9]
     values[2] = 1.0
     values[2, 1:] = values[0, :, 1] = np.nan
-    data = data.assign(
-        accuracy_by_construction=values, accuracy_by_modifiers=data["accuracy_by_modifiers"] * 0
-    )
+    data["accuracy_by_construction"], data["accuracy_by_modifiers"][:] = values, 0.0
     cells = {text.get_text() for text in draw("words.constructions", data).axes[0].texts}
     assert cells == {"0.50", "–", "0.75\n0.60 to 0.90", "1.00", "0.00"}
 
@@ -329,14 +318,11 @@ def test_maps_lie_beside_their_picture_and_keep_their_sign(make, draw):
 
 def test_maximising_inputs_have_their_scores(make, draw, said):
     data = make("attribution", 3)
-    figure = draw(
-        "attribution.maximising_inputs",
-        data.assign(maximising_score=data["maximising_score"] * 0 + 12.34),
-    )
+    data["maximising_score"][:] = 12.34
+    figure = draw("attribution.maximising_inputs", data)
     assert said(figure).count("+12.3") == 3 * 2 * 4
-    np.testing.assert_array_equal(
-        figure.axes[1].images[4].get_array(), data["maximising_input"][1, 0, 1]
-    )
+    shown, wanted = figure.axes[1].images[4].get_array(), data["maximising_input"][1, 0, 1]
+    np.testing.assert_array_equal(shown, wanted)
 
 
 def test_agreement_leaves_out_members_with_themselves(make, draw):

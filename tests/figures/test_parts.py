@@ -5,12 +5,12 @@ import pytest
 import scipy.stats
 from matplotlib.figure import Figure
 
-from catdog_jax.figures import strip
+from catdog_jax.figures import parts
 
 
 def _lines(values):
     axes = Figure().subplots()
-    strip.draw_strip(axes, 2, values, "#000000", "one")
+    parts.draw_strip(axes, 2, values, "#000000", "one")
     return axes.lines
 
 
@@ -26,7 +26,7 @@ def test_the_marks_are_the_quantiles_and_every_value():
 
 def test_the_density_is_that_of_scipy():
     values = np.random.default_rng(0).normal(size=300)
-    heights, places = strip.density(values)
+    heights, places = parts.density(values)
     width = 0.9 * min(values.std(), scipy.stats.iqr(values) / 1.34) * 300**-0.2
     expected = scipy.stats.gaussian_kde(values, width / values.std(ddof=1))(places)
     np.testing.assert_allclose(heights, expected / expected.max(), atol=0.02)
@@ -35,12 +35,12 @@ def test_the_density_is_that_of_scipy():
 
 def test_values_on_a_lattice_make_no_comb():
     values = np.random.default_rng(0).binomial(100, 0.1, size=20_000) / 100
-    heights, _ = strip.density(values)
+    heights, _ = parts.density(values)
     slope = np.sign(np.diff(heights[heights > 0.01]))
     assert np.count_nonzero(np.diff(slope)) == 1
 
 
 @pytest.mark.parametrize("values", [np.full(9, 0.5), np.array([0.1, 0.2]), np.zeros(4)])
 def test_equal_or_few_values_have_no_density(values):
-    assert strip.density(values)[0].size == 0
+    assert parts.density(values)[0].size == 0
     assert len(_lines(values)) == 4

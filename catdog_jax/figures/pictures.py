@@ -1,0 +1,143 @@
+"""Test pictures with what the population says about each, and first-layer weights as pictures."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from catdog_jax.figures import parts, style
+
+COUNT = 32  # pictures
+BARS = ("#0072B2", "#F0C75E", "#AA4499", "#009E73", "#56B4E9", "#D55E00")
+FIRST = 5  # members, and units of a layer, drawn at most
+BETWEEN = 0.45  # before and after, in sides of a tile
+
+
+@style.look()
+def data_sheet(data: xr.Dataset) -> Figure | None:
+    """Draw 32 test pictures with their class and the votes of the members of the last model.
+
+    Args:
+      data: `picture` (shown, row, column, channel), 0..255; `picture_example` (shown), its index
+        along example; `label` (example); `logits` (model, member, example, class), nats;
+        `diverged_step` (model, member), -1 for a member that never diverged.
+
+    Returns:
+      Figure; None where the data set has no pictures.
+    """
+    if "picture" not in data:
+        return None
+    one = data.isel(model=-1, example=data["picture_example"].values)
+    labels, names = one["label"].values, [style.short(name) for name in data["class"].values]
+    logits = one["logits"].values[one["diverged_step"].values < 0]
+    # Nobody votes where all members diverged.
+    counts = (logits.argmax(-1)[..., None] == np.arange(len(names))).sum(axis=0)
+    votes = counts / max(1, len(logits))
+    chosen = choose(votes, COUNT)
+    figure, panels = style.panels([""] * chosen.size, 1.28, 1.78, 8)
+    figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.06)
+    for axes, n in zip(panels, chosen, strict=True):
+        axes.imshow(one["picture"].values[n], interpolation="nearest")
+        _judge(axes, labels[n], counts[n], names)
+    model, num_contested = one["model"].values, int((votes[chosen].max(axis=1) < 1).sum())
+    caption = (
+        f"{chosen.size} of {len(labels):,} test pictures that the run keeps. Above each its true "
+        f"class, below it the votes of {style.members(len(logits))} of {model}. A thick frame and "
+        "✗: another class has more votes than the true one; a dashed frame and =: a tied vote. "
+        f"Chosen by a rule: first the {num_contested} most contested (smallest lead of the winner),"
+        " then unanimous ones, evenly spaced through the test set."
+    )
+    handles = [Patch(color=hue, label=f"votes for {k}") for k, hue in zip(names, BARS)]  # noqa: B905
+    title = f"Test pictures and the votes of the population: {model}"
+    return style.finish(figure, title, caption, data, *handles)
+
+
+def choose(votes: Float[np.ndarray, "N K"], count: int) -> Int[np.ndarray, " n"]:
+    """Choose pictures to show: half of them contested, half unanimous.
+
+    The contested half is that with the smallest lead of the winning class over the next; the
+    unanimous half is evenly spaced through the data. Where one kind is short the other fills up.
+
+    Args:
+      votes: [N, K], fraction of the members, 0..1, K ≥ 2.
+      count: how many, ≥ 0.
+
+    Returns:
+      [n] int64, n = min(count, N): contested ones first, by their lead, then the others in order.
+    """
+    top = np.sort(votes, axis=1)
+    order = np.argsort(top[:, -1] - top[:, -2], kind="stable")
+    contested, unanimous = order[top[order, -1] < 1], np.flatnonzero(top[:, -1] >= 1)
+    num_unanimous = min(unanimous.size, max(count - contested.size, count // 2))
+    places = np.arange(num_unanimous) * unanimous.size // max(1, num_unanimous)
+    return np.concatenate([contested[: count - num_unanimous], unanimous[places]])
+
+
+def _judge(axes, label, counts, names):
+    """Write the true class above a picture and the votes below, and frame it."""
+    others = np.delete(counts, label).max()
+    ink, mark, frame = style.INK, "", {"linewidth": 0.5, "color": style.PALE}
+    if others > counts[label]:
+        ink, mark = style.PALETTE[1], "  ✗"
+        frame = {"linewidth": 3.0, "color": ink}
+    elif others == counts[label]:
+        mark, frame = "  =", {"linewidth": 2.5, "color": ink, "linestyle": "--"}
+    axes.set_title(names[label] + mark, size=8.5, pad=3, loc="center", color=ink)
+    axes.spines[:].set(visible=True, **frame)
+    shares = counts / max(counts.sum(), 1)
+    below = {"transform": axes.transAxes, "clip_on": False, "linewidth": 0}
+    axes.barh(-0.115, shares, 0.07, np.cumsum(shares) - shares, color=BARS, **below)
+    # Of two classes in their order, of many the two that lead.
+    one, two = (0, 1) if len(counts) == 2 else np.argsort(-counts, kind="stable")[:2]
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel(
+        f"{names[one]} {counts[one]} : {counts[two]} {names[two]}", size=7.5, labelpad=14
+    )
+
+
+@style.look()
+def first_layer(data: xr.Dataset) -> Figure | None:
+    """Draw what the first layer of several members looks for, a panel per model.
+
+    Args:
+      data: `first_layer_P` (moment, member, unit_P, kernel_row_P, kernel_column_P, channel),
+        weights in any unit, of the first few members of the P-th model, trained, or where the axis
+        `moment` is there at the start and trained; missing where it reads no pixels.
+
+    Returns:
+      Figure: a row per member and a column per unit, of both moments where they are known; None
+      where no model has such a layer.
+    """
+    found = {}
+    for p, model in enumerate(data["model"].values.tolist()):
+        if f"first_layer_{p}" in data:
+            weights = data[f"first_layer_{p}"].values
+            found[model] = weights.reshape(-1, *weights.shape[-5:])[:, :FIRST, :FIRST]
+    if not found:
+        return None
+    moments, rows = next(iter(found.values())).shape[:2]
+    blocks = [x.shape[2] * (1 + parts.GAP) + BETWEEN for x in found.values()]  # sides wide
+    widths = [max(1.5, 0.52 * moments * block + 0.5) for block in blocks]
+    when = ", before (left) and after training (right)" * (moments > 1)
+    labels: Any = {"xlabel": f"unit{when}", "ylabel": "member"}
+    size = widths, 0.6 * rows + 0.7, int(moments > 1)
+    figure, panels = style.panels(list(found), *size, **labels)
+    for axes, layer, block in zip(panels, found.values(), blocks, strict=True):
+        starts, units = block * np.arange(moments), range(layer.shape[2])
+        for left, pictures in zip(starts, parts.normalised(layer), strict=True):
+            parts.draw_tiles(axes, pictures, left)
+        axes.set_yticks(parts.centres(rows), range(rows))
+        columns = np.add.outer(starts, parts.centres(len(units))).ravel()
+        names = units if len(units) > 1 else ["difference"]
+        axes.set_xticks(columns, [*names] * moments)
+    caption = (
+        f"First-layer weights of {rows} of {style.members(data.sizes['member'])} (rows) and of up "
+        f"to {FIRST} of their units (columns){when}, as pictures in the colours of the inputs: "
+        "mid-grey is a weight of zero, a brighter red, green or blue asks for more of that colour "
+        "there. Each is scaled to its own largest weight. A model with a single unit shows the "
+        "second class minus the first."
+    )
+    return style.finish(figure, f"What the first layer looks for{when}", caption, data)
