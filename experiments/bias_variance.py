@@ -251,12 +251,13 @@ def table(run: Run) -> str:
     rows = [[*head, "0–1 error", "bias²", "sets", "starts", "main wrong"]]
     for name in map(str, data["network"].values):
         one = data.sel(network=name)
-        values = [*one["error_part"].values[..., 0].ravel()]
+        values, alive = one["error_part"].values[..., 0].ravel(), one["diverged_step"] < 0
+        right = (one[f"{kind}_accuracy"].where(alive).mean() for kind in ("train", "test"))
         rows.append(
             [
                 name,
                 f"{int(one['num_parameters']):,}",
-                *(f"{float(_alive(one, kind).mean()):.3f}" for kind in ("train", "test")),
+                *(f"{float(x):.3f}" for x in right),
                 *(f"{x:.4f}" for x in [*values, float(one["main_prediction"][1])]),
             ]
         )
@@ -270,15 +271,9 @@ def table(run: Run) -> str:
     return "\n".join([*aligned(rows), note, *diverged])
 
 
-def _alive(data: xr.Dataset, kind: str) -> xr.DataArray:
-    return data[f"{kind}_accuracy"].where(data["diverged_step"] < 0)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run on command-line arguments; return the exit status."""
-    experiment = Experiment("bias_variance", analyse, FIGURES, table, tasks, "bias", growable=False)
-    return _cli.run(argv, Config, experiment)
-
+main = Experiment(
+    "bias_variance", Config, analyse, FIGURES, table, tasks, "bias", growable=False
+).main
 
 if __name__ == "__main__":
     _cli.command(main)

@@ -19,7 +19,7 @@ the logistic regression) as a program with its numbers typed in, which needs num
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -37,8 +37,7 @@ from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
 from experiments._classifiers import can_be_asked, estimated, learned, programmed, scores
 from experiments._cli import Operational, split_list
-from experiments._experiment import take
-from experiments._figures import draw
+from experiments._experiment import draw, take
 from experiments._program import check_program, check_program_path, save_program
 from experiments._results import number, shown_inputs
 from experiments._tasks import TrainConfig
@@ -87,11 +86,11 @@ def tasks(config: Config, data: Dataset) -> list[Task]:
     models = config.models or f"linear,{POLYNOMIALS},{SMALL_DEEP if small else DEEP}"
     vectors, found = None, []
     for entry in listed("models", models):
-        own, read, changes = dataclasses.replace(config, models=entry), data, {}
+        own, read = dataclasses.replace(config, models=entry), data
         if MODEL.spec(entry).reads[0] == "vectors":
             read = vectors = vectors or scores(data, config.components)
-            changes = {"augment": "none"}
-        found += _tasks.tasks(own, read, stretch=stretch, **changes)
+            own = dataclasses.replace(own, augment="none")
+        found += _tasks.tasks(own, read, stretch=stretch)
     return found
 
 
@@ -117,6 +116,11 @@ def fitting_rules(text: str, data: Dataset) -> list[str]:
             "generating_rule the drawn pictures; leave it out"
         )
     return sorted(fit, key=lambda rule: RULES.index(rule) if rule in RULES else len(RULES))
+
+
+def data_of(populations: Mapping[str, Population]) -> Dataset:
+    """Give the pictures of a run."""
+    return next(iter(populations.values())).data
 
 
 def analyse(
@@ -202,18 +206,36 @@ def _interval(low: xr.DataArray, high: xr.DataArray) -> str:
     return "–" if low.isnull() else f"{max(float(low), 0.0):.3f} to {min(float(high), 1.0):.3f}"
 
 
-def train(config: Config, data: Dataset) -> Run:
-    """Train the learned rungs; whatever cannot be a rung is found before a run folder is made."""
+def check(config: Config, data: Dataset, labels: Collection[str]) -> list[str]:
+    """Refuse whatever cannot be a rung, before a run folder is made.
+
+    Args:
+      config: the settings.
+      data: the pictures.
+      labels: of the learned rungs.
+
+    Returns:
+      The rules that fit.
+
+    Raises:
+      InputError: a rung cannot be, none is left, or the one to be written cannot be.
+    """
     entries, rules = listed("estimators", config.estimators), fitting_rules(config.rules, data)
     for entry in entries:
         if parse_entry(entry)[0] == "knn":  # takes no time, and knows how large its k may be
             estimated(entry, data)
-    found = tasks(config, data)
-    names = [*rules, *entries, *(task.label for task in found)]
+    names = [*rules, *entries, *labels]
     if not names:
         raise InputError("no rung is left: --rules, --estimators and --models are all none")
     if config.write_program:
         check_program(config.program_model, names)
+    return rules
+
+
+def train(config: Config, data: Dataset) -> Run:
+    """Train the learned rungs."""
+    found = tasks(config, data)
+    rules = check(config, data, [task.label for task in found])
     decided = config.decided(data, found) | {"rules": ",".join(rules)}
     return _tasks.train(config, "ladder", data, found, short_name="ladder", decided=decided)
 
@@ -226,8 +248,8 @@ def ladder(config: Config) -> None:
     if config.write_program:
         check_program_path(config.write_program)
     if config.run:
-        found = take(config, "ladder")
-        data = next(iter(found.populations.values())).data
+        found = take(config, "ladder", lambda found: check(config, data_of(found), found))
+        data = data_of(found.populations)
     else:
         data = _tasks.read_data(config)
         found = train(config, data)

@@ -50,7 +50,7 @@ from catdog_jax.store import atomic
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import InputError
 from experiments import _cli
-from experiments._cli import Operational, command_line, split_list
+from experiments._cli import Operational, command_line, split_list, whole_numbers
 from experiments.baselines import main_job
 from experiments.baselines.case import Case, new_process, prepare, sample
 from experiments.baselines.flax_loop import first_steps, network
@@ -97,13 +97,11 @@ class Config(_cli.Settings):
         Raises:
           InputError: a value that is not allowed.
         """
-        words = split_list("members", self.members or members)
-        if not all(word.isdecimal() and int(word) for word in words):
-            raise InputError(f"--members={self.members}: write whole numbers above 0, like 1,8,64")
+        counts = sorted(whole_numbers("members", self.members or members, 1))
         found = []
         for model in split_list("models", self.models or models):
             network(model)
-            for count in sorted(map(int, words)):
+            for count in counts:
                 found.append(Case(model, count, self.precision, self.strategy))
         return found
 
