@@ -16,7 +16,7 @@ from catdog_jax.analysis.layers import Networks
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
-from experiments._cli import command_line, deciding, split_list
+from experiments._cli import deciding, split_list
 from experiments._tasks import TrainConfig
 
 if TYPE_CHECKING:
@@ -148,16 +148,12 @@ def take(
     typed = split_list("models", config.models) if config.models else ()
     return run.take_run(
         config.run,
-        experiment=experiment,
         check=check,
         settings={k: v for k, v in deciding(config).items() if k not in of_training},
-        command=command_line(dataclasses.replace(config, run=f"runs/{where}"), experiment),
         models=typed,
         data_dir=config.data_dir,
         own=(config.dataset, *typed),
-        out_dir=config.out_dir,
-        name=config.name,
-        fresh=config.fresh,
+        **dataclasses.replace(config, run=f"runs/{where}").place(experiment),
     )
 
 

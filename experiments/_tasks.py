@@ -49,6 +49,11 @@ class FolderConfig(Settings):
     name: Operational[str] = ""
     fresh: Operational[bool] = False
 
+    def place(self, experiment: str) -> dict[str, Any]:
+        """Say where a run goes and what command makes it, as `run.train_run` is told."""
+        where = {"out_dir": self.out_dir, "name": self.name, "fresh": self.fresh}
+        return {**where, "experiment": experiment, "command": command_line(self, experiment)}
+
 
 @dataclass(frozen=True)
 class ProgramConfig(Settings):
@@ -291,16 +296,12 @@ def train(
     longest, keep = max((t.recipe.num_steps for t in found), default=0), config.keep_params
     return run.train_run(
         found,
-        experiment=experiment,
         data=data,
         settings=config.decided(data, found) if decided is None else decided,
         short_name=f"{parse_entry(config.dataset)[0]}-{short_name}",
-        command=command_line(config, experiment),
         source=config.source,
-        out_dir=config.out_dir,
-        name=config.name,
-        fresh=config.fresh,
         growable=growable,
         keep=config.keep,
         keep_params=whole_numbers("keep_params", keep, 0, longest) if keep else (),
+        **config.place(experiment),
     )

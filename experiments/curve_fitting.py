@@ -31,7 +31,7 @@ from catdog_jax.registry import Range
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from experiments import _cli
-from experiments._cli import command_line, deciding, whole_numbers
+from experiments._cli import deciding, whole_numbers
 from experiments._experiment import Experiment
 from experiments._tasks import FolderConfig, Seed
 
@@ -261,14 +261,10 @@ def train(config: Config) -> run.Run:
     run.begin()
     return run.train_run(
         [],
-        experiment="curve_fitting",
         settings=deciding(config),
         short_name="curves",
-        command=command_line(config, "curve_fitting"),
-        out_dir=config.out_dir,
-        name=config.name,
-        fresh=config.fresh,
         growable=False,
+        **config.place("curve_fitting"),
     )
 
 

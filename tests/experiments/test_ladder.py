@@ -94,17 +94,6 @@ def test_the_rungs_say_what_they_must(finished):
     )
 
 
-def test_a_learned_linear_rung_answers_as_its_training_did(finished):
-    # On pixels in 0..1 the numbers are others and the formula is the same.
-    dataset = load_dataset(DATA, image_size=16)
-    mean, std = (np.array(finished.manifest["inputs"][key]) for key in ("mean", "std"))
-    found = finished.params["linear"]
-    normalised = (dataset.test.inputs / 255.0 - mean) / std
-    logits = normalised.reshape(len(normalised), -1) @ found["weights"][1] + found["bias"][1]
-    given = finished.data.sel(rung="linear")["prediction"].values[1]
-    np.testing.assert_array_equal(given, logits.argmax(axis=1))
-
-
 def test_the_rungs_of_a_run_are_the_same(finished, tmp_path, capsys):
     # A polynomial's principal components are computed again from the pictures of the run.
     flags = (f"--run={finished.path}", "--estimators=centroid,lda,knn:k=3,logistic")
