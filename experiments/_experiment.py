@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import jax
 
 from catdog_jax import run
 from catdog_jax.analysis.layers import Networks
+from catdog_jax.store.atomic import replacing
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
@@ -105,12 +105,8 @@ def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
             drawn = figure(data.sel(model=[label]) if label else data)
             if drawn is None:
                 continue
-            part = place / f"{name}.{os.getpid()}.part"
-            try:
-                drawn.savefig(part, format="png", dpi=150, metadata={"Comment": stamp})
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            with replacing(path) as file:
+                drawn.savefig(file, format="png", dpi=150, metadata={"Comment": stamp})
 
 
 def _stamp(path: Path) -> str:
@@ -173,12 +169,11 @@ def raise_if_all_diverged(found: run.Run) -> None:
     Raises:
       RuntimeError: every member of some model diverged.
     """
-    data = found.data
-    if data is None or "diverged_step" not in data:
+    if "diverged_step" not in found.data:
         return
-    axis = data["diverged_step"].dims[0]  # the models
-    for label in data[axis].values:
-        steps = data["diverged_step"].sel({axis: label}).values
+    diverged = found.data["diverged_step"]
+    for label in diverged[diverged.dims[0]].values:
+        steps = diverged.sel({diverged.dims[0]: label}).values
         if (steps >= 0).all():
             raise RuntimeError(
                 f"all {len(steps)} members of {label} diverged (a loss that was not finite, first "

@@ -123,19 +123,13 @@ def data_of(populations: Mapping[str, Population]) -> Dataset:
     return next(iter(populations.values())).data
 
 
-def analyse(
-    populations: Mapping[str, Population],
-    config: Config,
-    data: Dataset,
-    seconds: Mapping[str, float],
-) -> xr.Dataset:
+def analyse(run: Run, config: Config, data: Dataset) -> xr.Dataset:
     """Build every rung, ask it about every picture.
 
     Args:
-      populations: label -> members, of the learned rungs; may be none.
+      run: the members of the learned rungs; may be none.
       config: the settings.
       data: the pictures.
-      seconds: label -> what training took.
 
     Returns:
       As `compare`, and the pictures of a sheet.
@@ -149,8 +143,9 @@ def analyse(
         for index, entry in enumerate(entries):
             progress.to(index, entry)
             rungs.append(estimated(entry, data))
-    for label, population in populations.items():
-        rungs.append(learned(population, data, seconds.get(label, math.nan)))
+    for label, population in run.populations.items():
+        seconds = run.manifest.get("timings", {}).get(label, {}).get("seconds", math.nan)
+        rungs.append(learned(population, data, seconds))
     rungs.sort(key=lambda rung: ORIGINS.index(rung.origin))
     with Progress("asking every classifier", len(rungs), "classifiers") as progress:
         found = compare(data, rungs, progress.to)
@@ -163,7 +158,6 @@ FIGURES = {"ladder": "ladder.ladder", "average_animals": "average_animals.averag
 def table(run: Run) -> str:
     """Write the ladder, the lowest rung first."""
     data, seconds = run.data, run.manifest["rung_seconds"]
-    assert data is not None
     head = ["rung", "origin", "parameters", "train", "test", "95 %, pictures", "95 %, members"]
     rows, notes = [[*head, "seconds"]], []
     for name in map(str, data["rung"].values):
@@ -256,15 +250,12 @@ def ladder(config: Config) -> None:
     populations = found.populations
     if found.folder is not None:
         with found.folder:
-            spent = found.manifest.get("timings", {})
-            seconds = {label: times["seconds"] for label, times in spent.items()}
-            answers = analyse(populations, config, data, seconds)
+            answers = analyse(found, config, data)
             # A clock is no result: it is kept beside them.
             clock = dict(zip(answers["rung"].values, answers["rung_seconds"].values, strict=True))
             found.folder.update_manifest(rung_seconds=clock)
             found = found.finish(answers.drop_vars("rung_seconds"))
     results = found.data
-    assert results is not None
     spent = [found.manifest["rung_seconds"][name] for name in results["rung"].values]
     draw(results.assign(rung_seconds=("rung", spent)), found.path, FIGURES)
     print(table(found))
