@@ -112,7 +112,7 @@ def test_one_member_of_one_model_has_no_one_to_agree_with(tmp_path, source, caps
     ("flag", "expected"),
     [
         ("--members=0,3", "give whole numbers from 0 to 2"),
-        ("--members=1,1", "1 is given twice"),
+        ("--members=1,1", "'1' is given twice"),
         ("--members=first", "--members=first is not allowed"),
         ("--num_pictures=33", "the run keeps 32 pictures"),
     ],
