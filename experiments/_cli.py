@@ -79,21 +79,18 @@ def split_list(flag: str, text: str) -> tuple[str, ...]:
 
 
 def whole_numbers(flag: str, text: str, low: int, high: int = 1_000_000) -> tuple[int, ...]:
-    """Read a flag that is a list of whole numbers, and sort them.
+    """Read a flag that is a list of whole numbers.
 
     Raises:
-      InputError: it is none, or a number is out of range.
+      InputError: they are none, are out of range, or one is given twice.
     """
-    try:
-        found = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        found = ()
-    if not found or found[0] < low or found[-1] > high:
+    entries = split_list(flag, text)
+    if not all(entry.isdecimal() and low <= int(entry) <= high for entry in entries):
         raise InputError(
-            f"--{flag}={text} is not allowed; give whole numbers from {low} to {high:,}, "
-            "like 4,16,64"
+            f"--{flag}={text} is not allowed; give whole numbers from {low} to {high:,}, like "
+            f"{low},{min(low + 2, high)}"
         )
-    return found
+    return tuple(map(int, entries))
 
 
 def command_line(settings: Any, experiment: str) -> str:

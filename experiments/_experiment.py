@@ -1,16 +1,19 @@
 """Three verbs in a row: train, or take the members of a run; analyse; draw. Then a table."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catdog_jax import run
+from catdog_jax.store.atomic import replacing
+from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import Dataset, InputError
-from experiments import _tasks
-from experiments._cli import command_line, deciding, split_list
-from experiments._figures import draw
+from experiments import _cli, _tasks
+from experiments._cli import deciding, split_list
 from experiments._tasks import TrainConfig
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ class Experiment:
 
     Attributes:
       name: of the folder of its runs.
+      config: class of the settings.
       analyse: (label -> population, settings) -> the results; deterministic.
       figures: file name -> the function of the labelled data that draws it.
       table: (run) -> what is printed at the end.
@@ -34,6 +38,7 @@ class Experiment:
     """
 
     name: str
+    config: type
     analyse: "Callable[[Mapping[str, run.Population], Any], xr.Dataset]"
     figures: Mapping[str, Any]
     table: Callable[[run.Run], str]
@@ -41,6 +46,10 @@ class Experiment:
     short_name: str = ""
     growable: bool = True
     train: Callable[[Any], run.Run] | None = None
+
+    def main(self, argv: Sequence[str]) -> int:
+        """Run on command-line arguments; return the exit status."""
+        return _cli.run(argv, self.config, self)
 
     def __call__(self, config: Any) -> run.Run:
         """Do it, and print where everything is."""
@@ -62,8 +71,62 @@ class Experiment:
         return found
 
 
-def take(config: Any, experiment: str) -> run.Run:
+def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
+    """Draw every figure of a table into `folder/figures`, where it is not there yet.
+
+    A figure that has nothing to show in this run is None, and left out. Two processes that print
+    the same finished run may draw at the same time.
+
+    Args:
+      data: what the figures read, of `results.nc`.
+      folder: of the run.
+      figures: name of the file, with '{model}' in it for one of each model -> function of `data`,
+        or where it lies below `catdog_jax.figures`, like 'pairwise.disagreement': matplotlib is
+        imported when there is something to draw, for a run should begin to train at once.
+    """
+    place = folder / "figures"
+    place.mkdir(exist_ok=True)
+    stamp = f"{data.sizes.get('member', 1)} members"
+    for pattern, figure in figures.items():
+        labels = [str(label) for label in data["model"].values] if "{model}" in pattern else [""]
+        for label in labels:
+            name = pattern.format(model=model_folder(label))
+            path = place / f"{name}.png"
+            if path.exists() and _stamp(path) == stamp:
+                continue
+            if sys.stderr.isatty():
+                print(f"drawing {name} …", end="\r", file=sys.stderr, flush=True)
+            if isinstance(figure, str):
+                module, _, function = figure.rpartition(".")
+                figure = getattr(importlib.import_module(f"catdog_jax.figures.{module}"), function)
+            drawn = figure(data.sel(model=[label]) if label else data)
+            if drawn is None:
+                continue
+            with replacing(path) as file:
+                drawn.savefig(file, format="png", dpi=150, metadata={"Comment": stamp})
+
+
+def _stamp(path: Path) -> str:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return str(image.info.get("Comment", ""))
+    except OSError:  # damaged: it is drawn again
+        return ""
+
+
+def take(
+    config: Any,
+    experiment: str,
+    check: Callable[[Mapping[str, run.Population]], object] = lambda populations: None,
+) -> run.Run:
     """Take the members of --run.
+
+    Args:
+      config: the settings.
+      experiment: name of the folder below `--out_dir`.
+      check: see `run.take_run`.
 
     Raises:
       InputError: a flag that only training could follow.
@@ -78,15 +141,12 @@ def take(config: Any, experiment: str) -> run.Run:
     typed = split_list("models", config.models) if config.models else ()
     return run.take_run(
         config.run,
-        experiment=experiment,
+        check=check,
         settings={k: v for k, v in deciding(config).items() if k not in of_training},
-        command=command_line(dataclasses.replace(config, run=f"runs/{where}"), experiment),
         models=typed,
         data_dir=config.data_dir,
         own=(config.dataset, *typed),
-        out_dir=config.out_dir,
-        name=config.name,
-        fresh=config.fresh,
+        **dataclasses.replace(config, run=f"runs/{where}").place(experiment),
     )
 
 
@@ -96,12 +156,11 @@ def raise_if_all_diverged(found: run.Run) -> None:
     Raises:
       RuntimeError: every member of some model diverged.
     """
-    data = found.data
-    if data is None or "diverged_step" not in data:
+    if "diverged_step" not in found.data:
         return
-    axis = data["diverged_step"].dims[0]  # the models
-    for label in data[axis].values:
-        steps = data["diverged_step"].sel({axis: label}).values
+    diverged = found.data["diverged_step"]
+    for label in diverged[diverged.dims[0]].values:
+        steps = diverged.sel({diverged.dims[0]: label}).values
         if (steps >= 0).all():
             raise RuntimeError(
                 f"all {len(steps)} members of {label} diverged (a loss that was not finite, first "

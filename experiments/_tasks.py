@@ -21,7 +21,14 @@ from catdog_jax.run.task import default_eval_every
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import Dataset, InputError, Recipe
-from experiments._cli import Operational, Settings, command_line, deciding, split_list
+from experiments._cli import (
+    Operational,
+    Settings,
+    command_line,
+    deciding,
+    split_list,
+    whole_numbers,
+)
 
 SEEDS = Range(0, 2**32 - 1)
 Seed = Annotated[int, SEEDS]
@@ -41,6 +48,11 @@ class FolderConfig(Settings):
     out_dir: Operational[str] = "runs"
     name: Operational[str] = ""
     fresh: Operational[bool] = False
+
+    def place(self, experiment: str) -> dict[str, Any]:
+        """Say where a run goes and what command makes it, as `run.train_run` is told."""
+        where = {"out_dir": self.out_dir, "name": self.name, "fresh": self.fresh}
+        return {**where, "experiment": experiment, "command": command_line(self, experiment)}
 
 
 @dataclass(frozen=True)
@@ -207,13 +219,7 @@ def read_data(config: Any) -> Dataset:
 
 
 def tasks(
-    config: Any,
-    data: Dataset,
-    *,
-    models: str = "",
-    tag: str = "",
-    stretch: float = 1.0,
-    **changes: Any,
+    config: Any, data: Dataset, *, models: str = "", tag: str = "", stretch: float = 1.0
 ) -> list[Task]:
     """Fill in every default for every model.
 
@@ -223,7 +229,6 @@ def tasks(
       models: where the settings name none; empty: those of the data set.
       tag: added to the labels, where a run trains the same models on several data sets.
       stretch: times the steps that the models' recipes propose, > 0.
-      changes: of the recipe, in the place of what models propose and of the settings.
 
     Raises:
       InputError: see `run.Task`; or too many steps.
@@ -237,16 +242,15 @@ def tasks(
             num_steps=max(1, round(stretch * proposed.num_steps)),
             batch_size=min(proposed.batch_size, len(data.train.labels)),
         )
-        flags = ((name, getattr(config, name, None)) for name in Recipe._fields)
+        flags = ((name, getattr(config, name)) for name in Recipe._fields)
         given: dict[str, Any] = {name: value for name, value in flags if value is not None}
-        recipe = proposed._replace(**given | changes)
+        recipe = proposed._replace(**given)
         if recipe.num_steps > STEP_MAX:
             raise InputError(
                 f"--stretch={stretch:g} gives {entry} {recipe.num_steps:,} steps; at most "
                 f"{STEP_MAX:,} are allowed, give a smaller one"
             )
-        every = given.get("eval_every") or changes.get("eval_every")
-        every = every or default_eval_every(recipe, data)
+        every = config.eval_every or default_eval_every(recipe, data)
         found.append(
             Task(
                 label=entry + tag,
@@ -289,26 +293,15 @@ def train(
     """
     names = (parse_entry(str(task.model))[0] for task in found)
     short_name = short_name or "+".join(names)
-    keep_params = config.keep_params or ""
+    longest, keep = max((t.recipe.num_steps for t in found), default=0), config.keep_params
     return run.train_run(
         found,
-        experiment=experiment,
         data=data,
         settings=config.decided(data, found) if decided is None else decided,
         short_name=f"{parse_entry(config.dataset)[0]}-{short_name}",
-        command=command_line(config, experiment),
         source=config.source,
-        out_dir=config.out_dir,
-        name=config.name,
-        fresh=config.fresh,
         growable=growable,
         keep=config.keep,
-        keep_params=[_step(part, found) for part in keep_params.split(",") if part],
+        keep_params=whole_numbers("keep_params", keep, 0, longest) if keep else (),
+        **config.place(experiment),
     )
-
-
-def _step(text: str, found: Sequence[Task]) -> int:
-    longest = max((task.recipe.num_steps for task in found), default=0)
-    if not text.strip().isdecimal() or int(text) > longest:
-        raise InputError(f"--keep_params: {text!r} is no step; give numbers from 0 to {longest}")
-    return int(text)

@@ -15,13 +15,13 @@ init_convergence does, in about two minutes on two cores. It ends with a table a
 run folder: results.nc (every number) and figures/*.png.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from catdog_jax.analysis.agreement import predictions, votes
 from catdog_jax.analysis.labelled import described, readable
@@ -87,7 +87,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
             np.stack([one.arrays["test_logits"] for one in trained]),
         ),
         "label": (("example",), data.test.labels),
-        "alike": (("model", "other_model"), np.atleast_2d(_rank_correlations(apart))),
+        "alike": (("model", "other_model"), _rank_correlations(apart)),
     }
     if data.kind == "images" and len(shown):
         pixels = ("shown", "row", "column", "channel")
@@ -120,11 +120,8 @@ def disagreement_by_example(logits: np.ndarray) -> np.ndarray:
 
 def _rank_correlations(rows: np.ndarray) -> np.ndarray:
     """Correlate the ranks of examples for every two models; nan where one of them never differs."""
-    found = np.full((len(rows), len(rows)), np.nan)
-    for i, j in np.ndindex(*found.shape):
-        if np.ptp(rows[i]) > 0 and np.ptp(rows[j]) > 0:
-            found[i, j] = spearmanr(rows[i], rows[j]).statistic
-    return found
+    with np.errstate(invalid="ignore"):
+        return np.corrcoef(rankdata(rows, axis=1)).reshape(len(rows), len(rows))
 
 
 def churn_figure(data: xr.Dataset) -> "Figure":
@@ -192,10 +189,7 @@ def table(run: Run) -> str:
     )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run on command-line arguments; return the exit status."""
-    return _cli.run(argv, Config, Experiment("agreement", analyse, FIGURES, table))
-
+main = Experiment("agreement", Config, analyse, FIGURES, table).main
 
 if __name__ == "__main__":
     _cli.command(main)

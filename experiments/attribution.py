@@ -15,7 +15,7 @@ It takes seconds to minutes: occlusion asks a network a few hundred times per pi
 its own run folder: results.nc (every map and number) and figures/*.png.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -29,6 +29,7 @@ from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli
+from experiments._cli import whole_numbers
 from experiments._experiment import Experiment
 from experiments._results import mean_over_pairs, number, picture_rows
 from experiments._tasks import Seed, TrainConfig
@@ -101,23 +102,12 @@ def chosen_members(populations: Mapping[str, Population], text: str) -> list[int
         )
     if not text:
         return alive[:DEFAULT_MEMBERS]
-    members = []
-    for part in text.split(","):
-        if not part.strip().isdecimal():
-            raise InputError(f"--members={text}: {part!r} is no number; write a list like 0,1,2")
-        member = int(part)
-        if member >= kept.shape[1]:
-            raise InputError(
-                f"--members={text}: the run has members 0 to {kept.shape[1] - 1}; choose some"
-            )
-        if member not in alive:
-            raise InputError(
-                f"--members={text}: member {member} diverged in training (diverged_step says "
-                f"when); choose others, like {','.join(map(str, alive[:3]))}"
-            )
-        if member in members:
-            raise InputError(f"--members={text}: {member} is given twice; give it once")
-        members.append(member)
+    members = list(whole_numbers("members", text, 0, kept.shape[1] - 1))
+    if gone := set(members) - set(alive):
+        raise InputError(
+            f"--members={text}: member {min(gone)} diverged in training (diverged_step says when); "
+            f"choose others, like {','.join(map(str, alive[:3]))}"
+        )
     return members
 
 
@@ -176,10 +166,7 @@ def table(run: Run) -> str:
     )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run on command-line arguments; return the exit status."""
-    return _cli.run(argv, Config, Experiment("attribution", analyse, FIGURES, table))
-
+main = Experiment("attribution", Config, analyse, FIGURES, table).main
 
 if __name__ == "__main__":
     _cli.command(main)

@@ -13,6 +13,7 @@ folder. Rerun the same command to resume a run.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
@@ -29,7 +30,7 @@ from catdog_jax.types import Dataset, InputError, Split
 from experiments import _cli, _tasks
 from experiments._cli import whole_numbers
 from experiments._experiment import Experiment
-from experiments._tasks import TrainConfig
+from experiments._tasks import STEP_MAX, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -148,21 +149,18 @@ def tasks(config: Config, data: Dataset) -> list[Task]:
     rows = draw_rows(num_examples, config.num_sets, most, config.data_seed or 0)
     disjoint = config.num_sets * most <= num_examples
     found, train = [], data.train
-    for network in grid:
-        for number, whole in enumerate(rows):
-            chosen = whole[: network.num_examples]
-            split = Split(
-                train.inputs[chosen], train.labels[chosen], tuple(train.ids[row] for row in chosen)
-            )
-            (task,) = _tasks.tasks(
-                dataclasses.replace(config, models=network.model),
-                dataclasses.replace(data, train=split),
-                tag=f" on set {number} of {network.num_examples}",
-            )
-            every = config.eval_every or task.recipe.num_steps
-            tags = {**network._asdict(), "disjoint": disjoint, "middle": network == middle}
-            recipe = task.recipe._replace(eval_every=every)
-            found.append(dataclasses.replace(task, recipe=recipe, tags=tags))
+    for network, (number, whole) in itertools.product(grid, enumerate(rows)):
+        chosen = whole[: network.num_examples]
+        ids = tuple(train.ids[row] for row in chosen)
+        split = Split(train.inputs[chosen], train.labels[chosen], ids)
+        every = config.eval_every or STEP_MAX
+        (task,) = _tasks.tasks(
+            dataclasses.replace(config, models=network.model, eval_every=every),
+            dataclasses.replace(data, train=split),
+            tag=f" on set {number} of {network.num_examples}",
+        )
+        tags = {**network._asdict(), "disjoint": disjoint, "middle": network == middle}
+        found.append(dataclasses.replace(task, tags=tags))
     return found
 
 
@@ -189,8 +187,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
     trained = list(populations.values())
     tags = [found.entry["tags"] for found in trained]
     all_sets = [Network(*(one[name] for name in Network._fields)) for one in tags]
-    grid = list(dict.fromkeys(all_sets))
-    middle = next(network for network, one in zip(all_sets, tags, strict=True) if one["middle"])
+    grid, middle = list(dict.fromkeys(all_sets)), all_sets[[x["middle"] for x in tags].index(True)]
     num_sets, data = len(trained) // len(grid), trained[0].data
     labels, num_classes = data.test.labels, len(data.class_names)
     over = ("network", "training_set", "member")
@@ -245,12 +242,13 @@ def table(run: Run) -> str:
     rows = [[*head, "0–1 error", "bias²", "sets", "starts", "main wrong"]]
     for name in map(str, data["network"].values):
         one = data.sel(network=name)
-        values = [*one["error_part"].values[..., 0].ravel()]
+        values, alive = one["error_part"].values[..., 0].ravel(), one["diverged_step"] < 0
+        right = (one[f"{kind}_accuracy"].where(alive).mean() for kind in ("train", "test"))
         rows.append(
             [
                 name,
                 f"{int(one['num_parameters']):,}",
-                *(f"{float(_alive(one, kind).mean()):.3f}" for kind in ("train", "test")),
+                *(f"{float(x):.3f}" for x in right),
                 *(f"{x:.4f}" for x in [*values, float(one["main_prediction"][1])]),
             ]
         )
@@ -264,15 +262,9 @@ def table(run: Run) -> str:
     return "\n".join([*aligned(rows), note, *diverged])
 
 
-def _alive(data: xr.Dataset, kind: str) -> xr.DataArray:
-    return data[f"{kind}_accuracy"].where(data["diverged_step"] < 0)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run on command-line arguments; return the exit status."""
-    experiment = Experiment("bias_variance", analyse, FIGURES, table, tasks, "bias", growable=False)
-    return _cli.run(argv, Config, experiment)
-
+main = Experiment(
+    "bias_variance", Config, analyse, FIGURES, table, tasks, "bias", growable=False
+).main
 
 if __name__ == "__main__":
     _cli.command(main)

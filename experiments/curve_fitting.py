@@ -14,7 +14,7 @@ folder: results.nc (every number) and figures/*.png.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -31,7 +31,7 @@ from catdog_jax.registry import Range
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from experiments import _cli
-from experiments._cli import command_line, deciding, whole_numbers
+from experiments._cli import deciding, whole_numbers
 from experiments._experiment import Experiment
 from experiments._tasks import FolderConfig, Seed
 
@@ -159,58 +159,52 @@ def analyse(populations: Mapping[str, run.Population], config: Config) -> xr.Dat
       fitted is nan.
     """
     del populations  # they are small: what they end as is kept, and they are not
-    degrees = whole_numbers("degrees", config.degrees, 1, 12)
+    degrees = sorted(whole_numbers("degrees", config.degrees, 1, 12))
     shown, noise, seed = config.shown_points, config.noise, config.data_seed
     sizes = sorted({*whole_numbers("points", config.points, 2), shown})
     exact_sizes = sorted({*EXACT_SIZES, *sizes})
     training = Training(config.num_members, config.num_steps, config.init_seed, sizes[-1])
     data = curves.empty_results(degrees, sizes, exact_sizes, config.num_members, shown)
-    count, total = itertools.count(1), len(curves.CURVES) * (len(sizes) * len(degrees) + 1)
+    families = list(zip(data["family"].values, (*degrees, None), strict=True))
+    count, total = itertools.count(), len(curves.CURVES) * (len(sizes) * len(degrees) + 1)
     tx = make_optimizer("adam", NETWORK_RATE, num_steps=config.num_steps, schedule="cosine")
 
-    def keep(curve: str, family: str, size: int, fit: Fit) -> None:
-        tested = curves.errors(fit.after, curve, noise)
-        _, apart = distance.weight_distances(fit.weights)
-        pairs = apart[np.triu_indices(len(apart), 1)]
-        data["curve_train_error"].loc[curve, family, size] = fit.train_error
-        data["curve_test_error"].loc[curve, family, size] = tested
-        data["curve_weight_distance"].loc[curve, family, size] = pairs.mean()
-        if size == shown:
-            data["curve_start"].loc[curve, family] = fit.before
-            data["curve_fit"].loc[curve, family] = fit.after
-        progress.to(next(count), family)
+    def put(place: dict[str, Any], **values: Any) -> None:
+        for name, value in values.items():
+            data[f"curve_{name}"].loc[place] = value
 
     with Progress("curves", total, "fits") as progress:
-        for curve in curves.CURVES:
-            data["curve_truth"].loc[curve] = curves.CURVES[curve](curves.GRID)
-            data["curve_expected_error"].loc[curve] = curves.expected_errors(
-                curve, degrees, exact_sizes, noise, seed, EXACT_SETS
-            )
-            for size in sizes:
-                train = curves.points(curve, size, noise, seed)
-                for degree in degrees:
+        for curve, size in itertools.product(curves.CURVES, sizes):
+            one, train = {"curve": curve}, curves.points(curve, size, noise, seed)
+            if size == shown:
+                exact = curves.expected_errors(curve, degrees, exact_sizes, noise, seed, EXACT_SETS)
+                put(one, truth=curves.CURVES[curve](curves.GRID), expected_error=exact)
+                put(one, point_x=train.inputs[:, 0], point_y=train.labels)
+            for family, degree in families if size == shown else families[:-1]:
+                progress.to(next(count), family)
+                if degree is None:
+                    fit = _fit(NETWORK, train, curves.GRID[:, None], training, tx)
+                else:
                     fit = fit_polynomial(train, degree, training)
                     best = curves.columns(curves.GRID, degree) @ curves.least_squares(train, degree)
-                    data["curve_gap"].loc[curve, degree, size] = curves.relative_gap(
-                        fit.after, best
-                    )
-                    if size == shown:
-                        # The params are laid out weights first: the bias belongs before them.
-                        weights = np.roll(fit.weights.astype(np.float64), 1, axis=1)
-                        other = fit_polynomial(train, degree, training, powers=True)
-                        data["curve_least_squares"].loc[curve, degree] = best
-                        beyond = ((0, 0), (0, degrees[-1] - degree))
-                        learned = np.pad(curves.coefficients(weights), beyond)
-                        data["curve_coefficient"].loc[curve, degree] = learned
-                        data["curve_gap_powers"].loc[curve, degree] = curves.relative_gap(
-                            other.after, best
-                        )
-                    keep(curve, f"degree {degree}", size, fit)
-                if size == shown:
-                    data["curve_point_x"].loc[curve] = train.inputs[:, 0]
-                    data["curve_point_y"].loc[curve] = train.labels
-                    fit = _fit(NETWORK, train, curves.GRID[:, None], training, tx)
-                    keep(curve, "network", size, fit)
+                    gap = curves.relative_gap(fit.after, best)
+                    put(one | {"degree": degree, "size": size}, gap=gap)
+                _, apart = distance.weight_distances(fit.weights)
+                apart = apart[np.triu_indices(len(apart), 1)]
+                place, tested = one | {"family": family}, curves.errors(fit.after, curve, noise)
+                put(place | {"size": size}, train_error=fit.train_error, test_error=tested)
+                put(place | {"size": size}, weight_distance=apart.mean())
+                if size != shown:
+                    continue
+                put(place, start=fit.before, fit=fit.after)
+                if degree is not None:
+                    # The params are laid out weights first: the bias belongs before them.
+                    weights = curves.coefficients(np.roll(fit.weights.astype(np.float64), 1, 1))
+                    learned = np.pad(weights, ((0, 0), (0, degrees[-1] - degree)))
+                    other = fit_polynomial(train, degree, training, powers=True)
+                    gap = curves.relative_gap(other.after, best)
+                    place = one | {"degree": degree}
+                    put(place, least_squares=best, coefficient=learned, gap_powers=gap)
     single = ("curve_point_x", "curve_point_y", "curve_start", "curve_fit")
     data = data.assign({name: data[name].astype(np.float32) for name in single})
     attrs = {"noise": noise, "curve_steps": config.num_steps}
@@ -265,22 +259,14 @@ def train(config: Config) -> run.Run:
     run.begin()
     return run.train_run(
         [],
-        experiment="curve_fitting",
         settings=deciding(config),
         short_name="curves",
-        command=command_line(config, "curve_fitting"),
-        out_dir=config.out_dir,
-        name=config.name,
-        fresh=config.fresh,
         growable=False,
+        **config.place("curve_fitting"),
     )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run on command-line arguments; return the exit status."""
-    experiment = Experiment("curve_fitting", analyse, FIGURES, table, train=train)
-    return _cli.run(argv, Config, experiment)
-
+main = Experiment("curve_fitting", Config, analyse, FIGURES, table, train=train).main
 
 if __name__ == "__main__":
     _cli.command(main)

@@ -14,7 +14,7 @@ folder: results.nc (every number), manifest.json (settings, versions, times), fi
 the weights. Rerun the same command to resume a run; where it is done, it only prints.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,11 +50,7 @@ FIGURES = {
 }
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run on command-line arguments; return the exit status."""
-    experiment = Experiment("init_convergence", analyse, FIGURES, table)
-    return _cli.run(argv, Config, experiment)
-
+main = Experiment("init_convergence", Config, analyse, FIGURES, table).main
 
 if __name__ == "__main__":
     _cli.command(main)

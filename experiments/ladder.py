@@ -19,7 +19,7 @@ the logistic regression) as a program with its numbers typed in, which needs num
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -37,8 +37,7 @@ from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
 from experiments._classifiers import can_be_asked, estimated, learned, programmed, scores
 from experiments._cli import Operational, split_list
-from experiments._experiment import take
-from experiments._figures import draw
+from experiments._experiment import draw, take
 from experiments._program import check_rung, check_writable, save_program
 from experiments._results import number, shown_inputs
 from experiments._tasks import TrainConfig
@@ -87,11 +86,11 @@ def tasks(config: Config, data: Dataset) -> list[Task]:
     models = config.models or f"linear,{POLYNOMIALS},{SMALL_DEEP if small else DEEP}"
     vectors, found = None, []
     for entry in listed("models", models):
-        own, read, changes = dataclasses.replace(config, models=entry), data, {}
+        own, read = dataclasses.replace(config, models=entry), data
         if MODEL.spec(entry).reads[0] == "vectors":
             read = vectors = vectors or scores(data, config.components)
-            changes = {"augment": "none"}
-        found += _tasks.tasks(own, read, stretch=stretch, **changes)
+            own = dataclasses.replace(own, augment="none")
+        found += _tasks.tasks(own, read, stretch=stretch)
     return found
 
 
@@ -119,19 +118,18 @@ def fitting_rules(text: str, data: Dataset) -> list[str]:
     return sorted(fit, key=lambda rule: RULES.index(rule) if rule in RULES else len(RULES))
 
 
-def analyse(
-    populations: Mapping[str, Population],
-    config: Config,
-    data: Dataset,
-    seconds: Mapping[str, float],
-) -> xr.Dataset:
+def data_of(populations: Mapping[str, Population]) -> Dataset:
+    """Give the pictures of a run."""
+    return next(iter(populations.values())).data
+
+
+def analyse(run: Run, config: Config, data: Dataset) -> xr.Dataset:
     """Build every rung, ask it about every picture.
 
     Args:
-      populations: label -> members, of the learned rungs; may be none.
+      run: the members of the learned rungs; may be none.
       config: the settings.
       data: the pictures.
-      seconds: label -> what training took.
 
     Returns:
       As `compare`, and the pictures of a sheet.
@@ -145,8 +143,9 @@ def analyse(
         for index, entry in enumerate(entries):
             progress.to(index, entry)
             rungs.append(estimated(entry, data))
-    for label, population in populations.items():
-        rungs.append(learned(population, data, seconds.get(label, math.nan)))
+    for label, population in run.populations.items():
+        seconds = run.manifest.get("timings", {}).get(label, {}).get("seconds", math.nan)
+        rungs.append(learned(population, data, seconds))
     rungs.sort(key=lambda rung: ORIGINS.index(rung.origin))
     with Progress("asking every classifier", len(rungs), "classifiers") as progress:
         found = compare(data, rungs, progress.to)
@@ -159,7 +158,6 @@ FIGURES = {"ladder": "ladder.ladder", "average_animals": "ladder.average_animals
 def table(run: Run) -> str:
     """Write the ladder, the lowest rung first."""
     data, seconds = run.data, run.manifest["rung_seconds"]
-    assert data is not None
     head = ["rung", "origin", "parameters", "train", "test", "95 %, pictures", "95 %, members"]
     rows, notes = [[*head, "seconds"]], []
     for name in map(str, data["rung"].values):
@@ -202,18 +200,36 @@ def _interval(low: xr.DataArray, high: xr.DataArray) -> str:
     return "–" if low.isnull() else f"{max(float(low), 0.0):.3f} to {min(float(high), 1.0):.3f}"
 
 
-def train(config: Config, data: Dataset) -> Run:
-    """Train the learned rungs; whatever cannot be a rung is found before a run folder is made."""
+def check(config: Config, data: Dataset, labels: Collection[str]) -> list[str]:
+    """Refuse whatever cannot be a rung, before a run folder is made.
+
+    Args:
+      config: the settings.
+      data: the pictures.
+      labels: of the learned rungs.
+
+    Returns:
+      The rules that fit.
+
+    Raises:
+      InputError: a rung cannot be, none is left, or the one to be written cannot be.
+    """
     entries, rules = listed("estimators", config.estimators), fitting_rules(config.rules, data)
     for entry in entries:
         if parse_entry(entry)[0] == "knn":  # takes no time, and knows how large its k may be
             estimated(entry, data)
-    found = tasks(config, data)
-    names = [*rules, *entries, *(task.label for task in found)]
+    names = [*rules, *entries, *labels]
     if not names:
         raise InputError("no rung is left: --rules, --estimators and --models are all none")
     if config.write_program:
         check_rung(config.program_model, names)
+    return rules
+
+
+def train(config: Config, data: Dataset) -> Run:
+    """Train the learned rungs."""
+    found = tasks(config, data)
+    rules = check(config, data, [task.label for task in found])
     decided = config.decided(data, found) | {"rules": ",".join(rules)}
     return _tasks.train(config, "ladder", data, found, short_name="ladder", decided=decided)
 
@@ -226,23 +242,20 @@ def ladder(config: Config) -> None:
     if config.write_program:
         check_writable(config.write_program, config.program_model)
     if config.run:
-        found = take(config, "ladder")
-        data = next(iter(found.populations.values())).data
+        found = take(config, "ladder", lambda found: check(config, data_of(found), found))
+        data = data_of(found.populations)
     else:
         data = _tasks.read_data(config)
         found = train(config, data)
     populations = found.populations
     if found.folder is not None:
         with found.folder:
-            spent = found.manifest.get("timings", {})
-            seconds = {label: times["seconds"] for label, times in spent.items()}
-            answers = analyse(populations, config, data, seconds)
+            answers = analyse(found, config, data)
             # A clock is no result: it is kept beside them.
             clock = dict(zip(answers["rung"].values, answers["rung_seconds"].values, strict=True))
             found.folder.update_manifest(rung_seconds=clock)
             found = found.finish(answers.drop_vars("rung_seconds"))
     results = found.data
-    assert results is not None
     spent = [found.manifest["rung_seconds"][name] for name in results["rung"].values]
     draw(results.assign(rung_seconds=("rung", spent)), found.path, FIGURES)
     print(table(found))

@@ -23,7 +23,7 @@ The first takes about three minutes on two cores. It ends with a table and the p
 folder: results.nc (every number), figures/*.png, and the weights.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -135,10 +135,7 @@ def _median(values: xr.DataArray) -> str:
     return number(float(values.median()))
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run on command-line arguments; return the exit status."""
-    return _cli.run(argv, Config, Experiment("layers", analyse, FIGURES, table, tasks))
-
+main = Experiment("layers", Config, analyse, FIGURES, table, tasks).main
 
 if __name__ == "__main__":
     _cli.command(main)

@@ -18,7 +18,7 @@ results.nc (every number), figures/*.png, and the weights. Rerun the same comman
 resume a run that was stopped; of one that is done it only prints.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -92,7 +92,8 @@ def table(run: Run) -> str:
         head = ["a word's vector, probed: start → trained", *map(str, data["probe"].values)]
         rows = []
         means = data["probe_accuracy"].mean("probed").values
-        for (model, name), both in zip(_layers(data), means, strict=True):
+        layers = (data[f"layer_{key}"].values for key in ("model", "name"))
+        for model, name, both in zip(*layers, means, strict=True):
             rows.append([f"{model} · {name}", *(f"{a:.3f} → {b:.3f}" for a, b in both.T)])
         base = ["(most frequent answer)", *(f"{x:.3f}" for x in data["probe_baseline"].values)]
         lines += ["", *aligned([head, *rows, base])]
@@ -115,11 +116,6 @@ def table(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _layers(data: xr.Dataset) -> list[tuple[str, str]]:
-    columns = data["layer_model"].values, data["layer_name"].values
-    return [(str(model), str(name)) for model, name in zip(*columns, strict=True)]
-
-
 def _alive(data: xr.Dataset, model: str) -> np.ndarray:
     return np.flatnonzero(data["diverged_step"].sel(model=model).values < 0)
 
@@ -131,11 +127,7 @@ def _overlap(data: xr.Dataset, model: str, when: str) -> float:
     return _results.mean_over_pairs(values[np.ix_(alive, alive)])
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run on command-line arguments; return the exit status."""
-    experiment = Experiment("words", analyse, FIGURES, table, tasks)
-    return _cli.run(argv, Config, experiment)
-
+main = Experiment("words", Config, analyse, FIGURES, table, tasks).main
 
 if __name__ == "__main__":
     _cli.command(main)

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -161,6 +161,7 @@ def take_run(
     out_dir: str | os.PathLike[str] = "runs",
     name: str = "",
     fresh: bool = False,
+    check: Callable[[Mapping[str, Population]], object] = lambda populations: None,
 ) -> Run:
     """Take the members of a finished run, to analyse them into a run folder of its own.
 
@@ -170,6 +171,7 @@ def take_run(
       settings: all that decides the analysis, ready for JSON.
       models: labels of the populations that are taken; none: all.
       data_dir, own: see `open_run`.
+      check: called with what is taken, before a folder is made; may raise InputError.
 
     Returns:
       As `train_run` does, with the populations of the other run.
@@ -184,6 +186,8 @@ def take_run(
     for label in models:
         if label not in found.populations:
             raise unknown("model of the run", label, found.populations)
+    populations = {label: found.populations[label] for label in models}
+    check(populations)
     where = found.path.resolve()
     settings = {
         **settings,
@@ -196,7 +200,6 @@ def take_run(
     folder = RunFolder.open_or_create(root, name, settings, growable=(), fresh=fresh)
     with contextlib.ExitStack() as on_error:
         on_error.callback(folder.close)
-        populations = {label: found.populations[label] for label in models}
         if folder.finished:
             print(f"already done: {folder.path} holds these results; nothing is computed")
             return replace(open_run(folder.path), populations=populations)

@@ -97,14 +97,6 @@ def test_maximising_inputs_are_pictures_that_score_more_than_noise(asked):
     np.testing.assert_allclose(data["maximising_agreement"].values[1, 0], alike, atol=1e-6)
 
 
-def test_the_same_again_is_done(asked, source, contents, capsys):
-    folder, _ = asked
-    before, out = contents(folder), folder.parents[1]
-    assert attribution.main([f"--run={source}/results.nc", f"--out_dir={out}", *QUICK]) == 0
-    assert "already done" in capsys.readouterr().out
-    assert contents(folder) == before
-
-
 def test_one_member_of_one_model_has_no_one_to_agree_with(tmp_path, source, capsys):
     flags = ["--models=mlp:width=8", "--members=2", "--num_pictures=1", *QUICK[1:]]
     assert attribution.main([f"--run={source}", f"--out_dir={tmp_path}", *flags]) == 0
@@ -118,9 +110,9 @@ def test_one_member_of_one_model_has_no_one_to_agree_with(tmp_path, source, caps
 @pytest.mark.parametrize(
     ("flag", "expected"),
     [
-        ("--members=0,3", "the run has members 0 to 2"),
-        ("--members=1,1", "1 is given twice"),
-        ("--members=first", "'first' is no number"),
+        ("--members=0,3", "give whole numbers from 0 to 2"),
+        ("--members=1,1", "'1' is given twice"),
+        ("--members=first", "--members=first is not allowed"),
         ("--num_pictures=33", "the run keeps 32 pictures"),
     ],
 )

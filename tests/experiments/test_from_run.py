@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -37,25 +36,6 @@ CASES = {
     ),
 }
 
-MINE = """
-import numpy as np
-from catdog_jax.types import Dataset, Split
-
-def load():
-    labels = (np.arange(24) % 2).astype(np.int32)
-    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3)).astype(np.uint8)
-    part = Split(images, labels, tuple(map(str, labels)))
-    none = Split(images[:0], labels[:0], ())
-    return Dataset("mine", part, none, part, ("cat", "dog"), {"fingerprint": "1"})
-
-def build(input_shape, num_classes):
-    size = int(np.prod(input_shape))
-    def init(key):
-        import jax
-        return {"w": jax.random.normal(key, (size, num_classes))}
-    return init, lambda params, x: x.reshape(len(x), -1) / 255.0 @ params["w"]
-"""
-
 
 # Slow: all but one, for all take a run by the same code.
 @pytest.mark.parametrize(
@@ -67,7 +47,7 @@ def build(input_shape, num_classes):
     ids=lambda module: module.__name__.split(".")[-1],
 )
 def test_the_numbers_are_those_of_its_own_training(module, tmp_path, run_folder, monkeypatch):
-    monkeypatch.setattr(module, "FIGURES", {})
+    monkeypatch.setattr("experiments._experiment.draw", lambda *_: None)
     training, flags = CASES[module]
     assert module.main([*training, *flags, f"--out_dir={tmp_path / 'own'}"]) == 0
     own = run_folder(tmp_path / "own")
@@ -101,22 +81,19 @@ def test_what_cannot_be_taken_is_refused_in_one_line(source, tmp_path, run_folde
     assert line.endswith(", not another); give the --data_dir where the run's data lie\n")
 
 
-def test_code_of_ones_own_runs_only_where_it_is_typed_again(tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine_from_run.py").write_text(textwrap.dedent(MINE))
-    monkeypatch.syspath_prepend(tmp_path)
-    for module in (init_convergence, attribution):
-        monkeypatch.setattr(module, "FIGURES", {})
-    dataset, models = "--dataset=mine_from_run.load", "--models=mine_from_run.build"
+def test_code_of_ones_own_runs_only_where_it_is_typed_again(tmp_path, mine, monkeypatch, capsys):
+    monkeypatch.setattr("experiments._experiment.draw", lambda *_: None)
+    dataset, models = f"--dataset={mine}.load", f"--models={mine}.build"
     out_dir = f"--out_dir={tmp_path}"
     assert init_convergence.main([dataset, models, *TRAINING, out_dir, "--name=own"]) == 0
     assert "gets pictures as they are, uint8 0..255" in capsys.readouterr().out
     run = f"--run={tmp_path / 'init_convergence' / 'own'}"
     quick = CASES[attribution][1]
     for typed, told in (((models,), "again in --dataset"), ((dataset,), "again in --models")):
-        monkeypatch.delitem(sys.modules, "mine_from_run", raising=False)
+        monkeypatch.delitem(sys.modules, mine, raising=False)
         assert attribution.main([run, *typed, *quick, out_dir, "--name=no"]) == 2
         assert told in capsys.readouterr().err
-    monkeypatch.delitem(sys.modules, "mine_from_run", raising=False)
+    monkeypatch.delitem(sys.modules, mine, raising=False)
     assert attribution.main([run, *quick, out_dir, "--name=no"]) == 2
-    assert "mine_from_run" not in sys.modules
+    assert mine not in sys.modules
     assert attribution.main([run, dataset, models, *quick, out_dir, "--name=yes"]) == 0

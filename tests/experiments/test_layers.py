@@ -1,4 +1,4 @@
-"""The probes of a run: of the right weights, the right numbers, the same bits after a kill."""
+"""The probes of a run: of the right weights, the right numbers."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,6 @@ SMALL = (
     "--image_size=8",
     f"--models={','.join(MODELS)}",
     "--num_members=2",
-    "--wave=2",  # a run that begins with one member gives it all devices, and other roundings
     "--num_steps=12",
     "--batch_size=16",
     "--eval_every=6",
@@ -37,22 +36,12 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def run_layers():
-    """A function (out_dir, *flags) -> exit status of layers, without figures."""
-
-    def run(out_dir, *flags):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(layers, "FIGURES", {})
-            return layers.main([*SMALL, f"--out_dir={out_dir}", *flags])
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, run_layers, machine):
-    """A small run that was never stopped."""
+def whole(tmp_path_factory, machine):
+    """A small run, without figures."""
     out_dir = tmp_path_factory.mktemp("whole")
-    assert run_layers(out_dir) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments._experiment.draw", lambda *_: None)
+        assert layers.main([*SMALL, f"--out_dir={out_dir}"]) == 0
     return cj.open_run(out_dir / "layers" / "x")
 
 
@@ -147,29 +136,6 @@ def test_alignment_is_that_of_the_whole_layers(whole, dataset):
     assert maps[3, 0, 1, 2] == pytest.approx(wanted)
     wanted = (cka[1, 0, 0, 3, 1, 0, 2] + cka[1, 0, 1, 3, 1, 1, 2]) / 2
     assert maps[4, 1, 3, 2] == pytest.approx(wanted)
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
-
-
-@pytest.mark.slow
-def test_more_members_after_a_kill_while_it_probes_end_with_the_same_bits(
-    tmp_path, whole, run_layers, monkeypatch
-):
-    folder = tmp_path / "layers" / "x"
-    assert run_layers(tmp_path, "--num_members=1") == 0
-
-    def kill(*arguments, **options):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(layers, "probe_layers", kill)
-        with pytest.raises(Killed):
-            run_layers(tmp_path)
-    assert cj.open_run(folder).data.sizes["member"] == 1
-    assert run_layers(tmp_path) == 0
-    assert (folder / "results.nc").read_bytes() == (whole.path / "results.nc").read_bytes()
 
 
 def test_a_class_is_never_left_out_of_the_probes(dataset):

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import textwrap
 
 import numpy as np
 import pytest
@@ -10,103 +9,13 @@ import pytest
 from catdog_jax import open_run
 from experiments import init_convergence
 
-MINE = """
-import jax
-import jax.numpy as jnp
-import numpy as np
-from catdog_jax.types import Dataset, Model, Spec, Recipe, Split
-
-
-def build(input_shape, num_classes, *, scale: float = 1.0):
-    '''One weight per pixel.'''
-
-    def init(key):
-        size = int(np.prod(input_shape))
-        return {"w": scale * jax.random.normal(key, (size, num_classes)) / size**0.5}
-
-    def apply(params, images):
-        return images.reshape(len(images), -1) / 127.5 @ params["w"]
-
-    return init, apply
-
-
-def fragile(input_shape, num_classes):
-    '''Some starts diverge at once.'''
-    model = build(input_shape, num_classes)
-
-    def init(key):
-        diverges = jax.random.uniform(jax.random.fold_in(key, 1)) < 0.5
-        return jax.tree.map(lambda w: jnp.where(diverges, jnp.nan, w), model[0](key))
-
-    return init, model[1]
-
-
-def hopeless(input_shape, num_classes):
-    '''All diverge.'''
-    init, apply = build(input_shape, num_classes)
-    return init, lambda params, images: apply(params, images) * jnp.nan
-
-
-def colours(input_shape, num_classes):
-    '''Sees mean colours alone: no weight has a place in the picture.'''
-
-    def init(key):
-        return jax.random.normal(key, (3, num_classes))
-
-    return init, lambda params, images: images.mean((1, 2)) @ params
-
-
-def too_many(input_shape, num_classes):
-    return build(input_shape, num_classes + 1)
-
-
-def broken(input_shape, num_classes):
-    return build(input_shape, num_classes)[0], lambda params, images: params["v"]
-
-
-SHORT = Spec(build, {"default": Recipe(5, 8, "sgd", 0.01)})
-LONG = Spec(build, {"default": Recipe(9, 8, "adam", 0.01)})
-
-
-def load(*, image_size: int = 0, num: int = 24):
-    '''Bright and dark squares, three bright ones to each dark one.'''
-    size = image_size or 8
-    labels = (np.arange(num) % 4 == 3).astype(np.int32)
-    noise = np.random.default_rng(0).integers(0, 100, (num, size, size, 3))
-    images = (noise + 100 * (1 - labels)[:, None, None, None]).astype(np.uint8)
-    part = Split(images, labels, tuple(str(i) for i in range(num)))
-    none = Split(images[:0], labels[:0], ())
-    return Dataset("squares", part, none, part, ("bright", "dark"), {"source": "mine"})
-
-
-def odd():
-    '''Names with a byte that is no UTF-8, as a file system gives them.'''
-    part = load().train
-    part = Split(part.inputs, part.labels, tuple(f"{name}\\udc80" for name in part.ids))
-    return Dataset("odd", part, part, part, ("bright", "dark\\udc81"), {"source": "mine"})
-
-
-def empty():
-    found = load()
-    return Dataset("empty", found.train, found.valid, found.valid, found.class_names, {})
-"""
-
-
-@pytest.fixture
-def mine(tmp_path, monkeypatch, request):
-    """The name of a module of one's own, importable from here."""
-    name = f"mine_{request.node.name.split('[')[0]}"
-    (tmp_path / f"{name}.py").write_text(textwrap.dedent(MINE))
-    monkeypatch.syspath_prepend(tmp_path)
-    return name
-
 
 def test_a_model_and_a_data_set_of_ones_own(tmp_path, mine, run_folder, capsys):
     models = [f"{mine}.SHORT:scale=0.5", f"{mine}.LONG"]
     argv = [f"--dataset={mine}.load:num=40", f"--models={','.join(models)}"]
     argv += ["--num_members=2", "--eval_every=3", f"--out_dir={tmp_path / 'runs'}"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(init_convergence, "FIGURES", {})
+        patch.setattr("experiments._experiment.draw", lambda *_: None)
         assert init_convergence.main(argv) == 0
     said = capsys.readouterr().out
     assert f"note: {', '.join(models)} gets pictures as they are, uint8 0..255" in said

@@ -1,13 +1,9 @@
 """Several processes of one run: the bits of one, whoever dies, however many go on."""
 
 import math
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import pytest
@@ -17,7 +13,6 @@ from catdog_jax.run import Execution
 from catdog_jax.run.plans import new_plans
 from catdog_jax.run.processes import joined_timings
 
-ROOT = Path(__file__).parents[2]
 SMALL = (
     "--dataset=procedural:num_train=64:num_valid=8:num_test=32",
     "--image_size=8",
@@ -29,68 +24,18 @@ SMALL = (
     "--eval_every=2",
     "--name=x",
 )
-# As main, without the figures. Where there is a pause, a segment is one step and takes that long.
-# A process that is to be killed says so where it holds: at the n-th call of a function.
-SCRIPT = """
-import time
-from catdog_jax.population import Program, distributed, waves
-from catdog_jax.store import RunFolder
-from catdog_jax.run import checkpointer, processes, progress
-from experiments import _cli, init_convergence
-progress.LINE_SECONDS = 1e9
-init_convergence.FIGURES = {{}}
-distributed.MEETING_SECONDS = {meeting}
-def wrap(owner, name, before):
-    function = getattr(owner, name)
-    def call(*arguments, **options):
-        before()
-        return function(*arguments, **options)
-    setattr(owner, name, call)
-if {pause}:
-    waves.SEGMENT_SECONDS = checkpointer.CHECKPOINT_SECONDS = 0
-    checkpointer.PATIENCE_SECONDS = 60
-    wrap(Program, "segment", lambda: time.sleep({pause}))
-if {hold!r}:
-    name, last = {hold!r}.split()
-    calls = []
-    def hold():
-        calls.append(None)
-        if len(calls) == int(last):
-            print("holds", flush=True)
-            time.sleep(100)
-    wrap(eval(name.rpartition(".")[0]), name.rpartition(".")[2], hold)
-_cli.command(init_convergence.main)
-"""
 
 
 @pytest.fixture
-def start(tmp_path):
-    """A function (index, count, port, *flags, pause, ...) -> one of several processes of a run."""
-    started = []
+def start(tmp_path, launch):
+    """A function (index, count, port, *flags, **options) -> one of several processes of a run."""
 
-    def start(index, count, port, *flags, pause=0.0, meeting=60, hold=""):
+    def start(index, count, port, *flags, **options):
         where = (f"--coordinator=127.0.0.1:{port}", f"--num_processes={count}")
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-c"),
-                SCRIPT.format(pause=pause, meeting=meeting, hold=hold),
-                *(*SMALL, *where, f"--process_id={index}", f"--out_dir={tmp_path}", *flags),
-            ],
-            cwd=ROOT,
-            env=os.environ
-            | {"TF_CPP_MIN_LOG_LEVEL": "2"},  # JAX has set another one in this process
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        where += (f"--process_id={index}", f"--out_dir={tmp_path}")
+        return launch(*SMALL, *where, *flags, **options)
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return start
 
 
 @pytest.fixture

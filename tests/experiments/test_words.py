@@ -7,8 +7,8 @@ import pytest
 from catdog_jax import load_dataset, open_run
 from catdog_jax.analysis import word_vectors
 from catdog_jax.data import grammar
-from catdog_jax.data.grammar import annotate
-from experiments import init_convergence, words
+from catdog_jax.data.annotation import annotate
+from experiments import words
 
 DATASET = "words:num_train=160:num_valid=2:num_test=96"
 MODELS = ("bag_of_words", "word_average", "word_conv:width=8")
@@ -22,7 +22,7 @@ def whole(tmp_path_factory, machine):
     out_dir = tmp_path_factory.mktemp("words")
     flags = (*TRAINING, *PROBES, "--num_steps=6", f"--models={','.join(MODELS)}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(words, "FIGURES", {})
+        patch.setattr("experiments._experiment.draw", lambda *_: None)
         assert words.main([*flags, f"--out_dir={out_dir}", "--name=x"]) == 0
     return open_run(out_dir / "words" / "x")
 
@@ -107,15 +107,6 @@ def test_what_has_nothing_to_show_leaves_its_figures_out(flags, status, left_out
         data = open_run(tmp_path / "words" / "x").data
         for name in ("probe_accuracy", "accuracy_by_construction"):
             assert np.isnan(data[name].values).all()
-
-
-@pytest.mark.slow
-def test_the_main_experiment_trains_on_words_too(tmp_path, capsys):
-    flags = (*TRAINING, "--num_steps=2", f"--out_dir={tmp_path}", "--name=x")
-    assert init_convergence.main([*flags, "--models=bag_of_words,word_average"]) == 0
-    drawn = {path.stem for path in (tmp_path / "init_convergence" / "x" / "figures").iterdir()}
-    assert drawn == set(init_convergence.FIGURES) - {"first_layer", "data_sheet"}
-    assert "96 test, up to 16 words, cat / dog" in capsys.readouterr().out
 
 
 def test_a_probe_reads_what_is_there_and_nothing_else(dataset):

@@ -129,7 +129,7 @@ def test_a_wrong_flag_ends_a_job_for_good(cluster, tmp_path, until):
     )
     until(lambda: cluster.state(job) == "FAILED", lambda: (cluster.state(job), text(log)))
     assert "error: " in text(log)
-    assert "--num_members=0 is out of range" in text(log)
+    assert "--num_members=0 is not allowed" in text(log)
     assert "ExitCode=2:0" in cluster("scontrol", "--oneliner", "show", "job", job)
 
 
