@@ -139,22 +139,17 @@ def round_memory(backend: str, total: int) -> int:
 def host_memory(root: Path = Path("/")) -> int:
     """Tell the memory that the processes of this host may use, in bytes.
 
-    That of the machine, or what its control group (of a container or a batch job) is held to,
-    whichever is less.
+    That of the machine, or what its control groups (of a container or a batch job; versions 1 and
+    2) and those above are held to, whichever is least.
 
     Args:
       root: where /proc and /sys lie.
     """
-    return min([psutil.virtual_memory().total, *_group_limits(root)])
-
-
-def _group_limits(root: Path) -> list[int]:
-    """Read the memory limits of this process's control groups, versions 1 and 2, and above."""
     files = {
         "": (root / "sys/fs/cgroup", "memory.max"),  # version 2 names no controllers
         "memory": (root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"),
     }
-    limits = []
+    limits = [psutil.virtual_memory().total]
     with contextlib.suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, group = line.split(":", 2)
@@ -164,4 +159,4 @@ def _group_limits(root: Path) -> list[int]:
                 for part in (path, *path.parents):
                     with contextlib.suppress(OSError, ValueError):  # not there, or 'max'
                         limits.append(int((place / part / name).read_text(encoding="ascii")))
-    return limits
+    return min(limits)

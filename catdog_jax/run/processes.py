@@ -110,25 +110,24 @@ class WaveQueue:
 
     def unfinished(self) -> bool:
         """Return whether there is a wave that nobody has told to be done."""
-        self._left = [wave for wave in self._left if self._group.told(self._done(wave)) is None]
+        self._left = [wave for wave in self._left if not self._is_done(wave)]
         return bool(self._left)
 
     def take(self) -> Iterator[int]:
         """Take the waves, one at a time, that no living process has taken."""
         for wave in self._left:
-            done = self._group.told(self._done(wave)) is not None
-            if not done and self._group.claim(f"{self._name}/{wave}"):
+            if not self._is_done(wave) and self._group.claim(f"{self._name}/{wave}"):
                 self._taken.add(wave)
                 yield wave
 
     def finish(self) -> None:
         """Tell all that the waves taken so far are done, and on the disk."""
         for wave in self._taken:
-            self._group.tell(self._done(wave), True)
+            self._group.tell(f"{self._name}/{wave}/done", True)
         self._taken.clear()
 
-    def _done(self, wave: int) -> str:
-        return f"{self._name}/{wave}/done"
+    def _is_done(self, wave: int) -> bool:
+        return self._group.told(f"{self._name}/{wave}/done") is not None
 
 
 def joined_timings(

@@ -111,13 +111,11 @@ def train_run(
             "keep": folder.manifest.get("keep") or _keep(tasks, keep),
             "keep_params": sorted(keep_params),
         }
-        parts = [
-            describe(task, folder_name(index, task), input_entries(task.data))
-            for index, task in enumerate(tasks)
-        ]
+        parts = _parts(tasks, plans)
+        entries = [describe(part.task, part.name, input_entries(part.task.data)) for part in parts]
         folder.update_manifest(
             command=command,
-            parts=parts,
+            parts=entries,
             trials=trials,
             **job,
             inputs=input_entries(data) if data else {},
@@ -132,18 +130,17 @@ def train_run(
         job |= {"session": folder.manifest["sessions"][-1], "name": folder.path.name}
         job |= {"backend": jax.default_backend(), "num_members": num_members}
         group.tell(f"{run}/task", job)
-        _train_tasks(group, run, folder, tasks, job)
+        _train_parts(group, run, folder, parts, job)
         told = [group.told(f"{run}/timings/{index}") for index in range(1, group.count)]
         if others := [timings for timings in told if timings is not None]:
             spent = folder.manifest.get("timings", {})
             folder.update_manifest(timings=joined_timings(before, spent, others))
         populations = {}
-        for index, (task, plan, part) in enumerate(zip(tasks, plans, parts, strict=True)):
-            numbers = range(math.ceil(task.members.count / plan.wave))
-            waves = [folder.await_wave(folder_name(index, task), wave) for wave in numbers]
-            found = stack(waves, task.members.count)
+        for part, entry in zip(parts, entries, strict=True):
+            waves = [folder.await_wave(part.name, wave) for wave in range(part.num_waves)]
+            task, found = part.task, stack(waves, part.task.members.count)
             populations[task.label] = Population(
-                task.label, part, found.copy, functools.partial(getattr, task, "data"), task
+                task.label, entry, found.copy, functools.partial(getattr, task, "data"), task
             )
         on_error.pop_all()  # whoever writes the results lets others use it
         return Run(folder.path, folder.manifest, populations, None, folder)
@@ -215,9 +212,21 @@ def take_run(
         return Run(folder.path, folder.manifest, populations, None, folder)
 
 
-def folder_name(index: int, task: Task) -> str:
-    """Return what a task is called in the run folder."""
-    return f"{index:02d}_{task.label}"
+class _Part(NamedTuple):
+    """One model's part of a run; `name` is what it is called in the run folder."""
+
+    name: str
+    task: Task
+    plan: Plan
+
+    @property
+    def num_waves(self) -> int:
+        return math.ceil(self.task.members.count / self.plan.wave)
+
+
+def _parts(tasks: Sequence[Task], plans: Sequence[Plan]) -> list[_Part]:
+    pairs = enumerate(zip(tasks, plans, strict=True))
+    return [_Part(f"{index:02d}_{task.label}", task, plan) for index, (task, plan) in pairs]
 
 
 def _settings(tasks: Sequence[Task]) -> dict[str, Any]:
@@ -264,7 +273,8 @@ def _help(group: Group, run: str, root: Path, tasks: Sequence[Task]) -> NoReturn
     """
     if job := group.wait_for(f"{run}/task"):
         devices, kind = jax.local_device_count(), jax.default_backend()
-        needed = max((plan["num_devices"] for plan in job["plans"].values()), default=1)
+        plans = [Plan(**job["plans"][task.label]) for task in tasks]
+        needed = max((plan.num_devices for plan in plans), default=1)
         if kind != job["backend"] or devices < needed:
             raise InputError(
                 f"{group.name} has {devices} {kind} device(s), and process 0 needs {needed} of "
@@ -276,44 +286,32 @@ def _help(group: Group, run: str, root: Path, tasks: Sequence[Task]) -> NoReturn
                 f"run folder: {folder.path}",
                 flush=True,
             )
-            _train_tasks(group, run, folder, _with_members(tasks, job["num_members"]), job)
+            parts = _parts(_with_members(tasks, job["num_members"]), plans)
+            _train_parts(group, run, folder, parts, job)
     print(f"{group.name}: done", flush=True)
     raise WorkerDone
 
 
-class _Part(NamedTuple):
-    """One model's part of a run: its name in the run folder, and the waves that are not done."""
-
-    name: str
-    task: Task
-    plan: Plan
-    queue: WaveQueue
-
-
-def _train_tasks(
-    group: Group, run: str, folder: RunFolder, tasks: Sequence[Task], job: Mapping[str, Any]
+def _train_parts(
+    group: Group, run: str, folder: RunFolder, parts: Sequence[_Part], job: Mapping[str, Any]
 ) -> None:
     """Train all waves of a run, with its other processes; returns when all waves are done.
 
     Args:
       group, run: the processes, and what they call the run.
       folder: the run folder.
-      tasks: the populations.
-      job: 'plans' and 'keep' of the tasks by label, and 'keep_params'.
+      parts: of the run.
+      job: 'keep' of the tasks by label, and 'keep_params'.
     """
-    parts = []
-    for index, task in enumerate(tasks):
-        name, plan = folder_name(index, task), Plan(**job["plans"][task.label])
-        num_waves = math.ceil(task.members.count / plan.wave)
-        parts.append(_Part(name, task, plan, WaveQueue(group, f"{run}/{name}", num_waves)))
+    queues = [WaveQueue(group, f"{run}/{part.name}", part.num_waves) for part in parts]
     while True:
-        for part in parts:
-            waves = (w for w in part.queue.take() if folder.load_wave(part.name, w) is None)
+        for part, queue in zip(parts, queues, strict=True):
+            waves = (w for w in queue.take() if folder.load_wave(part.name, w) is None)
             if (first := next(waves, None)) is not None:
                 _train_part(group, folder, part, itertools.chain([first], waves), job)
                 group.tell(f"{run}/timings/{group.index}", folder.manifest["timings"])
-            part.queue.finish()
-        if not [part for part in parts if part.queue.unfinished()]:
+            queue.finish()
+        if not [queue for queue in queues if queue.unfinished()]:
             return
         group.check()  # others train what is left, unless they are gone
         time.sleep(WAITING_SECONDS)
@@ -326,12 +324,11 @@ def _train_part(
     task, plan = part.task, part.plan
     # All processes take the waves in order, so those before one's own are done, or nearly.
     per_wave = plan.wave * task.recipe.num_steps
-    total = math.ceil(task.members.count / plan.wave) * per_wave
     title = f"{task.label} × {task.members.count}"
     title = f"{group.name}: {title}" if group.count > 1 else title
     with (
         deferred(f"{task.label} is trained and saved in {folder.path}"),
-        Progress(title, total, "member-steps") as progress,
+        Progress(title, part.num_waves * per_wave, "member-steps") as progress,
         Checkpointer(folder, part.name, task) as checkpointer,
     ):
 

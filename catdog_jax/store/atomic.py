@@ -21,11 +21,7 @@ _LOCKED_BYTE = 1 << 30  # msvcrt locks bar reading, so the byte lies beyond the 
 
 
 class StoreError(RuntimeError):
-    """A run folder cannot be written or read; the message is one line for a person."""
-
-
-class FolderInUse(RuntimeError):
-    """Another process holds the run folder; the message is one line for a person."""
+    """A run folder cannot be held, written or read; the message is one line for a person."""
 
 
 @contextlib.contextmanager
@@ -92,7 +88,7 @@ def hold(path: Path) -> BinaryIO:
       The open file; the lock is held until it is closed, or the process ends.
 
     Raises:
-      FolderInUse: another process, or another call in this one, holds it.
+      StoreError: another process, or another call in this one, holds it.
       OSError: the file cannot be written, or the file system has no locks.
     """
     with contextlib.ExitStack() as undo:
@@ -105,7 +101,7 @@ def hold(path: Path) -> BinaryIO:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             holder = path.read_text(errors="replace").strip() or "unknown"
-            raise FolderInUse(
+            raise StoreError(
                 f"run folder {path.parent} is in use by process {holder}; wait for it, or choose "
                 "another --name"
             ) from None

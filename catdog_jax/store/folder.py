@@ -71,8 +71,7 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
         Raises:
           InputError: the name is no folder name, the recipe differs from the run's, the folder
             holds something else, or `root` cannot be written.
-          FolderInUse: another process holds the run.
-          StoreError: the disk is full.
+          StoreError: another process holds the run, or the disk is full.
         """
         manifest.check_name(name)
         asked = manifest.plain(dict(recipe))
@@ -105,7 +104,7 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
 
         Raises:
           InputError: there is no such folder here, or it is another one.
-          FolderInUse: a process of the same number holds it.
+          StoreError: a process of the same number holds it.
         """
 
         def is_here() -> bool:

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import scenario
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A new run, open."""
-    import scenario
-
     with scenario.RunFolder.open_or_create(tmp_path / "demo", "x", scenario.RECIPE) as opened:
         yield opened
 
@@ -20,6 +19,4 @@ def folder(tmp_path):
 @pytest.fixture
 def finished(tmp_path):
     """A finished run of four members in two waves, closed."""
-    import scenario
-
     return scenario.train(tmp_path)

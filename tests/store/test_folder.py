@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scenario
 
-from catdog_jax.store import FolderInUse, RunFolder, StoreError, folder, manifest, run_name
+from catdog_jax.store import RunFolder, StoreError, folder, manifest, run_name
 from catdog_jax.types import FileNote, InputError
 
 MODEL = "00_mlp"
@@ -127,7 +127,7 @@ def test_an_out_dir_that_cannot_be_written_is_named(tmp_path):
 
 def test_one_process_holds_the_folder(tmp_path):
     with start(tmp_path):
-        assert f"in use by process {os.getpid()};" in refusal(tmp_path, error=FolderInUse)
+        assert f"in use by process {os.getpid()};" in refusal(tmp_path, error=StoreError)
     refusal(tmp_path, {"a": 2})  # lets go of the lock
     start(tmp_path).close()
 
@@ -153,7 +153,7 @@ def test_a_process_that_joins_takes_a_wave_over(tmp_path, monkeypatch):
             assert scenario.same(other.load_wave(MODEL, 0), scenario.wave(0))
             assert other.manifest == {"timings": {"mlp": 1}}
             first.close()
-            assert "is in use" in refusal(tmp_path, error=FolderInUse)
+            assert "is in use" in refusal(tmp_path, error=StoreError)
     with start(tmp_path) as run:
         assert "timings" not in run.manifest
 
