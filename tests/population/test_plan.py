@@ -50,7 +50,7 @@ def test_waves_are_whole_and_cover_the_members():
 
 
 def test_less_memory_means_more_waves_of_nearly_equal_size():
-    options = {"num_members": 1000, "strategy": "vmap"}
+    options = {"members": 1000, "strategy": "vmap"}
     whole = plan("mlp:width=64", memory=64, **options)
     less = plan("mlp:width=64", memory=2, **options)
     assert whole.wave == 1000
