@@ -38,7 +38,7 @@ from experiments import _cli, _tasks
 from experiments._classifiers import can_be_asked, estimated, learned, programmed, scores
 from experiments._cli import Operational, split_list
 from experiments._experiment import draw, take
-from experiments._program import check_rung, check_writable, save_program
+from experiments._program import check_writable, save_program
 from experiments._results import number, shown_inputs
 from experiments._tasks import TrainConfig
 
@@ -181,11 +181,11 @@ def table(run: Run) -> str:
     if "centroid" in data["rung"].values:
         same = int((data["nearest_mean"] == data["prediction"].sel(rung="centroid")[0]).sum())
         weights = "the weights μ₁ − μ₀" if data.sizes["class"] == 2 else "one linear formula"
-        notes.insert(
-            0,
+        notes = [
             f"nearest average by distances, and by {weights}: the same answer to "
             f"{same:,} of {data.sizes['example']:,} test pictures",
-        )
+            *notes,
+        ]
     most = int(data["num_members"].max())
     legend = (
         f"learned by gradient descent: {most} members each, their mean; an interval over pictures "
@@ -221,17 +221,12 @@ def check(config: Config, data: Dataset, labels: Collection[str]) -> list[str]:
     names = [*rules, *entries, *labels]
     if not names:
         raise InputError("no rung is left: --rules, --estimators and --models are all none")
-    if config.write_program:
-        check_rung(config.program_model, names)
+    if config.write_program and config.program_model not in names:
+        raise InputError(
+            f"--program_model={config.program_model!r} is no rung of this ladder; give one of "
+            f"{', '.join(names)}"
+        )
     return rules
-
-
-def train(config: Config, data: Dataset) -> Run:
-    """Train the learned rungs."""
-    found = tasks(config, data)
-    rules = check(config, data, [task.label for task in found])
-    decided = config.decided(data, found) | {"rules": ",".join(rules)}
-    return _tasks.train(config, "ladder", data, found, short_name="ladder", decided=decided)
 
 
 def ladder(config: Config) -> None:
@@ -246,7 +241,10 @@ def ladder(config: Config) -> None:
         data = data_of(found.populations)
     else:
         data = _tasks.read_data(config)
-        found = train(config, data)
+        asked = tasks(config, data)
+        rules = check(config, data, [task.label for task in asked])
+        decided = config.decided(data, asked) | {"rules": ",".join(rules)}
+        found = _tasks.train(config, "ladder", data, asked, "ladder", decided=decided)
     populations = found.populations
     if found.folder is not None:
         with found.folder:

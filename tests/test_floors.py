@@ -30,7 +30,7 @@ BESIDE = {
     "store": {"store", "types"},
     # A probe is a ridge regression on features, the ladder reads linear weights, and words
     # are annotated by the grammar.
-    "analysis": {"analysis", "data", "estimators", "models", "types"},
+    "analysis": {"analysis", "data", "estimators", "models", "registry", "types"},
     "figures": {"figures"},
 }
 # Where population and store meet.
