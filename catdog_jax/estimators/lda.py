@@ -70,9 +70,11 @@ def _discriminants(
     means = (kept.T @ data.scores) / counts[:, None]
     # The scatter within classes is the scatter of all, less the held-out rows and the means.
     removed = np.concatenate([data.scores[held_out], np.sqrt(counts)[:, None] * means])
-    total = counts.sum()
-    spread = max(data.values.sum() - np.sum(removed**2), 0.0) / len(data.mean)
-    spread = spread or 1.0  # no class varies at all: any unit will do
+    total, scatter = counts.sum(), data.values.sum()
+    within = scatter - np.sum(removed**2)
+    if within < 1e-12 * scatter:  # no class varies at all: any unit will do
+        within = scatter
+    spread = within / len(data.mean)
     middle = means.mean(axis=0)
     centred = means - middle  # the same for all classes: keeps the logits small
     share = 1 - shrinkage
