@@ -16,29 +16,3 @@ from catdog_jax.population import (
 from catdog_jax.run import Run, Task, open_run, train_run
 from catdog_jax.train import Learner, make_learner
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
-
-__all__ = [
-    "Data",
-    "Dataset",
-    "InputError",
-    "Learner",
-    "Members",
-    "Model",
-    "Plan",
-    "Recipe",
-    "Run",
-    "Schedule",
-    "Seeds",
-    "Task",
-    "Wave",
-    "build_model",
-    "load_dataset",
-    "make_learner",
-    "make_optimizer",
-    "normaliser",
-    "open_run",
-    "train_population",
-    "train_run",
-    "use_all_cores",
-    "varied",
-]

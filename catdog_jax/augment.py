@@ -92,11 +92,10 @@ def augmenter(names: Sequence[str], mean: Sequence[float] = (0.5,)) -> Augment |
         return None
     fill = [255.0 * value for value in mean]
     changes = AUGMENTATIONS | {"cutout": functools.partial(cutout, fill=fill)}
-    chain = [changes[name] for name in names]
 
     def augment(key: Key, images: Array) -> Array:
-        for change, change_key in zip(chain, jax.random.split(key, len(chain)), strict=True):
-            images = change(change_key, images)
+        for name, change_key in zip(names, jax.random.split(key, len(names)), strict=True):
+            images = changes[name](change_key, images)
         return images
 
     return augment

@@ -11,119 +11,89 @@ weight_decay/2 * |w|^2 over all parameters; the others decay as their papers say
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from catdog_jax.registry import parse_entry, typed_settings, unknown
+from catdog_jax.registry import Range, parse_entry, typed_settings, unknown
 from catdog_jax.types import InputError
 
+Tx: TypeAlias = optax.GradientTransformation
 Number = float | Array  # an array where members have values of their own
+Share = Annotated[float, Range(0, below=1)]
+Momentum = Annotated[Number, Range(0, below=1)]
 
 
 def sgd(
-    learning_rate: Array, weight_decay: Number, *, momentum: Number = 0.9, nesterov: bool = False
-) -> optax.GradientTransformation:
+    learning_rate: Array, weight_decay: Number, *, momentum: Momentum = 0.9, nesterov: bool = False
+) -> Tx:
     """Gradient descent with momentum and an L2 penalty."""
     plain = isinstance(momentum, float) and momentum == 0
     step = optax.sgd(learning_rate, None if plain else momentum, nesterov)
     return optax.chain(optax.add_decayed_weights(weight_decay), step)
 
 
-def adam(
-    learning_rate: Array, weight_decay: Number, *, b1: float = 0.9, b2: float = 0.999
-) -> optax.GradientTransformation:
+def adam(learning_rate: Array, weight_decay: Number, *, b1: Share = 0.9, b2: Share = 0.999) -> Tx:
     """Adam with an L2 penalty in the gradient (Kingma and Ba 2015)."""
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate, b1, b2))
 
 
-def adamw(
-    learning_rate: Array, weight_decay: Number, *, b1: float = 0.9, b2: float = 0.999
-) -> optax.GradientTransformation:
+def adamw(learning_rate: Array, weight_decay: Number, *, b1: Share = 0.9, b2: Share = 0.999) -> Tx:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
     return optax.adamw(learning_rate, b1, b2, weight_decay=weight_decay)
 
 
-def nadamw(
-    learning_rate: Array, weight_decay: Number, *, b1: float = 0.9, b2: float = 0.999
-) -> optax.GradientTransformation:
+def nadamw(learning_rate: Array, weight_decay: Number, *, b1: Share = 0.9, b2: Share = 0.999) -> Tx:
     """AdamW with Nesterov momentum (Dozat 2016)."""
     return optax.nadamw(learning_rate, b1, b2, weight_decay=weight_decay)
 
 
-def lion(
-    learning_rate: Array, weight_decay: Number, *, b1: float = 0.9, b2: float = 0.99
-) -> optax.GradientTransformation:
+def lion(learning_rate: Array, weight_decay: Number, *, b1: Share = 0.9, b2: Share = 0.99) -> Tx:
     """Lion: the sign of a momentum (Chen et al. 2023)."""
     return optax.lion(learning_rate, b1, b2, weight_decay=weight_decay)
 
 
-def rmsprop(
-    learning_rate: Array, weight_decay: Number, *, decay: float = 0.9
-) -> optax.GradientTransformation:
+def rmsprop(learning_rate: Array, weight_decay: Number, *, decay: Share = 0.9) -> Tx:
     """RMSProp with an L2 penalty in the gradient (Tieleman and Hinton 2012)."""
-    step = optax.rmsprop(learning_rate, decay)
-    return optax.chain(optax.add_decayed_weights(weight_decay), step)
+    penalty = optax.add_decayed_weights(weight_decay)
+    return optax.chain(penalty, optax.rmsprop(learning_rate, decay))
 
 
-def lamb(learning_rate: Array, weight_decay: Number) -> optax.GradientTransformation:
+def lamb(learning_rate: Array, weight_decay: Number) -> Tx:
     """LAMB: Adam with a trust ratio per layer (You et al. 2020)."""
     return optax.lamb(learning_rate, weight_decay=weight_decay)
 
 
-def muon(
-    learning_rate: Array, weight_decay: Number, *, momentum: Number = 0.95
-) -> optax.GradientTransformation:
+def muon(learning_rate: Array, weight_decay: Number, *, momentum: Momentum = 0.95) -> Tx:
     """Muon: orthogonalised momentum for matrices, Adam for the rest (Jordan et al. 2024)."""
-    return optax.contrib.muon(
-        learning_rate, beta=momentum, weight_decay=weight_decay, adam_weight_decay=weight_decay
-    )
+    decays = {"weight_decay": weight_decay, "adam_weight_decay": weight_decay}
+    return optax.contrib.muon(learning_rate, beta=momentum, **decays)
 
 
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-    "sgd": sgd,
-    "adam": adam,
-    "adamw": adamw,
-    "nadamw": nadamw,
-    "lion": lion,
-    "rmsprop": rmsprop,
-    "lamb": lamb,
-    "muon": muon,
+OPTIMIZERS: dict[str, Callable[..., Tx]] = {
+    build.__name__: build for build in (sgd, adam, adamw, nadamw, lion, rmsprop, lamb, muon)
 }
 
 # Those that treat a matrix and its transpose alike; muon's step depends on which side is longer.
 NUMBERWISE = frozenset(OPTIMIZERS) - {"muon"}
 
-
-def constant(num_steps: int, *, warmup: float = 0.0) -> optax.Schedule:
-    """Rise over the first `warmup` share of the steps, then stay."""
-    return _after_warmup(num_steps, warmup, lambda progress: jnp.ones_like(progress))
-
-
-def cosine(num_steps: int, *, warmup: float = 0.0) -> optax.Schedule:
-    """Fall to 0 along half a cosine (Loshchilov and Hutter 2017, eq. 5)."""
-    return _after_warmup(
-        num_steps, warmup, lambda progress: 0.5 * (1 + jnp.cos(math.pi * progress))
-    )
-
-
-def linear(num_steps: int, *, warmup: float = 0.0) -> optax.Schedule:
-    """Fall to 0 along a line."""
-    return _after_warmup(num_steps, warmup, lambda progress: 1.0 - progress)
-
-
-SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
-    "constant": constant,
-    "cosine": cosine,
-    "linear": linear,
+# How the learning rate falls, as a function of the progress, 0 to 1, after the warm-up.
+SCHEDULES: dict[str, Callable[[Array], Array]] = {
+    "constant": jnp.ones_like,
+    "cosine": lambda progress: 0.5 * (1 + jnp.cos(math.pi * progress)),
+    "linear": lambda progress: 1.0 - progress,
 }
 
 
-def _after_warmup(num_steps: int, warmup: float, fall: Callable[[Array], Array]) -> optax.Schedule:
-    if not 0.0 <= warmup < 1.0:
-        raise InputError(f"warmup={warmup} of a schedule must be a share of the steps, 0 to 1")
+def make_schedule(
+    fall: Callable[[Array], Array], num_steps: int, *, warmup: Share = 0.0
+) -> optax.Schedule:
+    """Rise over the first `warmup` share of the steps, then fall.
+
+    Source: Loshchilov and Hutter 2017, eq. 5 (the cosine).
+    """
     rising = round(warmup * num_steps)
 
     def shape(step: Array) -> Array:
@@ -158,7 +128,7 @@ def make_optimizer(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     own: Collection[str] = (),
-) -> optax.GradientTransformation:
+) -> Tx:
     """Build an optimiser from its name, with the learning rate carried as data.
 
     Args:
@@ -177,34 +147,18 @@ def make_optimizer(
     name, settings = parse_entry(entry)
     if name not in OPTIMIZERS:
         raise unknown("optimizer", name, OPTIMIZERS)
-    build = OPTIMIZERS[name]
-    options = typed_settings(entry, build, settings)
-    for key, value in options.items():
-        if not 0.0 <= value < 1.0 and not isinstance(value, bool):
-            raise InputError(f"{entry!r}: {key}={value} must be at least 0 and below 1")
-    shape_name, shape_settings = parse_entry(schedule)
-    if shape_name not in SCHEDULES:
-        raise unknown("schedule", shape_name, SCHEDULES)
-    make_shape = SCHEDULES[shape_name]
-    shape = make_shape(num_steps, **typed_settings(schedule, make_shape, shape_settings))
+    build, fixed = OPTIMIZERS[name], set(inspect.signature(OPTIMIZERS[name]).parameters)
+    if "momentum" in own and "momentum" not in fixed:
+        raise InputError(f"{entry!r} has no momentum that members could differ in; give sgd")
+    fall, fall_settings = parse_entry(schedule)
+    if fall not in SCHEDULES:
+        raise unknown("schedule", fall, SCHEDULES)
+    warmup = typed_settings(schedule, make_schedule, fall_settings)
 
-    if "momentum" in own:
-        if "momentum" not in inspect.signature(build).parameters:
-            raise InputError(f"{entry!r} has no momentum that members could differ in; give sgd")
-        options.setdefault("momentum", 0.0)
-
-    def transformation(
-        learning_rate: Array, weight_decay: Any, momentum: Any
-    ) -> optax.GradientTransformation:
-        given = {} if momentum is None else {"momentum": momentum}
-        return build(learning_rate, weight_decay, **options | given)
-
-    baked = {"weight_decay", "momentum"} - set(own)
+    inject = optax.inject_hyperparams(build, static_args=fixed - {"learning_rate", *own})
     chain = [
-        optax.inject_hyperparams(transformation, static_args=baked)(
-            learning_rate, weight_decay, options.get("momentum")
-        ),
-        optax.scale_by_schedule(shape),
+        inject(learning_rate, weight_decay, **typed_settings(entry, build, settings)),
+        optax.scale_by_schedule(make_schedule(SCHEDULES[fall], num_steps, **warmup)),
     ]
     if "clip_norm" in own:
         chain.insert(0, optax.inject_hyperparams(_clip)(clip_norm=clip_norm or math.inf))
@@ -213,5 +167,5 @@ def make_optimizer(
     return optax.chain(*chain)
 
 
-def _clip(clip_norm: Any) -> optax.GradientTransformation:
+def _clip(clip_norm: Any) -> Tx:
     return optax.clip_by_global_norm(clip_norm)

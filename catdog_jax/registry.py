@@ -13,13 +13,11 @@ import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
+from typing import Annotated, Any, NamedTuple
 
 from catdog_jax.types import InputError, Spec
 
 CHOOSE = "cv"  # typed in place of a number that is to be chosen by cross-validation: None
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @functools.cache
@@ -34,13 +32,12 @@ def table(package: str, name: str) -> Mapping[str, Any]:
       RuntimeError: two modules register the same key.
     """
     found: dict[str, Any] = {}
-    owner: dict[str, str] = {}
     for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
         module = importlib.import_module(f"{package}.{info.name}")
-        for key, value in getattr(module, name, {}).items():
-            if key in found:
-                raise RuntimeError(f"{key!r} is registered by {owner[key]} and {module.__name__}")
-            found[key], owner[key] = value, module.__name__
+        entries = getattr(module, name, {})
+        if twice := found.keys() & entries:
+            raise RuntimeError(f"{module.__name__} registers {twice}, as another module does")
+        found |= entries
     return types.MappingProxyType(dict(sorted(found.items())))
 
 
@@ -73,23 +70,22 @@ class Range(NamedTuple):
 
     Attributes:
       low, high: smallest and largest allowed.
-      above: every number allowed is larger.
+      above, below: every number allowed is larger, and smaller.
     """
 
     low: float = -math.inf
     high: float = math.inf
     above: float = -math.inf
+    below: float = math.inf
 
     def allows(self, value: Any) -> bool:
         """Return whether a number, or each one of a tuple, is finite and in the range."""
         numbers = value if isinstance(value, tuple) else (value,)
-        return all(
-            math.isfinite(x) and self.low <= x <= self.high and x > self.above for x in numbers
-        )
+        return all(self.low <= x <= self.high and self.above < x < self.below for x in numbers)
 
     def __str__(self) -> str:
         """Write the range for a person."""
-        ends = [(">", self.above), ("≥", self.low), ("≤", self.high)]
+        ends = [(">", self.above), ("≥", self.low), ("≤", self.high), ("<", self.below)]
         return " and ".join(f"{sign} {end:.10g}" for sign, end in ends if math.isfinite(end))
 
 
@@ -97,26 +93,6 @@ class OneOf(NamedTuple):
     """The texts that a setting may be, given in its annotation like `Range`."""
 
     names: tuple[str, ...]
-
-
-def checked(build: Callable[P, T]) -> Callable[P, T]:
-    """Make a builder check its arguments against the `Range` or `OneOf` in their annotations.
-
-    Raises:
-      InputError: when called, for a value that is not allowed, of a tuple also for its length.
-    """
-    signature = inspect.signature(build)
-    hints = typing.get_type_hints(build, include_extras=True)
-
-    @functools.wraps(build)
-    def build_checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        for name, value in bound.arguments.items():
-            check(f"{build.__name__}: {name}", value, hints[name])
-        return build(*args, **kwargs)
-
-    return build_checked
 
 
 def check(where: str, value: Any, annotation: Any) -> None:
@@ -161,7 +137,7 @@ def convert(where: str, text: str, annotation: Any) -> Any:
         return None
     try:
         if kind is bool:
-            value = {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+            value: Any = {"true": True, "false": False, "1": True, "0": False}[text.lower()]
         elif typing.get_origin(kind) is tuple:
             value = tuple(typing.get_args(kind)[0](part) for part in text.split("-"))
         else:
@@ -275,20 +251,23 @@ class Kind(NamedTuple):
             it and the entry does not set it.
 
         Raises:
-          InputError: an unknown name or setting, a value out of range, or a builder that cannot be
-            called so.
+          InputError: an unknown name or setting, a value that its annotation does not allow, or a
+            builder that cannot be called so.
         """
         function, settings = self.spec(entry).build, self.settings(entry)
+        known = _keywords(function)
+        settings = {key: value for key, value in proposed.items() if key in known} | settings
         try:
-            signature = inspect.signature(function)
-            signature.bind(*args)
+            bound = inspect.signature(function).bind(*args, **settings)
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{self.name} {entry!r} cannot be called ({error}); give a function {self.call}"
             ) from error
-        named = {key for key, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY}
-        proposed = {key: value for key, value in proposed.items() if key in named}
-        return function(*args, **(proposed | settings))
+        bound.apply_defaults()
+        hints = _hints(function)
+        for name, value in bound.arguments.items():
+            check(f"{parse_entry(entry)[0]}: {name}", value, hints.get(name))
+        return function(*bound.args, **bound.kwargs)
 
 
 def dotted(path: str, kind: str) -> Any:
@@ -353,19 +332,24 @@ def typed_settings(
     Raises:
       InputError: an unknown setting, a value of another type, or one out of range.
     """
-    known = [
-        name
-        for name, p in inspect.signature(function).parameters.items()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY and name not in hidden
-    ]
-    try:
-        hints = typing.get_type_hints(getattr(function, "func", function), include_extras=True)
-    except (NameError, TypeError):  # a person's own function may have hints for readers only
-        hints = {}
+    known = _keywords(function) - set(hidden)
     for name in settings:
         if name not in known:
             raise unknown(f"setting of {entry!r}:", name, known or ["(none)"])
+    hints = _hints(function)
     return {
         name: convert(f"{entry!r}: {name}", text, hints.get(name, str))
         for name, text in settings.items()
     }
+
+
+def _keywords(function: Callable[..., Any]) -> set[str]:
+    parameters = inspect.signature(function).parameters
+    return {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(getattr(function, "func", function), include_extras=True)
+    except (NameError, TypeError):  # a person's own function may have hints for readers only
+        return {}

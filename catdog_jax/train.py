@@ -4,13 +4,14 @@ A `Learner` is a handful of pure functions. It closes over functions and numbers
 data, so that a data set is an argument of the compiled program and not a constant in it.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from catdog_jax import losses
 from catdog_jax.augment import Augment
@@ -165,9 +166,6 @@ def make_learner(
             params = jax.tree.map(_to_bfloat16, params)
         return model.apply(params, inputs).astype(jnp.float32)
 
-    def loss_sum(params: Params, inputs: Array, labels: Array, smoothing: Array | float) -> Array:
-        return jnp.sum(objective.loss(logits_of(params, inputs), labels, smoothing))
-
     def init(keys: MemberKeys) -> TrainState:
         params = model.init(keys.init)
         if "gain" in keys.settings:
@@ -188,41 +186,34 @@ def make_learner(
     ) -> tuple[TrainState, Info]:
         inputs, labels = jnp.asarray(batch.inputs), jnp.asarray(batch.labels)
         num = inputs.shape[0]
-        if augment is None:  # before the work, where nothing needs the whole batch
-            inputs = sharing.part(inputs)
-        else:
-            key = jax.random.fold_in(keys.augment, state.step)
-            inputs = sharing.part(augment(key, inputs))
-        labels = sharing.part(labels)
+        if augment is not None:
+            inputs = augment(jax.random.fold_in(keys.augment, state.step), inputs)
         spread = keys.settings.get("label_smoothing", smoothing)
-        loss, grads = sharing.total(
-            _value_and_grad(
-                lambda carried, inputs, labels: loss_sum(view(carried), inputs, labels, spread),
-                state.params,
-                inputs,
-                labels,
-                microbatch,
-            )
-        )
-        loss, grads = loss / num, jax.tree.map(lambda g: g / num, grads)
+
+        def loss_sum(carried: PyTree, inputs: Array, labels: Array) -> Array:
+            return jnp.sum(objective.loss(logits_of(view(carried), inputs), labels, spread))
+
+        inputs, labels = sharing.part((inputs, labels))
+        total = sharing.total(_value_and_grad(loss_sum, state.params, inputs, labels, microbatch))
+        loss, grads = jax.tree.map(lambda x: x / num, total)
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 
         running = state.diverged_step < 0
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        params, opt_state = _where(
-            running & finite, (params, opt_state), (state.params, state.opt_state)
+        params, opt_state = jax.tree.map(
+            functools.partial(jnp.where, running & finite),
+            (params, opt_state),
+            (state.params, state.opt_state),
         )
         diverged_step = jnp.where(running & ~finite, state.step, state.diverged_step)
         return TrainState(state.step + 1, params, opt_state, diverged_step), Info(loss, grad_norm)
 
     @jax.default_matmul_precision(matmul)
     def evaluate(params: Params, data: Data, sharing: Sharing = ALONE) -> Metrics:
-        labels = jnp.asarray(data.labels)
-        logits = _in_parts(
-            lambda inputs: logits_of(params, inputs), jnp.asarray(data.inputs), eval_batch
-        )
+        inputs, labels = jnp.asarray(data.inputs), jnp.asarray(data.labels)
+        logits = _in_parts(functools.partial(logits_of, params), inputs, eval_batch)
         loss = jnp.sum(objective.loss(logits, labels, 0.0))
         right = jnp.sum(objective.right(logits, labels).astype(jnp.float32))
         loss, right = sharing.total((loss, right))
@@ -303,10 +294,6 @@ def _scaled(params: Params, gain: Array) -> Params:
         return leaf if named == "scale" else leaf * gain
 
     return jax.tree_util.tree_map_with_path(scaled, params)
-
-
-def _where(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
 def _to_bfloat16(array: Array) -> Array:

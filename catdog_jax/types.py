@@ -178,9 +178,9 @@ class Spec(NamedTuple):
         **settings) -> Classifier of cat (0) and dog (1), which sees no data; of estimators
         (inputs [N, ...], labels [N], num_classes, **settings) -> Classifier, deterministic. The
         keyword-only settings, with their annotations and defaults, are what `name:setting=value`
-        may set. Pictures reach a registered one as floats, models normalised, the others in 0..1;
-        one of a person's own gets them as the data set holds them. Raises InputError for a setting
-        out of range, or data that do not fit.
+        may set. Pictures reach a registered one as floats, models normalised, rules in 0..1,
+        estimators as rows [N, D] in 0..1; one of a person's own gets them as the data set holds
+        them. Raises InputError for a setting out of range, or data that do not fit.
       recipes: data set name -> Recipe; the entry 'default' serves every other data set.
       reads: kinds of inputs the formula takes, of `input_kind`; or 'factors', the drawing factors
         [B, F] float32 in the sorted order of their names. The builder of a model that reads tokens

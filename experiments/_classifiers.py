@@ -3,20 +3,22 @@
 import dataclasses
 import functools
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from catdog_jax.analysis.ladder import LadderClassifier, distance_from_optimum, in_parts
+from catdog_jax.analysis.ladder import LadderClassifier, distance_from_optimum
+from catdog_jax.analysis.layers import in_parts
 from catdog_jax.estimators.build import ESTIMATOR, fit_estimator
-from catdog_jax.estimators.pca import PCA, principal_components, project
+from catdog_jax.estimators.pca import principal_components, project
 from catdog_jax.registry import parse_entry
 from catdog_jax.rules.build import RULE, build_rule
 from catdog_jax.rules.generating import factors_matrix
 from catdog_jax.run import Population
-from catdog_jax.types import Dataset, Params, Split
+from catdog_jax.types import Dataset, Params
 
 
 def can_be_asked(rule: str, data: Dataset) -> bool:
@@ -103,18 +105,9 @@ def scores(data: Dataset, components: int) -> Dataset:
     Raises:
       InputError: more components than the pictures have.
     """
-    pca: PCA = principal_components(data.train.inputs, components)
-
-    def reduced(part: Split) -> Split:
-        return dataclasses.replace(
-            part, inputs=in_parts(functools.partial(project, pca), part.inputs)
-        )
-
-    return dataclasses.replace(
-        data,
-        train=reduced(data.train),
-        valid=reduced(data.valid),
-        test=reduced(data.test),
-        provenance={**data.provenance, "components": components},
-        constants={},
-    )
+    reduce = functools.partial(project, principal_components(data.train.inputs, components))
+    parts: dict[str, Any] = {"train": data.train, "valid": data.valid, "test": data.test}
+    for name, part in parts.items():
+        parts[name] = dataclasses.replace(part, inputs=in_parts(reduce, part.inputs))
+    provenance = {**data.provenance, "components": components}
+    return dataclasses.replace(data, **parts, provenance=provenance, constants={})

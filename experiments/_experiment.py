@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
-
 from catdog_jax import run
-from catdog_jax.analysis.layers import Networks
 from catdog_jax.store.atomic import replacing
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import Dataset, InputError
@@ -151,16 +148,6 @@ def take(
         own=(config.dataset, *typed),
         **dataclasses.replace(config, run=f"runs/{where}").place(experiment),
     )
-
-
-def networks(populations: Mapping[str, run.Population]) -> dict[str, Networks]:
-    """Give populations as the analyses of layers take them."""
-    inputs = next(iter(populations.values())).data.train.inputs
-    example = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
-    return {
-        label: Networks(found.model, found.moment, found.alive, example)
-        for label, found in populations.items()
-    }
 
 
 def raise_if_all_diverged(found: run.Run) -> None:

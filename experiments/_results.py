@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catdog_jax.analysis import agreement, distance
-from catdog_jax.analysis.convergence import Summary, summary
+from catdog_jax.analysis import agreement
+from catdog_jax.analysis.distance import flatten_members, weight_distances
 from catdog_jax.analysis.first_layer import first_layer
-from catdog_jax.analysis.labelled import described
+from catdog_jax.analysis.labelled import described, readable
 from catdog_jax.analysis.trajectory import principal_plane
 from catdog_jax.run import Population, Run
 from catdog_jax.run.summary import aligned
@@ -57,49 +57,41 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
     """
     trained = list(populations.values())
     dataset = trained[0].data
+    labels = dataset.test.labels
     num_evals = max(len(t.steps) for t in trained)
 
-    def over_evals(name: str) -> tuple[tuple[str, ...], np.ndarray]:
-        padded = [_repeat_last(t.arrays[name], num_evals, axis=1) for t in trained]
-        return ("model", "member", "eval"), np.stack(padded)
+    def to_end(values: np.ndarray, axis: int = 1) -> np.ndarray:
+        places = np.minimum(np.arange(num_evals), values.shape[axis] - 1)
+        return np.take(values, places, axis)
 
+    def over_evals(name: str) -> np.ndarray:
+        return np.stack([to_end(t.arrays[name]) for t in trained])
+
+    curves = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
     logits = np.stack([t.arrays["test_logits"] for t in trained])
-    labels = dataset.test.labels
-    diverged = np.stack([t.arrays["diverged_step"] for t in trained])
-    sketches = [_repeat_last(t.arrays["observed"], num_evals, axis=1) for t in trained]
-    planes = [principal_plane(sketch) for sketch in sketches]
-    pairs = ("model", "member", "other_member")
-    distances, relatives = zip(*(_distances(t.params) for t in trained), strict=True)
-    per_member = ("model", "member")
+    balanced = [agreement.balanced_accuracy(agreement.predictions(x), labels) for x in logits]
+    alive = [x[t.alive] for x, t in zip(logits, trained, strict=True)]
+    sketches = over_evals("observed")
+    planes, explained = zip(*map(principal_plane, sketches), strict=True)
+    distances = (weight_distances(flatten_members(t.params)) for t in trained)
+    apart, relative = zip(*distances, strict=True)
+    members, pairs = ("model", "member"), ("model", "member", "other_member")
+    evals = (*members, "eval")
     variables = {
-        "train_loss": over_evals("train_loss"),
-        "train_accuracy": over_evals("train_accuracy"),
-        "test_loss": over_evals("test_loss"),
-        "test_accuracy": over_evals("test_accuracy"),
-        "test_balanced_accuracy": (
-            per_member,
-            np.stack(
-                [agreement.balanced_accuracy(agreement.predictions(x), labels) for x in logits]
-            ),
-        ),
-        "logits": (("model", "member", "example", "class"), logits),
-        "label": (("example",), labels),
-        "example_id": (("example",), _text(dataset.test.ids)),
-        "ensemble_accuracy": (("model",), _ensembles(logits, labels, diverged)),
-        "diverged_step": (per_member, diverged),
-        "num_parameters": (("model",), np.array([t.num_params for t in trained])),
-        "sketch": (("model", "member", "eval", "bucket"), np.stack(sketches)),
-        "trajectory": (
-            ("model", "member", "eval", "axis"),
-            np.stack([plane.coordinates for plane in planes]).astype(np.float32),
-        ),
-        "trajectory_explained": (
-            ("model", "axis"),
-            np.stack([plane.explained for plane in planes]).astype(np.float32),
-        ),
+        **{name: (evals, over_evals(name)) for name in curves},
+        "test_balanced_accuracy": (members, np.stack(balanced)),
+        "logits": ((*members, "example", "class"), logits),
+        "label": ("example", labels),
+        "example_id": ("example", readable(dataset.test.ids)),
+        "ensemble_accuracy": ("model", [agreement.ensemble_accuracy(x, labels) for x in alive]),
+        "diverged_step": (members, np.stack([t.diverged_step for t in trained])),
+        "num_parameters": ("model", [t.num_params for t in trained]),
+        "sketch": ((*evals, "bucket"), sketches),
+        "trajectory": ((*evals, "axis"), np.stack(planes).astype(np.float32)),
+        "trajectory_explained": (("model", "axis"), np.stack(explained).astype(np.float32)),
         "disagreement": (pairs, np.stack([agreement.pairwise_disagreement(x) for x in logits])),
-        "weight_distance": (pairs, np.stack(distances)),
-        "relative_weight_distance": (pairs, np.stack(relatives)),
+        "weight_distance": (pairs, np.stack(apart)),
+        "relative_weight_distance": (pairs, np.stack(relative)),
         **shown_inputs(dataset),
         **_first_layers(dataset, trained),
     }
@@ -107,10 +99,7 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
         "model": np.array(list(populations), dtype=object),
         "member": np.arange(logits.shape[1]),
         "class": np.array(dataset.class_names, dtype=object),
-        "step": (
-            ("model", "eval"),
-            np.stack([_repeat_last(t.steps, num_evals, 0) for t in trained]),
-        ),
+        "step": (("model", "eval"), np.stack([to_end(t.steps, 0) for t in trained])),
     }
     import xarray as xr  # takes most of a second to import
 
@@ -146,8 +135,7 @@ def _first_layers(dataset: Dataset, trained: Sequence[Population]) -> dict[str, 
     members, units = FIRST_LAYERS
     for index, one in enumerate(trained if dataset.kind == "images" else ()):
         shape, num_classes = dataset.train.inputs.shape[1:], len(dataset.class_names)
-        with np.errstate(over="ignore", invalid="ignore"):  # weights of members that diverged
-            pictures = first_layer(one.params, shape, num_classes)
+        pictures = first_layer(one.params, shape, num_classes)
         if pictures is not None:
             own = (f"{name}_{index}" for name in ("unit", "kernel_row", "kernel_column"))
             axes = ("first_member", *own, "channel")
@@ -156,107 +144,58 @@ def _first_layers(dataset: Dataset, trained: Sequence[Population]) -> dict[str, 
     return found
 
 
-def _ensembles(logits: np.ndarray, labels: np.ndarray, diverged: np.ndarray) -> np.ndarray:
-    """Judge the ensemble of each model's members that did not diverge; nan where all did."""
-    alive = [x[step < 0] for x, step in zip(logits, diverged, strict=True)]
-    return np.array([agreement.ensemble_accuracy(x, labels) if len(x) else np.nan for x in alive])
-
-
-def _text(names: Sequence[str]) -> np.ndarray:
-    """Make an array of names; a byte in a file name that is no UTF-8 becomes an escape."""
-    plain = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in names]
-    return np.array(plain, dtype=object)
-
-
-def _distances(params: Any) -> tuple[np.ndarray, np.ndarray]:
-    weights = distance.flatten_members(params)
-    apart = distance.pairwise_weight_distance(weights)
-    return apart, distance.relative_weight_distance(apart, distance.weight_norms(weights))
-
-
-def _repeat_last(values: np.ndarray, length: int, axis: int) -> np.ndarray:
-    missing = length - values.shape[axis]
-    if missing == 0:
-        return values
-    last = np.take(values, [-1], axis=axis)
-    return np.concatenate([values, np.repeat(last, missing, axis=axis)], axis=axis)
-
-
-def summaries(data: "xr.Dataset") -> list[Summary]:
-    """Make one row per model of a finished run's data set."""
-    rows = []
-    for entry in data["model"].values:
-        one = data.sel(model=entry)
-        rows.append(
-            summary(
-                str(entry),
-                int(one["num_parameters"]),
-                test_accuracy=one["test_accuracy"].values[:, -1],
-                logits=one["logits"].values,
-                labels=one["label"].values,
-                diverged_step=one["diverged_step"].values,
-                disagreement=one["disagreement"].values,
-                weight_distance=one["weight_distance"].values,
-                relative_weight_distance=one["relative_weight_distance"].values,
-            )
-        )
-    return rows
-
-
 def table(run: Run) -> str:
-    """Write the table that ends a run."""
+    """Write the table that ends a run; diverged members are counted and left out."""
     data, timings = run.data, run.manifest.get("timings", {})
-    rows = summaries(data)
-    unbalanced = _unbalanced(data)
-    head = ["model", "parameters", "test accuracy", "min", "max"]
-    head += ["balanced"] if unbalanced else []
-    head += [
-        "ensemble",
-        "disagreement",
-        "weight distance",
-        "(relative)",
-        "seconds",
-        "member-steps/s",
-    ]
-    body = []
-    for row in rows:
-        spent = timings.get(row.model, {})
-        seconds = spent.get("seconds", math.nan)
+    counts = np.bincount(data["label"].values, minlength=data.sizes["class"]).tolist()
+    unbalanced = max(counts) > 1.05 * max(min(counts), 1)
+    rows = [["model", "parameters", "test accuracy", "min", "max"]]
+    rows[0] += ["balanced"] * unbalanced + ["ensemble", "disagreement"]
+    rows[0] += ["weight distance", "(relative)", "seconds", "member-steps/s"]
+    diverged = []
+    for model in map(str, data["model"].values):
+        one, spent = data.sel(model=model), timings.get(model, {})
+        alive = np.flatnonzero(one["diverged_step"] < 0)
+        left = one.isel(member=alive, other_member=alive)
+        accuracy = left["test_accuracy"].values[:, -1].astype(np.float64)
+        mean, lowest, highest, balanced = 4 * [math.nan]
+        if accuracy.size:
+            mean, lowest, highest = accuracy.mean(), accuracy.min(), accuracy.max()
+            balanced = left["test_balanced_accuracy"].values.mean()
+        spread = accuracy.std(ddof=1) if accuracy.size > 1 else math.nan
         cells = [
-            row.model,
-            f"{row.num_parameters:,}",
-            f"{number(row.mean_accuracy)} ± {number(row.sd_accuracy)}",
-            number(row.min_accuracy),
-            number(row.max_accuracy),
+            model,
+            f"{int(one['num_parameters']):,}",
+            f"{number(mean)} ± {number(spread)}",
+            number(lowest),
+            number(highest),
+            *[number(balanced)] * unbalanced,
+            number(float(one["ensemble_accuracy"])),
+            number(mean_over_pairs(left["disagreement"].values)),
+            number(mean_over_pairs(left["weight_distance"].values), 2),
+            number(mean_over_pairs(left["relative_weight_distance"].values)),
+            *(number(spent.get(name, math.nan), 1) for name in ("seconds", "rate")),
         ]
-        cells += [number(row.balanced_accuracy)] if unbalanced else []
-        cells += [
-            number(row.ensemble_accuracy),
-            number(row.disagreement),
-            number(row.weight_distance, 2),
-            number(row.relative_weight_distance),
-            number(seconds, 1),
-            number(spent.get("rate", math.nan), 1),
-        ]
-        body.append(cells)
-    diverged = [
-        f"{row.model}: {row.num_diverged} of {row.num_members} members diverged (a loss that was "
-        f"not finite) and left out, diverged_step says when"
-        for row in rows
-        if row.num_diverged
-    ]
+        rows.append(cells)
+        if lost := data.sizes["member"] - alive.size:
+            diverged.append(
+                f"{model}: {lost} of {data.sizes['member']} members diverged (a loss that was not "
+                "finite) and left out, diverged_step says when"
+            )
     members = (
         f"{data.sizes['member']} members each; ± is one standard deviation over members; "
         "seconds count all of a model's work, member-steps/s its training steps alone"
     )
-    return "\n".join([*aligned([head, *body]), members, *diverged])
+    return "\n".join([*aligned(rows), members, *diverged])
+
+
+def mean_over_pairs(values: np.ndarray) -> float:
+    """Average a matrix [M, M] over pairs of different members; nan where there is none."""
+    found = values[~np.eye(len(values), dtype=bool)].astype(np.float64)
+    found = found[np.isfinite(found)]
+    return float(found.mean()) if found.size else math.nan
 
 
 def number(value: float, digits: int = 3) -> str:
     """Write a number for a person; nan is a dash."""
     return "–" if math.isnan(value) else f"{value:,.{digits}f}"
-
-
-def _unbalanced(data: "xr.Dataset") -> bool:
-    counts = [int((data["label"] == k).sum()) for k in range(data.sizes["class"])]
-    return max(counts) > 1.05 * max(min(counts), 1)

@@ -15,7 +15,7 @@ from catdog_jax.population.plan import STRATEGIES
 from catdog_jax.registry import OneOf, Range, parse_entry
 from catdog_jax.run import Task
 from catdog_jax.run.plans import MEASURE
-from catdog_jax.run.progress import ReadingProgress
+from catdog_jax.run.progress import reading_progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.run.task import default_eval_every
 from catdog_jax.store.manifest import check_name
@@ -214,7 +214,7 @@ def read_data(config: Any) -> Dataset:
     run.begin(config.coordinator, config.num_processes, config.process_id, config.compile_cache)
     where = config.source
     name = where.pop("dataset")
-    where |= {"download": config.download, "progress": ReadingProgress().to}
+    where |= {"download": config.download, "progress": reading_progress()}
     return run.read_together(lambda: load_dataset(name, **where), config.download)
 
 

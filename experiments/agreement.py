@@ -24,7 +24,7 @@ import xarray as xr
 from scipy.stats import rankdata
 
 from catdog_jax.analysis.agreement import predictions, votes
-from catdog_jax.analysis.labelled import described
+from catdog_jax.analysis.labelled import described, readable
 from catdog_jax.run import Population, Run
 from catdog_jax.run.summary import aligned
 from experiments import _cli
@@ -93,10 +93,9 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
         pixels = ("shown", "row", "column", "channel")
         variables["picture"] = (pixels, data.test.inputs[shown])
         variables["picture_example"] = (("shown",), shown)
-    names = [name.encode("utf-8", "backslashreplace").decode() for name in data.test.ids]
     coordinates = {
         "model": np.array(list(populations), dtype=object),
-        "example_id": (("example",), np.array(names, dtype=object)),
+        "example_id": (("example",), readable(data.test.ids)),
         "class": np.array(data.class_names, dtype=object),
     }
     return described(xr.Dataset(variables, coordinates, {"dataset": data.name}), analyse)

@@ -22,7 +22,7 @@ from typing import Annotated
 import numpy as np
 import xarray as xr
 
-from catdog_jax.analysis.maps import KINDS, METHODS, Pictures, explain_members
+from catdog_jax.analysis.maps import KINDS, METHODS, explain_members
 from catdog_jax.registry import Range
 from catdog_jax.run import Population, Run
 from catdog_jax.run.progress import Progress
@@ -30,8 +30,8 @@ from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli
 from experiments._cli import whole_numbers
-from experiments._experiment import Experiment, networks
-from experiments._results import number, picture_rows
+from experiments._experiment import Experiment
+from experiments._results import mean_over_pairs, number, picture_rows
 from experiments._tasks import Seed, TrainConfig
 
 DEFAULT_MEMBERS = 8
@@ -73,20 +73,13 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
         raise InputError(f"--run={config.run}: {data.name} has no pictures; give a run that has")
     members = chosen_members(populations, config.members)
     rows = chosen_pictures(data, config.num_pictures)
-    pictures = Pictures(
-        data.test.inputs[rows],
-        data.test.labels[rows].astype(np.int32),
-        rows.astype(np.int32),
-        data.constants["mean"],
-        data.constants["std"],
-        data.class_names,
-    )
     parts = 3 * len(populations) * len(members)
     with Progress("maps", parts, "maps of a member") as progress:
         found = explain_members(
-            networks(populations),
+            populations,
             members,
-            pictures,
+            data,
+            rows,
             steps=config.steps,
             ascent_steps=config.ascent_steps,
             seed=config.seed,
@@ -147,16 +140,18 @@ def table(run: Run) -> str:
     for model in data["model"].values:
         for method in METHODS:
             at = {"model": model, "map": method}
-            values = [mean_pair(rank.sel(kind=kind, **at).values) for kind in KINDS]
-            values += [float(own.sel(at).mean()), mean_pair(signed.sel(at).values)]
+            values = [mean_over_pairs(rank.sel(kind=kind, **at).values) for kind in KINDS]
+            values += [float(own.sel(at).mean()), mean_over_pairs(signed.sel(at).values)]
             rows.append([str(model), method, *map(number, values)])
         one = data.sel(model=model)
         change = float(np.sqrt(((one["score"] - one["baseline_score"]) ** 2).mean()))
         error = float(abs(one["completeness_gap"]).max()) / change if change else np.nan
-        alike = np.mean([mean_pair(x) for x in one["maximising_agreement"].values])
+        alike = np.mean([mean_over_pairs(x) for x in one["maximising_agreement"].values])
         said = one["maximising_logits"].values.argmax(-1)  # [maker, class, judge]
         right = (said == np.arange(said.shape[1])[:, None]).mean(axis=1)
-        seen.append([str(model), f"{error:.1e}", number(float(alike)), number(mean_pair(right))])
+        seen.append(
+            [str(model), f"{error:.1e}", number(float(alike)), number(mean_over_pairs(right))]
+        )
     return "\n".join(
         [
             *aligned(rows),
@@ -169,13 +164,6 @@ def table(run: Run) -> str:
             "convince: share of inputs that another member puts into the class they were made for",
         ]
     )
-
-
-def mean_pair(values: np.ndarray) -> float:
-    """Average a matrix [M, M] over pairs of different members; nan where there is none."""
-    found = values[~np.eye(len(values), dtype=bool)].astype(np.float64)
-    found = found[np.isfinite(found)]
-    return float(found.mean()) if found.size else np.nan
 
 
 main = Experiment("attribution", Config, analyse, FIGURES, table).main

@@ -21,13 +21,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import xarray as xr
 
-from catdog_jax.analysis.bias_variance import (
-    PARTS,
-    SHOWN_PARTS,
-    MainPrediction,
-    decompose,
-    shown_parts,
-)
+from catdog_jax.analysis.bias_variance import MAIN_PARTS, PARTS, SHOWN_PARTS, decompose, shown_parts
 from catdog_jax.analysis.labelled import described
 from catdog_jax.registry import Range
 from catdog_jax.run import Population, Run, Task
@@ -226,7 +220,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
             "component": np.array(PARTS, dtype=object),
             "shown_part": np.array(SHOWN_PARTS, dtype=object),
             "estimate": np.array(["value", "standard error"], dtype=object),
-            "main_part": np.array(MainPrediction._fields, dtype=object),
+            "main_part": np.array(MAIN_PARTS, dtype=object),
             "class": np.array(data.class_names, dtype=object),
         },
     )

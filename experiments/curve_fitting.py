@@ -26,7 +26,7 @@ import xarray as xr
 from catdog_jax import Data, Schedule, Seeds, build_model, make_learner, make_optimizer, run
 from catdog_jax.analysis import curves, distance
 from catdog_jax.losses import REGRESSION
-from catdog_jax.population import local_plan, member_keys, train_population, varied
+from catdog_jax.population import Execution, make_plan, member_keys, train_population, varied
 from catdog_jax.registry import Range
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
@@ -139,7 +139,7 @@ def _fit(entry: str, data: Data, grid: np.ndarray, training: Training, tx: Any) 
         members=varied(count),
         evaluations={"train": train, "grid": judged},
         seeds=seeds,
-        plan=local_plan(model, train.inputs, size, count, strategy="vmap", wave=count),
+        plan=make_plan(model, train.inputs, count, Execution("vmap", wave=count)),
     )
     starts = jax.vmap(model.init)(member_keys(seeds, varied(count)).init)
     before = jax.jit(jax.vmap(model.apply, (0, None)))(starts, jnp.asarray(judged.inputs))
@@ -189,10 +189,8 @@ def analyse(populations: Mapping[str, run.Population], config: Config) -> xr.Dat
                     best = curves.columns(curves.GRID, degree) @ curves.least_squares(train, degree)
                     gap = curves.relative_gap(fit.after, best)
                     put(one | {"degree": degree, "size": size}, gap=gap)
-                apart = distance.relative_weight_distance(
-                    distance.pairwise_weight_distance(fit.weights),
-                    distance.weight_norms(fit.weights),
-                )[np.triu_indices(config.num_members, 1)]
+                _, apart = distance.weight_distances(fit.weights)
+                apart = apart[np.triu_indices(len(apart), 1)]
                 place, tested = one | {"family": family}, curves.errors(fit.after, curve, noise)
                 put(place | {"size": size}, train_error=fit.train_error, test_error=tested)
                 put(place | {"size": size}, weight_distance=apart.mean())

@@ -27,20 +27,11 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import numpy as np
 
-from catdog_jax.analysis.sketch import sketch
-from catdog_jax.population import Plan, fit, use_all_cores
-from catdog_jax.population.estimate import (
-    Work,
-    equivalent_steps,
-    least_step,
-    run_seconds,
-    step_seconds,
-)
+from catdog_jax.population import Plan, estimate, fit, use_all_cores
 from catdog_jax.population.machine import LOCAL, Machine, find_machine, peak_of
 from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.registry import Range
+from catdog_jax.registry import OneOf, Range
 from catdog_jax.run import Task
-from catdog_jax.run.plans import MEASURE
 from catdog_jax.run.progress import duration
 from catdog_jax.run.summary import aligned, size
 from catdog_jax.store.atomic import replacing, writing
@@ -78,6 +69,8 @@ class Config(_tasks.ProgramConfig):
     num_train: Annotated[int, Range(1)] = 10_000
     num_test: Annotated[int, Range(1)] = 2_000
     num_classes: Annotated[int, Range(2)] = 2
+    # A machine that is not here cannot be timed.
+    strategy: Annotated[str, OneOf(STRATEGIES)] = "auto"
     search: bool = True
     out_dir: Operational[str] = "runs"
     name: Operational[str] = ""
@@ -99,7 +92,7 @@ class Answer(NamedTuple):
     plan: Plan | None
     programs: Sequence[fit.Compiled]
     tried: Sequence[fit.CompiledWave]
-    work: Work | None
+    work: estimate.Work | None
     times: dict[str, Any] | None
     reason: str
 
@@ -123,16 +116,31 @@ def fit_check(config: Config) -> None:
         f"{config.image_size} × {config.image_size} pixels, {config.precision}",
         flush=True,
     )
-    answers = {}
+    models, reasons = {}, []
     for task in found:
-        answers[task.label] = answer = check_model(task, machine, config.search)
+        answer = check_model(task, machine, config.search)
         print(_report(task, machine, answer), flush=True)
+        given = {"recipe": named(task.recipe), "num_params": task.num_params}
+        models[task.label] = given | named(answer)
+        if answer.reason:
+            reasons.append(f"{task.label}: {answer.reason}")
     settings = deciding(config)
+    content = {
+        "settings": settings,
+        "versions": versions(),
+        "devices": {
+            "count": len(machine.devices),
+            **{name: getattr(machine, name) for name in ("kind", "backend", "memory")},
+            "usable": fit.usable(machine),
+        },
+        "fits": not reasons,
+        "models": models,
+    }
     name = config.name or run_name(f"{config.topology}-{config.models}", settings)
     path = Path(config.out_dir).expanduser() / "fit_check" / name / "fit_check.json"
-    _write(path, settings, found, machine, answers)
+    with writing("fit_check.json", path.parent), replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
     print(f"results: {path}")
-    reasons = [f"{label}: {a.reason}" for label, a in answers.items() if a.reason]
     print(f"fits: {'no' if reasons else 'yes'}")
     if reasons:
         raise RuntimeError("; ".join(reasons))
@@ -142,11 +150,6 @@ def tasks(config: Config) -> list[Task]:
     """Make the tasks of the training run that is asked about, on data that have a shape alone."""
     shared = [field.name for field in dataclasses.fields(_tasks.ProgramConfig)]
     training = TrainConfig(**{name: getattr(config, name) for name in (*shared, "name")})
-    if config.strategy == MEASURE:
-        raise InputError(
-            "--strategy=measure times the machine itself, which fit_check does not; allowed: "
-            f"{', '.join(STRATEGIES)}"
-        )
     training.check()
 
     def split(num: int) -> Split:
@@ -154,8 +157,7 @@ def tasks(config: Config) -> list[Task]:
         pictures = np.broadcast_to(np.uint8(0), (num, config.image_size, config.image_size, 3))
         return Split(pictures, np.broadcast_to(np.int32(0), (num,)), ())
 
-    two = config.num_classes == 2
-    classes = ("cat", "dog") if two else tuple(map(str, range(config.num_classes)))
+    classes = tuple(map(str, range(config.num_classes)))
     train, test = split(config.num_train), split(config.num_test)
     constants = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
     data = Dataset(
@@ -176,154 +178,91 @@ def check_model(task: Task, machine: Machine, search: bool) -> Answer:
     def tell(text: str) -> None:
         print(f"{task.label}: {text}", file=sys.stderr, flush=True)
 
-    training, how = task.training(sketch), task.execution
+    training = task.training
     try:
-        plan, tried = fit.plan_training(
-            training,
-            machine,
-            strategy=how.strategy,
-            conv=how.conv,
-            wave=how.wave,
-            transpose=task.may_transpose,
-            search=search,
-            tell=tell,
-        )
+        plan, tried = fit.plan_training(training, machine, search=search, tell=tell)
     except InputError as error:
         return Answer(None, (), (), None, None, str(error))
     known = [wave for wave in tried if wave.per_device == plan.per_device]
     wave = (known or [fit.compile_wave(training, plan, machine, tell)])[0]
-    work, times, peak = fit.work_of(training, plan), None, peak_of(machine.kind)
+    work, times, peak = estimate.work_of(training, plan), None, peak_of(machine.kind)
     if peak:
-        judged = sum(len(data.labels) for data in training.evaluations.values())
-        steps = equivalent_steps(task.schedule, judged, task.recipe.batch_size)
-        least, by = least_step(work, plan, how.precision, peak)
-        each = step_seconds(work, plan, how.precision, peak)
+        least, by = estimate.least_step(work, plan, training.how.precision, peak)
+        each = estimate.step_seconds(work, plan, training.how.precision, peak)
         times = {
             "step": least,
             "bounded_by": by,
-            "least": run_seconds(plan, task.members.count, steps, least / plan.wave),
-            "estimate": run_seconds(plan, task.members.count, steps, each),
+            "least": estimate.run_seconds(training, plan, least / plan.wave),
+            "estimate": estimate.run_seconds(training, plan, each),
         }
-    return Answer(plan, wave.programs, tried, work, times, problem(wave, machine))
+    reason = ""
+    couples = [
+        f"the {program.name} program couples members by {found.kind}"
+        for program in wave.programs
+        for found in program.collectives
+        if found.couples_members
+    ]
+    if couples:
+        reason = f"{couples[0]}; this is a bug, please report it"
+    elif not wave.fits:
+        reason = (
+            f"its programs need {_size(wave.needed)} on each device, where a wave may fill "
+            f"{size(fit.usable(machine))}; give a smaller --wave"
+        )
+    return Answer(plan, wave.programs, tried, work, times, reason)
 
 
-def problem(wave: fit.CompiledWave, machine: Machine) -> str:
-    """Say what is wrong with a wave's programs, coupled members first; '' where nothing is."""
-    for program in wave.programs:
-        for found in program.collectives:
-            if found.couples_members:
-                return (
-                    f"the {program.name} program couples members by {found.kind}; this is a bug, "
-                    "please report it"
-                )
-    if wave.fits:
-        return ""
-    need = size(wave.needed) if wave.needed else "more"
-    return (
-        f"its programs need {need} on each device, where a wave may fill "
-        f"{size(fit.usable(machine))}; give a smaller --wave"
-    )
+def _size(num_bytes: int | None) -> str:
+    return "too much" if num_bytes is None else size(num_bytes)
 
 
 def _report(task: Task, machine: Machine, answer: Answer) -> str:
     """Write what was found of one model."""
-    plan, work = answer.plan, answer.work
+    plan, work, times, tried = answer.plan, answer.work, answer.times, answer.tried
     if plan is None or work is None:
         return f"\n{task.label} fits: no: {answer.reason}"
-    head = ["program", "arguments", "outputs", "in place", "temporaries", "peak", "beside", "all"]
-    rows = [head]
+
+    def waves(plan: Plan) -> str:
+        count = -(-task.members.count // plan.wave)
+        place = "device" if plan.share == 1 else f"{plan.share} devices"
+        many = "s" if count > 1 else ""
+        return f"{count} wave{many} of {plan.wave:,} members ({plan.per_device:,} a {place})"
+
+    columns = ("arguments", "outputs", "in place", "temporaries", "peak", "beside", "all")
+    rows, talk = [["program", *columns]], []
     for program in answer.programs:
-        figures = [size(x) for x in program.memory] if program.memory else ["?"] * 5
-        needed = size(program.needed) if program.needed else "too much"
-        rows.append([program.name, *figures, size(program.beside), needed])
-    return "\n".join(
-        [
-            "",
-            f"{task.label}: {_waves(task, plan)}; {plan.strategy}, convolution {plan.conv}",
-            f"  one member: {task.num_params:,} weights; {work.flops / 1e6:,.1f} MFLOP a training "
-            f"step of {task.recipe.batch_size}",
-            f"  memory of each device, of {size(fit.usable(machine))} that a wave may fill:",
-            *("    " + line for line in aligned(rows)),
-            *(f"    {p.name}: {p.refusal}" for p in answer.programs if p.refusal),
-            *_communication(answer.programs),
-            *_largest(task, plan, answer.tried),
-            _time(task, machine, answer.times),
-            f"  {task.label} fits: {'no' if answer.reason else 'yes'}",
-        ]
-    )
-
-
-def _waves(task: Task, plan: Plan) -> str:
-    count = -(-task.members.count // plan.wave)
-    place = "device" if plan.share == 1 else f"{plan.share} devices"
-    many = "s" if count > 1 else ""
-    return f"{count} wave{many} of {plan.wave:,} members ({plan.per_device:,} a {place})"
-
-
-def _communication(programs: Sequence[fit.Compiled]) -> list[str]:
+        cells = map(size, program.memory) if program.memory else ["?"] * 5
+        rows.append([program.name, *cells, size(program.beside), _size(program.needed)])
+        for one in program.collectives:
+            whose = "OVER MEMBERS" if one.couples_members else "within each member's own devices"
+            talk.append(f"communication in {program.name}: {one.kind} × {one.occurrences} {whose}")
     lines = [
-        f"  communication in {program.name}: {found.kind} × {found.occurrences} "
-        + ("OVER MEMBERS" if found.couples_members else "within each member's own devices")
-        for program in programs
-        for found in program.collectives
+        f"one member: {task.num_params:,} weights; {work.flops / 1e6:,.1f} MFLOP a training step "
+        f"of {task.recipe.batch_size}",
+        f"memory of each device, of {size(fit.usable(machine))} that a wave may fill:",
+        *("  " + line for line in aligned(rows)),
+        *(f"  {p.name}: {p.refusal}" for p in answer.programs if p.refusal),
+        *(talk or ["communication between devices: none, so none over members"]),
     ]
-    return lines or ["  communication between devices: none, so none over members"]
-
-
-def _largest(task: Task, plan: Plan, tried: Sequence[fit.CompiledWave]) -> list[str]:
-    if not tried:
-        return []
-    sizes = ", ".join(
-        f"{w.per_device:,} ({size(w.needed) if w.needed else 'refused'}{'' if w.fits else ', no'})"
-        for w in tried
-    )
-    found = fit.best(tried)
-    largest = _waves(task, plan.resized(found.per_device)) if found else "none was found"
-    return [f"  largest wave that fits: {largest}", f"    members a device tried: {sizes}"]
-
-
-def _time(task: Task, machine: Machine, times: dict[str, Any] | None) -> str:
-    peak, precision = peak_of(machine.kind), task.execution.precision
+    if tried:
+        largest = fit.best(tried)
+        found = waves(plan.resized(largest.per_device)) if largest else "none was found"
+        lines.append(f"largest wave that fits: {found}")
+    peak = peak_of(machine.kind)
     if times is None or peak is None:
-        return f"  time: no peak is listed for {machine.kind!r}; measure it"
-    return (
-        f"  time: about {duration(times['estimate'])} for {task.schedule.num_steps:,} steps and "
-        f"{task.schedule.num_evaluations} evaluations; at the very best "
-        f"{duration(times['least'])}, "
-        f"{times['step'] * 1e3:.3g} ms a step of a wave, bound by {times['bounded_by']} "
-        f"({peak.flops[precision] / 1e12:,.0f} TF/s in {precision}, "
-        f"{peak.bandwidth / 1e9:,.0f} GB/s, {peak.source})"
-    )
-
-
-def _write(
-    path: Path,
-    settings: dict[str, Any],
-    found: Sequence[Task],
-    machine: Machine,
-    answers: dict[str, Answer],
-) -> None:
-    """Write every figure to a file, whole or not at all."""
-    content = {
-        "settings": settings,
-        "versions": versions(),
-        "devices": {
-            "count": len(machine.devices),
-            **{name: getattr(machine, name) for name in ("kind", "backend", "memory")},
-            "usable": fit.usable(machine),
-        },
-        "fits": not any(answer.reason for answer in answers.values()),
-        "models": {
-            task.label: {
-                "recipe": task.recipe._asdict(),
-                "num_params": task.num_params,
-                **named(answers[task.label]),
-            }
-            for task in found
-        },
-    }
-    with writing("fit_check.json", path.parent), replacing(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
+        lines.append(f"time: no peak is listed for {machine.kind!r}; measure it")
+    else:
+        precision = task.execution.precision
+        lines.append(
+            f"time: about {duration(times['estimate'])} for {task.schedule.num_steps:,} steps and "
+            f"{task.schedule.num_evaluations} evaluations; at the very best "
+            f"{duration(times['least'])}, {times['step'] * 1e3:.3g} ms a step of a wave, bound by "
+            f"{times['bounded_by']} ({peak.flops[precision] / 1e12:,.0f} TF/s in {precision}, "
+            f"{peak.bandwidth / 1e9:,.0f} GB/s, {peak.source})"
+        )
+    lines.append(f"{task.label} fits: {'no' if answer.reason else 'yes'}")
+    head = f"\n{task.label}: {waves(plan)}; {plan.strategy}, convolution {plan.conv}"
+    return "\n  ".join([head, *lines])
 
 
 def named(value: Any) -> Any:

@@ -38,7 +38,7 @@ from experiments import _cli, _tasks
 from experiments._classifiers import can_be_asked, estimated, learned, programmed, scores
 from experiments._cli import Operational, split_list
 from experiments._experiment import draw, take
-from experiments._program import check_program, check_program_path, save_program
+from experiments._program import check_rung, check_writable, save_program
 from experiments._results import number, shown_inputs
 from experiments._tasks import TrainConfig
 
@@ -222,7 +222,7 @@ def check(config: Config, data: Dataset, labels: Collection[str]) -> list[str]:
     if not names:
         raise InputError("no rung is left: --rules, --estimators and --models are all none")
     if config.write_program:
-        check_program(config.program_model, names)
+        check_rung(config.program_model, names)
     return rules
 
 
@@ -240,7 +240,7 @@ def ladder(config: Config) -> None:
         for entry in listed(f"{kind.name}s", text):
             kind.settings(entry)
     if config.write_program:
-        check_program_path(config.write_program)
+        check_writable(config.write_program, config.program_model)
     if config.run:
         found = take(config, "ladder", lambda found: check(config, data_of(found), found))
         data = data_of(found.populations)

@@ -36,7 +36,7 @@ from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset
 from experiments import _cli, _tasks
-from experiments._experiment import Experiment, networks
+from experiments._experiment import Experiment
 from experiments._results import number, training_results
 from experiments._tasks import TrainConfig
 
@@ -77,7 +77,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
     count = 2 * len(populations) * trained.num_members
     with Progress("probing", count, "networks") as progress:
         probed = probe_layers(
-            networks(populations),
+            populations,
             trained.data,
             probe_examples=config.probe_examples,
             probe_features=config.probe_features,

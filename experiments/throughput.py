@@ -27,6 +27,7 @@ with a table and the path of a new folder: throughput.json (every sample, versio
 figures/throughput.png. For numbers worth quoting, let nothing else run on the machine.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -51,11 +52,12 @@ from catdog_jax.train import PRECISIONS
 from catdog_jax.types import InputError
 from experiments import _cli
 from experiments._cli import Operational, command_line, split_list, whole_numbers
-from experiments.baselines import main_job
-from experiments.baselines.case import Case, new_process, prepare, sample
+from experiments.baselines.case import Case, job, new_process, prepare, sample, starts
 from experiments.baselines.flax_loop import first_steps, network
 
 ENGINE, PRODUCT = "this engine", "matrix product"
+# By default and with --full: rounds, seconds of a sample and of the job, members.
+QUICK, FULL = (3, 0.5, 60.0, "1,8"), (7, 3.0, 660.0, "1,8,64,256")
 MODELS, JOB_MODEL = "linear,mlp,cnn:widths=32-64-128", "cnn:widths=32-64-128"
 
 
@@ -98,12 +100,11 @@ class Config(_cli.Settings):
           InputError: a value that is not allowed.
         """
         counts = sorted(whole_numbers("members", self.members or members, 1))
-        found = []
-        for model in split_list("models", self.models or models):
+        entries = split_list("models", self.models or models)
+        for model in entries:
             network(model)
-            for count in counts:
-                found.append(Case(model, count, self.precision, self.strategy))
-        return found
+        how = self.precision, self.strategy
+        return [Case(model, count, *how) for model in entries for count in counts]
 
 
 class Competitor(NamedTuple):
@@ -190,7 +191,7 @@ def measure(
 ) -> xr.Dataset:
     """Prepare each competitor of a case, then sample it once a round, in an order drawn anew.
 
-    A process lives as long as the cases ask the same of it. One that fails costs its own column.
+    One that fails costs its own column.
 
     Args:
       cases: every model with every number of members, in rising order.
@@ -207,45 +208,42 @@ def measure(
     data = xr.DataArray(np.nan, coords, [*coords]).to_dataset(name="rate")
     data["flops"] = "model", np.full(len(models), np.nan)
     data["hopeless"] = ("model", "competitor"), np.zeros((len(models), len(names)), bool)
-    processes: dict[tuple[str, Case], Any] = {}
     info: dict[str, dict[str, Any]] = {}
     ticks, total = itertools.count(), len(cases) * len(names) * (1 + rounds)
     with Progress("throughput", total, "samples") as progress:
         for case in cases:
-            if case.members == members[0]:
-                with new_process() as process:
-                    start = process.submit(first_steps, case).result()
-                data["flops"].loc[case.model] = start.flops
-                slow = case.has_conv and start.backend == "cpu"
-                data["hopeless"].loc[case.model] = [slow and name == "vmap_scan" for name in names]
-            keys = {x: (x, own) for x in names if (own := own_case(x, case, start.backend))}
-            for key in processes.keys() - set(keys.values()):
-                processes.pop(key).shutdown()
-            rates, told = data["rate"].loc[case.model, case.members], dict[str, Any]()
-            info[case.title] = told
-            for number in range(-1, rounds):
-                for name in random.sample(list(keys), len(keys)):
-                    key, title = keys[name], COMPETITORS[name].title
-                    progress.to(next(ticks), f"{case.title}, round {number + 1}: {title}")
+            with new_process() as process:
+                start = process.submit(first_steps, case).result()
+            data["flops"].loc[case.model] = start.flops
+            slow = case.has_conv and start.backend == "cpu"
+            data["hopeless"].loc[case.model] = [slow and name == "vmap_scan" for name in names]
+            own = {name: x for name in names if (x := own_case(name, case, start.backend))}
+            turns = [(r, x) for r in range(rounds + 1) for x in random.sample([*own], len(own))]
+            rates = data["rate"].loc[case.model, case.members]
+            told = info.setdefault(case.title, {})
+            with contextlib.ExitStack() as stack:
+                processes = {name: stack.enter_context(new_process()) for name in own}
+                for number, name in turns:
+                    if name not in processes:
+                        continue
+                    process, title = processes[name], COMPETITORS[name].title
+                    progress.to(next(ticks), f"{case.title}, round {number}: {title}")
                     try:
-                        if number >= 0:
-                            rates.loc[title][number] = processes[key].submit(sample).result()
-                        elif key not in processes:
-                            process = processes[key] = new_process()
-                            told[name] = process.submit(prepare, *key, start, seconds).result()
+                        if number == 0:
+                            asked = name, own[name], start, seconds
+                            told[name] = process.submit(prepare, *asked).result()
+                        else:
+                            rates.loc[title][number - 1] = process.submit(sample).result()
                     except Exception as error:  # whatever a library raises
                         if name == "engine":
                             raise
                         why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                        told[name] = {"error": why}
+                        told[name], rates.loc[title] = {"error": why}, np.nan
                         print(f"{title} failed on {case.title}: {why}", flush=True)
-                        processes.pop(keys.pop(name)).shutdown()
-                        rates.loc[title] = np.nan
+                        processes.pop(name).shutdown()
             done = summarised(data)
             plain = done.astype(object).where(done.notnull(), None).to_dict()
             keep(table=plain, info=info, backend=start.backend, devices=start.devices)
-    for process in processes.values():
-        process.shutdown()
     return done
 
 
@@ -264,14 +262,14 @@ def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
         figure.savefig(file, format="png", dpi=150)
 
 
-def benchmark(config: Config) -> dict[str, Any]:
+def benchmark(config: Config) -> None:
     """Measure, print what was found, draw the figure, and say where they are."""
     parts = split_list("parts", config.parts)
     if set(parts) - {"table", "start", "job"}:
         raise InputError(f"--parts={config.parts}; allowed: a list of table, start, job")
-    default = (7, 3.0, 660.0, "1,8,64,256") if config.full else (3, 0.5, 60.0, "1,8")
-    rounds, seconds = config.rounds or default[0], config.seconds or default[1]
-    cases = config.cases(MODELS + ",resnet" * config.full, default[3])
+    rounds, seconds, lasts, members = FULL if config.full else QUICK
+    rounds, seconds = config.rounds or rounds, config.seconds or seconds
+    cases = config.cases(MODELS + ",resnet" * config.full, members)
     asked = config.baselines or ",".join(BASELINES)
     baselines = () if asked == "none" else split_list("baselines", asked)
     for baseline in baselines:
@@ -303,21 +301,21 @@ def benchmark(config: Config) -> dict[str, Any]:
         if baselines:
             draw(data.isel(competitor=slice(2, None)), result, folder)
     for case in config.cases("linear", "8") if "start" in parts else ():
-        started = main_job.start(case, rounds, folder)
-        keep(start={**result.get("start", {}), case.title: started})
+        result.setdefault("start", {})[case.title] = started = starts(case, rounds, folder)
+        keep()
         for state, times in started.items():
             low, middle, high = np.percentile(times, [25, 50, 75])
             text = f"{middle:.2f} s to its first step ({low:.2f} to {high:.2f})"
             print(f"{case.title}, {state}: {text}", flush=True)
     for case in config.cases(JOB_MODEL, "8") if "job" in parts else ():
-        out_dir = folder / f"job_{len(result.get('job', ()))}"
-        one = main_job.job(case, rounds, config.job_seconds or default[2], seconds, out_dir)
-        keep(job={**result.get("job", {}), case.title: one})
+        known = result.setdefault("job", {})
+        lasts, out_dir = config.job_seconds or lasts, folder / f"job_{len(known)}"
+        known[case.title] = one = job(case, rounds, lasts, seconds, out_dir)
+        keep()
         text = "{1:.3f} ({0:.3f} to {2:.3f})".format(*one["ratio"])
         spent = f"{one['job_seconds']:.1f} s ÷ {one['engine_seconds']:.1f} s"
         print(f"{case.title}: whole job ÷ engine alone {text}, {spent}", flush=True)
     print(f"results: {folder}")
-    return result
 
 
 def main(argv: Sequence[str]) -> int:

@@ -31,7 +31,7 @@ from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset
 from experiments import _cli, _results, _tasks
-from experiments._experiment import Experiment, networks
+from experiments._experiment import Experiment
 from experiments._tasks import TrainConfig
 
 
@@ -65,7 +65,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
     check_grammar(data)
     ended = _results.training_results(populations)
     of_words = word_results(
-        networks(populations),
+        populations,
         ended["logits"].values,
         data,
         probe_members=config.probe_members,
@@ -124,9 +124,7 @@ def _overlap(data: xr.Dataset, model: str, when: str) -> float:
     """Mean over pairs of members that did not diverge; nan where there is no pair."""
     alive = _alive(data, model)
     values = data["neighbour_overlap"].sel(embedded=model, when=when).values
-    values = values[np.ix_(alive, alive)]
-    pairs = values[np.triu_indices(len(values), 1)]
-    return float(pairs.mean()) if pairs.size else float("nan")
+    return _results.mean_over_pairs(values[np.ix_(alive, alive)])
 
 
 main = Experiment("words", Config, analyse, FIGURES, table, tasks).main

@@ -1,6 +1,7 @@
 """How far the members of a population agree: with the truth, and with one another."""
 
 import numpy as np
+import scipy.special
 from jaxtyping import Float, Int
 
 
@@ -44,33 +45,15 @@ def pairwise_disagreement(logits: Float[np.ndarray, "M N K"]) -> Float[np.ndarra
     return disagreement
 
 
-def mean_member_accuracy(
-    logits: Float[np.ndarray, "M N K"], labels: Int[np.ndarray, " N"]
-) -> float:
-    """Average the accuracies of the members, each judged alone.
-
-    This is what one more member would reach, and not what the members reach together: for that see
-    `ensemble_accuracy`.
-
-    Args:
-      logits: [M, N, K]; members without finite logits count as wrong.
-      labels: [N] in 0..K-1.
-
-    Returns:
-      Fraction in 0..1.
-    """
-    return float((predictions(logits) == labels).mean())
-
-
 def ensemble_accuracy(logits: Float[np.ndarray, "M N K"], labels: Int[np.ndarray, " N"]) -> float:
     """Judge the ensemble: the class of the largest mean probability over members.
 
     Args:
-      logits: [M, N, K], finite, M ≥ 1.
+      logits: [M, N, K], finite.
       labels: [N] in 0..K-1.
 
     Returns:
-      Fraction in 0..1.
+      Fraction in 0..1; nan where there is no member.
 
     Source:
       Lakshminarayanan, Pritzel, Blundell 2017, "Simple and scalable predictive uncertainty
@@ -78,9 +61,8 @@ def ensemble_accuracy(logits: Float[np.ndarray, "M N K"], labels: Int[np.ndarray
     """
     total = np.zeros(logits.shape[1:])
     for member in logits:  # one member at a time: a thousand members need no second copy
-        shifted = np.exp(member.astype(np.float64) - member.max(axis=-1, keepdims=True))
-        total += shifted / shifted.sum(axis=-1, keepdims=True)
-    return float((total.argmax(axis=-1) == labels).mean())
+        total += scipy.special.softmax(member.astype(np.float64), axis=-1)
+    return float((total.argmax(axis=-1) == labels).mean()) if len(logits) else np.nan
 
 
 def balanced_accuracy(
@@ -110,42 +92,3 @@ def votes(logits: Float[np.ndarray, "M N K"]) -> Float[np.ndarray, "N K"]:
     """
     predicted = predictions(logits)
     return np.stack([(predicted == k).mean(axis=0) for k in range(logits.shape[-1])], axis=-1)
-
-
-def margins(logits: Float[np.ndarray, "M N K"]) -> Float[np.ndarray, "M N"]:
-    """Subtract the second largest logit from the largest.
-
-    Args:
-      logits: [M, N, K], K ≥ 2.
-
-    Returns:
-      [M, N] float64 ≥ 0.
-    """
-    top = np.partition(logits.astype(np.float64), -2, axis=-1)
-    return top[..., -1] - top[..., -2]
-
-
-def near_ties(logits: Float[np.ndarray, "M N K"], tolerance: float) -> Int[np.ndarray, " T"]:
-    """List the examples on which some member could as well have said another class.
-
-    Args:
-      logits: [M, N, K], K ≥ 2.
-      tolerance: largest margin that counts as a tie, in units of the logits, ≥ 0.
-
-    Returns:
-      [T] int64, the examples where the margin of at least one member is ≤ `tolerance`, ascending.
-    """
-    return np.flatnonzero((margins(logits) <= tolerance).any(axis=0))
-
-
-def contested(logits: Float[np.ndarray, "M N K"]) -> Int[np.ndarray, " T"]:
-    """List the examples on which the members do not all predict the same class.
-
-    Args:
-      logits: [M, N, K].
-
-    Returns:
-      [T] int64, ascending.
-    """
-    predicted = predictions(logits)
-    return np.flatnonzero((predicted != predicted[:1]).any(axis=0))

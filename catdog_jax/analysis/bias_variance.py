@@ -6,51 +6,19 @@ squares of the two-way analysis of variance give the variance of each part witho
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
+import scipy.special
 from jaxtyping import Float, Int, Num
 
-
-class Decomposition(NamedTuple):
-    """The expected loss of each test example and its parts; all [N] float64.
-
-    loss = bias + from_sets + from_starts + from_pairs, exactly. The parts are unbiased, so that one
-    may come out slightly below 0.
-
-    Attributes:
-      loss: mean over all members.
-      bias: of the mean prediction over all starts and sets, squared; what noise there is in the
-        labels is part of it.
-      from_sets: variance over training sets of the mean over starts.
-      from_starts: variance over starts of the mean over training sets.
-      from_pairs: variance that is neither: what a start does on one set and not on another.
-    """
-
-    loss: Float[np.ndarray, "*N"]
-    bias: Float[np.ndarray, "*N"]
-    from_sets: Float[np.ndarray, "*N"]
-    from_starts: Float[np.ndarray, "*N"]
-    from_pairs: Float[np.ndarray, "*N"]
-
-    @property
-    def within_sets(self) -> Float[np.ndarray, "*N"] | np.float64:
-        """Mean over sets of the variance over starts: the law of total variance's other part."""
-        return self.from_starts + self.from_pairs
-
-    @property
-    def variance(self) -> Float[np.ndarray, "*N"] | np.float64:
-        """Variance over starts and sets together."""
-        return self.from_sets + self.within_sets
-
-    def mean(self) -> "Decomposition":
-        """Average every part over the examples."""
-        return Decomposition(*(np.asarray(part.mean()) for part in self))
+PARTS = ("error", "bias", "from_sets", "from_starts", "from_pairs")
+SHOWN_PARTS = ("error", "bias", "from_sets", "from_starts_on_a_set")
+MAIN_PARTS = ("loss", "bias", "unbiased_variance", "helpful_variance")
 
 
 def squared_decomposition(
     outputs: Num[np.ndarray, "R M N K"], targets: Num[np.ndarray, "N K"]
-) -> Decomposition:
+) -> Float[np.ndarray, "5 N"]:
     """Decompose the squared error |output - target|², summed over the K outputs.
 
     With class probabilities and one-hot targets this is the Brier score.
@@ -60,10 +28,12 @@ def squared_decomposition(
       targets: [N, K].
 
     Returns:
-      Parts per example, in the unit of the targets squared.
-
-    Raises:
-      ValueError: fewer than two sets or starts.
+      Per example, in the unit of the targets squared and in the order of PARTS: the mean error over
+      all members; the bias, of the mean prediction over all starts and sets, squared, what noise
+      there is in the labels included; the variance over sets of the mean over starts; the variance
+      over starts of the mean over sets; and the variance that is neither, what a start does on one
+      set and not on another. The error is the sum of the others, exactly. They are unbiased, so
+      that one may come out slightly below 0.
 
     Source:
       Geman, Bienenstock, Doursat 1992, "Neural networks and the bias/variance dilemma", eq. 2.4;
@@ -73,8 +43,6 @@ def squared_decomposition(
       components", ch. 4 (the two-way mean squares).
     """
     num_sets, num_starts = outputs.shape[:2]
-    if min(num_sets, num_starts) < 2:
-        raise ValueError(f"{num_sets} training sets and {num_starts} starts: give at least 2 each")
     values = outputs.astype(np.float64)
     mean = values.mean((0, 1))
     set_parts = values.mean(1) - mean
@@ -91,74 +59,34 @@ def squared_decomposition(
     # The mean of few members strays from the true mean, which looks like bias: taken off.
     strays = from_sets / num_sets + from_starts / num_starts + from_pairs / (num_sets * num_starts)
     bias = np.square(mean - targets).sum(-1) - strays
-    loss = np.square(values - targets).sum(-1).mean((0, 1))
-    return Decomposition(loss, bias, from_sets, from_starts, from_pairs)
-
-
-def zero_one_decomposition(
-    votes: Int[np.ndarray, "R M N"], labels: Int[np.ndarray, " N"], num_classes: int
-) -> Decomposition:
-    """Decompose the share of wrong answers: half the squared error of one-hot votes.
-
-    Args:
-      votes: [R, M, N] class indices, of R ≥ 2 training sets and M ≥ 2 starts.
-      labels: [N].
-      num_classes: K.
-
-    Returns:
-      Parts per example; the loss is the error rate, 0..1.
-
-    Raises:
-      ValueError: fewer than two sets or starts.
-
-    Source:
-      Kohavi, Wolpert 1996, "Bias plus variance decomposition for zero-one loss functions", eq. 3.
-    """
-    one_hot = np.eye(num_classes)
-    whole = squared_decomposition(one_hot[votes], one_hot[labels])
-    return Decomposition(*(part / 2 for part in whole))
-
-
-class MainPrediction(NamedTuple):
-    """The error rate of each test example around the most frequent vote; all [N] float64.
-
-    loss = bias + unbiased_variance - helpful_variance.
-
-    Attributes:
-      loss: share of wrong votes.
-      bias: 1 where the most frequent vote is wrong, 0 elsewhere.
-      unbiased_variance: share of votes that leave a right main vote: they err.
-      helpful_variance: share of votes that leave a wrong main vote for the right class.
-    """
-
-    loss: Float[np.ndarray, " N"]
-    bias: Float[np.ndarray, " N"]
-    unbiased_variance: Float[np.ndarray, " N"]
-    helpful_variance: Float[np.ndarray, " N"]
+    error = np.square(values - targets).sum(-1).mean((0, 1))
+    return np.stack([error, bias, from_sets, from_starts, from_pairs])
 
 
 def main_prediction(
     votes: Int[np.ndarray, "R M N"], labels: Int[np.ndarray, " N"], num_classes: int
-) -> MainPrediction:
-    """Decompose the share of wrong answers around the main prediction.
+) -> Float[np.ndarray, "4 N"]:
+    """Decompose the share of wrong answers around the main prediction, the most frequent vote.
 
     Args:
       votes: [R, M, N] class indices; among equally frequent ones the first class is the main one.
       labels: [N].
       num_classes: K.
 
+    Returns:
+      Per example, in the order of MAIN_PARTS: the share of wrong votes; 1 where the main vote is
+      wrong, 0 elsewhere; the share of votes that leave a right main vote: they err; and the share
+      of votes that leave a wrong main vote for the right class. The first is the second and third
+      less the fourth.
+
     Source:
       Domingos 2000, "A unified bias-variance decomposition", theorems 2 and 4.
     """
     shares = np.eye(num_classes)[votes].mean((0, 1))
-    main = shares.argmax(-1)
-    right = np.take_along_axis(shares, labels[:, None].astype(np.int64), 1)[:, 0]
-    biased = main != labels
-    return MainPrediction(
-        loss=1.0 - right,
-        bias=biased.astype(np.float64),
-        unbiased_variance=np.where(biased, 0.0, 1.0 - right),
-        helpful_variance=np.where(biased, right, 0.0),
+    right = shares[np.arange(len(labels)), labels]
+    biased = shares.argmax(-1) != labels
+    return np.stack(
+        [1.0 - right, biased, np.where(biased, 0.0, 1.0 - right), np.where(biased, right, 0.0)]
     )
 
 
@@ -185,10 +113,6 @@ def jackknife_error(
     return np.sqrt((num_sets - 1) * np.mean(np.square(left - left.mean(0)), axis=0))
 
 
-PARTS = ("error", "bias", "from_sets", "from_starts", "from_pairs")
-SHOWN_PARTS = ("error", "bias", "from_sets", "from_starts_on_a_set")
-
-
 def shown_parts(decomposition: np.ndarray) -> np.ndarray:
     """Put the variance of starts and of pairs together, what a start changes on a given set.
 
@@ -210,7 +134,8 @@ def decompose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decompose one network's squared (Brier) and zero-one error, averaged over test examples.
 
-    A start that diverged on any set is left out on all.
+    The zero-one error, the share of wrong answers, is half the squared error of one-hot votes. A
+    start that diverged on any set is left out on all.
 
     Args:
       logits: [R, M, N, K].
@@ -220,24 +145,22 @@ def decompose(
 
     Returns:
       [loss, part, 2], the parts with jackknife standard errors over sets, and [4], those of
-      `MainPrediction`; nan where fewer than two starts are left.
+      `main_prediction`; nan where fewer than two starts are left.
+
+    Source:
+      Kohavi, Wolpert 1996, "Bias plus variance decomposition for zero-one loss functions", eq. 3.
     """
     kept = logits[:, (diverged < 0).all(axis=0)].astype(np.float64)
     if kept.shape[1] < 2:
-        return np.full((2, len(PARTS), 2), np.nan), np.full(4, np.nan)
-    powers = np.exp(kept - kept.max(-1, keepdims=True))
-    probabilities, votes = powers / powers.sum(-1, keepdims=True), kept.argmax(-1)
-    targets = np.eye(num_classes)[labels]
+        return np.full((2, len(PARTS), 2), np.nan), np.full(len(MAIN_PARTS), np.nan)
+    one_hot, votes = np.eye(num_classes), kept.argmax(-1)
 
-    def squared(x: np.ndarray) -> np.ndarray:
-        return np.array(squared_decomposition(x, targets).mean())
+    def statistic(outputs: np.ndarray) -> np.ndarray:
+        return squared_decomposition(outputs, one_hot[labels]).mean(axis=1)
 
-    def zero_one(x: np.ndarray) -> np.ndarray:
-        return np.array(zero_one_decomposition(x, labels, num_classes).mean())
-
-    parts = [
+    brier, zero_one = (
         np.stack([statistic(x), jackknife_error(statistic, x)], axis=-1)
-        for statistic, x in ((squared, probabilities), (zero_one, votes))
-    ]
-    main = main_prediction(votes, labels, num_classes)
-    return np.stack(parts), np.mean(main, axis=1)
+        for x in (scipy.special.softmax(kept, axis=-1), one_hot[votes])
+    )
+    main = main_prediction(votes, labels, num_classes).mean(axis=1)
+    return np.stack([brier, zero_one / 2]), main

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.polynomial import legendre
 
+from catdog_jax.analysis.labelled import described
 from catdog_jax.types import Data
 
 # y of x in -1..1: one curve that degree 2 holds, and one that no polynomial does.
@@ -99,27 +100,21 @@ def relative_gap(fits: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(np.square(fits - reference), axis=-1)) / size
 
 
-# Axes after `curve`, and meaning; all are pure numbers.
+# The axes of each variable after `curve`.
 VARIABLES = {
-    "truth": ("grid", "y of the true curves"),
-    "point_x": ("point", "x of the training points of the fits that are kept"),
-    "point_y": ("point", "y of the training points, with noise"),
-    "start": ("family start grid", "y before training"),
-    "fit": ("family start grid", "y after training"),
-    "least_squares": ("degree grid", "y of the polynomial of least squared error"),
-    "coefficient": (
-        "degree start power",
-        "learned weights of 1, x, x², x³, …; 0 beyond the degree",
-    ),
-    "train_error": ("family size start", "mean squared error on the training points"),
-    "test_error": ("family size start", "mean squared error on fresh points, their noise included"),
-    "weight_distance": ("family size", "mean relative distance of the weights of two starts"),
-    "gap": ("degree size start", "root mean square difference to least squares, over its size"),
-    "gap_powers": ("degree start", "curve_gap with weights of the bare powers of x"),
-    "expected_error": (
-        "part quantile degree exact_size",
-        "least squares: quantiles of the error over training sets",
-    ),
+    "truth": "grid",
+    "point_x": "point",
+    "point_y": "point",
+    "start": "family start grid",
+    "fit": "family start grid",
+    "least_squares": "degree grid",
+    "coefficient": "degree start power",
+    "train_error": "family size start",
+    "test_error": "family size start",
+    "weight_distance": "family size",
+    "gap": "degree size start",
+    "gap_powers": "degree start",
+    "expected_error": "part quantile degree exact_size",
 }
 
 
@@ -138,6 +133,21 @@ def empty_results(
       exact_sizes: those of the closed form.
       num_starts: random starts of each fit.
       num_points: points of the fits that are kept.
+
+    Variables:
+      curve_truth: y of the true curves
+      curve_point_x: x of the training points of the fits that are kept
+      curve_point_y: y of the training points, with noise
+      curve_start: y before training
+      curve_fit: y after training
+      curve_least_squares: y of the polynomial of least squared error
+      curve_coefficient: learned weights of 1, x, x², x³, …; 0 beyond the degree
+      curve_train_error: mean squared error on the training points
+      curve_test_error: mean squared error on fresh points, their noise included
+      curve_weight_distance: mean relative distance of the weights of two starts
+      curve_gap: root mean square difference to least squares, over its size
+      curve_gap_powers: curve_gap with weights of the bare powers of x
+      curve_expected_error: least squares: quantiles of the error over training sets
     """
     coordinates: dict[str, Any] = {
         "curve": np.array(list(CURVES), dtype=object),
@@ -152,8 +162,7 @@ def empty_results(
     lengths = {axis: len(values) for axis, values in coordinates.items()}
     lengths |= {"start": num_starts, "power": degrees[-1] + 1, "point": num_points}
     data = xr.Dataset(coords=coordinates)
-    for name, (axes, text) in VARIABLES.items():
+    for name, axes in VARIABLES.items():
         over = ["curve", *axes.split()]
-        empty = np.full([lengths[axis] for axis in over], np.nan)
-        data[f"curve_{name}"] = over, empty, {"units": "1", "long_name": text}
-    return data
+        data[f"curve_{name}"] = over, np.full([lengths[axis] for axis in over], np.nan)
+    return described(data, empty_results)

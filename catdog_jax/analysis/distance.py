@@ -23,21 +23,6 @@ def flatten_members(params: Any) -> Float[np.ndarray, "M D"]:
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
-def weight_norms(weights: Float[np.ndarray, "M D"]) -> Float[np.ndarray, " M"]:
-    """Measure the Euclidean length of each member's weights.
-
-    Args:
-      weights: [M, D].
-
-    Returns:
-      [M] float64 ≥ 0.
-    """
-    total = np.zeros(len(weights))
-    for part in _chunks(weights):
-        total += np.einsum("md,md->m", part, part)
-    return np.sqrt(total)
-
-
 def pairwise_weight_distance(weights: Float[np.ndarray, "M D"]) -> Float[np.ndarray, "M M"]:
     """Measure the Euclidean distance between the weights of every two members.
 
@@ -59,21 +44,22 @@ def pairwise_weight_distance(weights: Float[np.ndarray, "M D"]) -> Float[np.ndar
     return distance
 
 
-def relative_weight_distance(
-    distance: Float[np.ndarray, "M M"], norms: Float[np.ndarray, " M"]
-) -> Float[np.ndarray, "M M"]:
-    """Divide each distance by the mean length of the two members.
+def weight_distances(
+    weights: Float[np.ndarray, "M D"],
+) -> tuple[Float[np.ndarray, "M M"], Float[np.ndarray, "M M"]]:
+    """Measure the distance of every two members, and over the mean length of the two.
 
     Args:
-      distance: [M, M], of `pairwise_weight_distance`.
-      norms: [M], of `weight_norms`.
+      weights: [M, D].
 
     Returns:
-      [M, M] float64 in 0..2: 0 for equal weights (also where both are zero), √2 for orthogonal
-      weights of equal length, 2 for opposite ones.
+      [M, M] float64, of `pairwise_weight_distance`, and [M, M] float64 in 0..2: 0 for equal weights
+      (also where both are zero), √2 for orthogonal weights of equal length, 2 for opposite ones.
     """
+    norms = np.sqrt(sum(np.einsum("md,md->m", part, part) for part in _chunks(weights)))
     length = 0.5 * (norms[:, None] + norms[None, :])
-    return distance / np.where(length > 0, length, 1.0)
+    distance = pairwise_weight_distance(weights)
+    return distance, distance / np.where(length > 0, length, 1.0)
 
 
 def _chunks(weights):

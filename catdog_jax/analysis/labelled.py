@@ -1,7 +1,9 @@
-"""What every variable of a labelled data set is: its unit, and a line on it."""
+"""What every variable of a labelled data set is: its unit, a line on it, and names in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from catdog_jax.registry import documented
 
@@ -22,3 +24,9 @@ def described(data: "xr.Dataset", maker: Callable[..., Any]) -> "xr.Dataset":
             text, _, unit = line.removesuffix("]").partition(" [")
             data[name].attrs = {"units": unit or "1", "long_name": text}
     return data
+
+
+def readable(names: Sequence[str]) -> np.ndarray:
+    """Make an array of names; a byte in a file name that is no UTF-8 becomes an escape."""
+    plain = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in names]
+    return np.array(plain, dtype=object)

@@ -3,26 +3,26 @@
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+import scipy.stats
+import xarray as xr
+from jaxtyping import Array, Bool, Float, Int
 
-from catdog_jax.analysis.intervals import bootstrap_interval, members_interval
 from catdog_jax.analysis.labelled import described
+from catdog_jax.analysis.layers import in_parts
 from catdog_jax.estimators.centroid import centroid_distances, class_means, linear_from_means
 from catdog_jax.estimators.logistic import logistic
 from catdog_jax.models import linear
 from catdog_jax.models.build import on_pixels
 from catdog_jax.types import Dataset, Params, Split
 
-if TYPE_CHECKING:
-    import xarray as xr
-
 ORIGINS = ("programmed", "estimated", "learned")
-JUDGED_TOGETHER = 250  # examples of one call
+LEVEL = 0.95  # probability that an interval shall hold
+RESAMPLES = 2000
 
 
 class LadderClassifier(NamedTuple):
@@ -70,7 +70,7 @@ def compare(
     data: Dataset,
     classifiers: Sequence[LadderClassifier],
     progress: Callable[[int, str], None] = lambda done, name: None,
-) -> "xr.Dataset":
+) -> xr.Dataset:
     """Ask every classifier about every picture; lay all out along `rung, member, example`.
 
     Args:
@@ -139,8 +139,6 @@ def compare(
         "rung": np.array([one.name for one in classifiers], dtype=object),
         "class": np.array(data.class_names, dtype=object),
     }
-    import xarray as xr  # takes most of a second to import
-
     return described(xr.Dataset(variables, coordinates, {"dataset": data.name}), compare)
 
 
@@ -163,11 +161,51 @@ def predictions(classifier: LadderClassifier, part: Split, num_rows: int) -> Int
     return answers
 
 
-def in_parts(function: Callable[[Array], Array], inputs: np.ndarray) -> np.ndarray:
-    """Join what a function says of parts of inputs [N, ...], JUDGED_TOGETHER at most."""
-    num_parts = max(1, -(-len(inputs) // JUDGED_TOGETHER))
-    parts = np.array_split(inputs, num_parts)
-    return np.concatenate([np.asarray(function(jnp.asarray(part))) for part in parts])
+def bootstrap_interval(correct: Bool[np.ndarray, "M N"]) -> tuple[float, float]:
+    """Bound the accuracy that other test examples of the same kind would have given.
+
+    Test examples are drawn again with replacement, the same ones for all members, and the mean
+    accuracy of the members is taken each time. Examples on which equally many members are right
+    are alike, so it is enough to draw how many of each kind: one classifier draws binomial numbers.
+
+    Args:
+      correct: [M, N], whether a prediction is right; N ≥ 1, M ≥ 1.
+
+    Returns:
+      Low and high, fractions in 0..1: percentiles of the resampled mean accuracy.
+
+    Source:
+      Efron 1979, "Bootstrap methods: another look at the jackknife"; Efron, Tibshirani 1993,
+      sec. 13.3 (percentile interval).
+    """
+    num_members, num_examples = correct.shape
+    kinds = np.bincount(correct.sum(axis=0), minlength=num_members + 1)  # by members that are right
+    generator = np.random.default_rng(0)
+    drawn = generator.multinomial(num_examples, kinds / num_examples, size=RESAMPLES)
+    accuracies = drawn @ np.arange(num_members + 1) / (num_members * num_examples)
+    low, high = np.quantile(accuracies, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def members_interval(accuracies: Float[np.ndarray, " M"]) -> tuple[float, float]:
+    """Bound the mean accuracy of all members that could have been started.
+
+    Args:
+      accuracies: [M], one per member; M ≥ 1.
+
+    Returns:
+      Low and high in units of `accuracies`, symmetric about their mean; nan where M = 1, for one
+      member says nothing about the others.
+
+    Source:
+      Student 1908, "The probable error of a mean".
+    """
+    num_members = len(accuracies)
+    if num_members == 1:
+        return np.nan, np.nan
+    half = scipy.stats.t.ppf((1 + LEVEL) / 2, num_members - 1) * scipy.stats.sem(accuracies)
+    mean = accuracies.mean()
+    return float(mean - half), float(mean + half)
 
 
 def distance_from_optimum(
@@ -194,7 +232,8 @@ def distance_from_optimum(
     """
     num_classes = weights.shape[2]
     strength = (2.0 if num_classes == 2 else 1.0) / (weight_decay * len(labels))
-    best = np.asarray(logistic(inputs, labels, num_classes, C=strength).params.weights)
+    rows = inputs.reshape(len(inputs), -1)
+    best = np.asarray(logistic(rows, labels, num_classes, C=strength).params.weights)
     with np.errstate(invalid="ignore", over="ignore"):  # of members that diverged
         centred = weights - weights.mean(axis=2, keepdims=True)
         return np.linalg.norm(centred - best[None], axis=(1, 2)) / np.linalg.norm(best)

@@ -1,7 +1,9 @@
 """What every layer of every member makes of examples, before and after training, and probes."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from catdog_jax.analysis import probe, similarity
+from catdog_jax.analysis.agreement import predictions
 from catdog_jax.analysis.labelled import described
 from catdog_jax.estimators import centroid, knn
 from catdog_jax.models import linear
@@ -40,20 +43,20 @@ COMPARISONS = {
 _OTHERS = ("other_when", "other_cka_member", "other_layer")
 
 
-class Networks(NamedTuple):
-    """The members of one model, before and after training.
+@runtime_checkable
+class Networks(Protocol):
+    """The members of one model, before and after training: a population is one."""
 
-    Attributes:
-      model: the formula.
-      params: (member, 0 before or 1 after) -> weights of one member.
-      alive: [M] bool, members that did not diverge.
-      inputs: shape [1, ...] and type of one example.
-    """
+    @property
+    def model(self) -> Model:
+        """The formula."""
 
-    model: Model
-    params: Callable[[int, int], Params]
-    alive: np.ndarray
-    inputs: jax.ShapeDtypeStruct
+    @property
+    def alive(self) -> np.ndarray:
+        """Members that did not diverge, [M] bool."""
+
+    def moment(self, index: int, when: int) -> Params:
+        """Weights of one member before (0) or after training (1)."""
 
 
 class Examples(NamedTuple):
@@ -99,18 +102,23 @@ def layer_reader(
             named = named_features(model, params, inputs)
         return chosen([x.reshape(x.shape[0], -1).astype(jnp.float32) for _, x in named])
 
-    def read(params: Params, inputs: np.ndarray) -> list[np.ndarray]:
-        # Equal parts, so that one program serves all; the last one is filled up.
-        size = min(EXAMPLES_AT_ONCE, len(inputs))
-        parts = []
-        for start in range(0, len(inputs), size):
-            part = inputs[start : start + size]
-            padding = ((0, size - len(part)),) + ((0, 0),) * (inputs.ndim - 1)
-            outputs = jax.device_get(layers(params, np.pad(part, padding)))
-            parts.append([layer[: len(part)] for layer in outputs])
-        return [np.concatenate(same) for same in zip(*parts, strict=True)]
+    return lambda params, inputs: in_parts(functools.partial(layers, params), inputs)
 
-    return read
+
+def in_parts(function: Callable[[Any], Any], inputs: np.ndarray) -> Any:
+    """Join what a function says of parts of inputs [N, ...], arrays [n, ...] in any structure.
+
+    The parts have EXAMPLES_AT_ONCE examples at most, and all as many, so that one program serves
+    all: the last one is filled up.
+    """
+    size = min(EXAMPLES_AT_ONCE, len(inputs))
+    told = []
+    for start in range(0, len(inputs), size):
+        part = inputs[start : start + size]
+        filled = np.pad(part, ((0, size - len(part)), *[(0, 0)] * (inputs.ndim - 1)))
+        found = jax.device_get(function(jnp.asarray(filled)))
+        told.append(jax.tree.map(operator.itemgetter(slice(len(part))), found))
+    return jax.tree.map(lambda *same: np.concatenate(same), *told)
 
 
 def factors_of(split: Split) -> dict[str, np.ndarray]:
@@ -174,7 +182,9 @@ def probe_layers(
     """
     train, test = (choose(split, probe_examples) for split in (dataset.train, dataset.test))
     one_hot = np.eye(len(dataset.class_names))[train.labels]
-    shapes = (layer_shapes(x.model, x.params(0, 0), x.inputs) for x in networks.values())
+    shapes = (
+        layer_shapes(x.model, x.moment(0, 0), dataset.train.inputs[:1]) for x in networks.values()
+    )
     layers = [[(n, int(np.prod(shape))) for n, shape in one] for one in shapes]
     depth, num_members = max(map(len, layers)), len(next(iter(networks.values())).alive)
     compared, num_pictures = min(num_members, CKA_MEMBERS), min(len(test.labels), CKA_EXAMPLES)
@@ -197,12 +207,9 @@ def probe_layers(
             progress(2 * (m * num_members + i) + w, label)
             if w and not members.alive[i]:
                 continue
-            params = members.params(i, w)
+            params = members.moment(i, w)
             seen, asked = mixed(params, train.inputs), mixed(params, test.inputs)
-            head = asked[-1].argmax(axis=1)
-            if not np.isfinite(asked[-1]).all():
-                head[:] = -1
-            found = pixels
+            head, found = predictions(asked[-1]), pixels
             for n, (x, y) in enumerate(zip(seen, asked, strict=True)):
                 # A layer may be the one before it, laid out anew.
                 if found is None or not np.array_equal(x, found[0]):
@@ -225,7 +232,7 @@ def probe_layers(
             columns["ridge_agreement"][m, w, i] = share(instead, head)
             if i < compared:
                 for n, x in enumerate(whole(params, test.inputs[:num_pictures])):
-                    gram = similarity.centred_gram(x, debiased=True)
+                    gram = similarity.centred_gram(x)
                     # Scaled in float64, so that no large feature overflows its products.
                     grams[w, i, n] = (gram / (np.linalg.norm(gram) or 1.0)).ravel()
         flat = similarity.gram_cka(grams.reshape(-1, grams.shape[-1]))
@@ -316,7 +323,7 @@ def _fit(features: np.ndarray, one_hot: np.ndarray, *factors: np.ndarray) -> pro
     """Fit the class, with one penalty, and factors, each with its own."""
     targets = np.hstack([one_hot, *factors])
     groups = np.maximum(np.arange(targets.shape[1]) - one_hot.shape[1] + 1, 0)
-    return probe.fit_probe(features, targets, groups=groups)
+    return probe.fit_probe(features, targets, groups)
 
 
 def share(answers: np.ndarray, labels: np.ndarray) -> float:

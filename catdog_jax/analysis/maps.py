@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,8 @@ from catdog_jax.analysis import attribution
 from catdog_jax.analysis.first_layer import first_layer
 from catdog_jax.analysis.labelled import described
 from catdog_jax.analysis.layers import Networks
-from catdog_jax.analysis.maximise import maximising_input
 from catdog_jax.models.build import normaliser
-from catdog_jax.types import Params
+from catdog_jax.types import Dataset, Model, Params
 
 METHODS = ("saliency", "integrated gradients", "occlusion")
 KINDS = ("same picture", "other pictures", "before training")
@@ -41,29 +40,11 @@ _DIMENSIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Pictures(NamedTuple):
-    """What members are asked about.
-
-    Attributes:
-      images: [P, H, W, C] uint8.
-      labels: [P] int32, their true classes.
-      rows: [P] int32, their places among the test examples.
-      mean, std: [C] of the training pictures, pixels in 0..1.
-      class_names: K names.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    rows: np.ndarray
-    mean: Sequence[float]
-    std: Sequence[float]
-    class_names: Sequence[str]
-
-
 def explain_members(
     networks: Mapping[str, Networks],
     members: Sequence[int],
-    pictures: Pictures,
+    dataset: Dataset,
+    rows: np.ndarray,
     *,
     steps: int,
     ascent_steps: int,
@@ -75,7 +56,8 @@ def explain_members(
     Args:
       networks: label -> members.
       members: M member numbers, none of them diverged.
-      pictures: what they are asked about.
+      dataset: the pictures.
+      rows: [P], those of the test pictures that they are asked about.
       steps: points of the integral of integrated gradients.
       ascent_steps: towards a maximising input.
       seed: of the noise that it begins with.
@@ -108,21 +90,62 @@ def explain_members(
       maximising_logits: that every member (judge) gives to every maximising input [logit]
       maximising_agreement: correlation of the maximising inputs of two members
     """
-    counted = itertools.count(1)
-    answers = [
-        ask(found, members, pictures, steps, ascent_steps, seed, lambda: progress(next(counted)))
-        for found in networks.values()
-    ]
+    pixels, labels = dataset.test.inputs[rows], dataset.test.labels[rows].astype(np.int32)
+    mean, std = (np.asarray(dataset.constants[name], np.float64) for name in ("mean", "std"))
+    images = normaliser(tuple(mean), tuple(std))(jnp.asarray(pixels))
+    num_classes, window = len(dataset.class_names), max(min(pixels.shape[1:3]) // 4, 1)
+    cover = {"window": window, "stride": max(window // 4, 1)}
+    contrast = jnp.asarray(attribution.against_others(labels, num_classes))
+    classes = attribution.against_others(np.arange(num_classes), num_classes)
+    bounds: dict[str, Any] = {"rms": CONTRAST, "low": -mean / std, "high": (1.0 - mean) / std}
+    ascent = {"steps": ascent_steps, "variation": VARIATION, **bounds}
+    noise, shape = jax.random.key(seed, impl="threefry2x32"), images.shape[1:]
+    answers, parts = [], itertools.count(1)
+    for found in networks.values():
+        apply = jax.jit(functools.partial(_apply, found.model, mean, std))
+        explain = jax.jit(functools.partial(_explain, apply, steps, cover))
+        climb = jax.jit(functools.partial(_climb, apply, ascent))
+        told: list[dict[str, Any]] = []
+        finals, layers = [], []
+        with jax.default_matmul_precision("highest"):
+            for member in members:
+                start, final = found.moment(member, 0), found.moment(member, 1)
+                maps: dict[str, Any] = {}
+                for suffix, params in (("", final), ("_before", start)):
+                    asked = jax.device_get(explain(params, images, contrast))
+                    maps |= {f"{name}{suffix}": values for name, values in asked.items()}
+                    progress(next(parts))
+                key = jax.random.fold_in(noise, member)
+                begin = NOISE * jax.random.normal(key, (num_classes, *shape))
+                steep = np.sqrt((maps["saliency"].astype(np.float64) ** 2).sum((1, 2, 3)).mean())
+                scaled = jnp.asarray(classes / max(steep, 1e-12), jnp.float32)
+                best, score, start_score = jax.device_get(climb(final, begin, scaled))
+                progress(next(parts))
+                maps["maximising_score"] = score * steep
+                maps["maximising_start_score"] = start_score * steep
+                told.append(maps | {"maximising_input": best})
+                both = jax.tree.map(lambda *leaves: np.stack(leaves), start, final)
+                if (layer := first_layer(both, shape, num_classes)) is not None:
+                    layers.append(layer[:, :MOST_UNITS])
+                finals.append(final)
+            answer = {name: np.stack([one[name] for one in told]) for name in told[0]}
+            maximised = answer["maximising_input"].reshape(-1, *shape)
+            judged = np.stack([np.asarray(apply(params, maximised)) for params in finals], axis=1)
+        if layers:
+            answer["first_layer"] = np.stack(layers, axis=1)
+        colours = answer["maximising_input"] * std.astype(np.float32) + mean.astype(np.float32)
+        answer["maximising_input"] = np.clip(colours, 0.0, 1.0)
+        answer["maximising_logits"] = judged.reshape(-1, num_classes, *judged.shape[1:])
+        answers.append(answer | _compare(answer, labels))
     variables: dict[str, Any] = {
-        "picture_pixels": (("picture", "row", "column", "channel"), pictures.images),
-        "label": (("picture",), pictures.labels),
-        "picture_example": (("picture",), pictures.rows),
+        "picture_pixels": (("picture", "row", "column", "channel"), pixels),
+        "label": ("picture", labels),
+        "picture_example": ("picture", rows.astype(np.int32)),
     }
     for index, answer in enumerate(answers):
-        if "first_layer" in answer:
+        if (stacked := answer.pop("first_layer", None)) is not None:
             own = (f"{name}_{index}" for name in ("unit", "kernel_row", "kernel_column"))
-            layer = np.moveaxis(answer.pop("first_layer"), 1, 0)
-            variables[f"first_layer_{index}"] = (("moment", "member", *own, "channel"), layer)
+            variables[f"first_layer_{index}"] = (("moment", "member", *own, "channel"), stacked)
     for name in answers[0]:
         dimensions = _DIMENSIONS[name.removesuffix("_before")]
         values = np.stack([answer[name] for answer in answers], axis=dimensions.index("model"))
@@ -130,135 +153,73 @@ def explain_members(
     coordinates = {
         "model": list(networks),
         "member": np.asarray(members),
-        "class": list(pictures.class_names),
+        "class": list(dataset.class_names),
         "kind": list(KINDS),
         "map": list(METHODS),
         "measure": list(MEASURES),
         "moment": ["before", "after"],
     }
-    return described(
-        xr.Dataset(variables, coordinates, _cover(pictures.images.shape)), explain_members
-    )
+    return described(xr.Dataset(variables, coordinates, cover), explain_members)
 
 
-def _cover(shape: Sequence[int]) -> dict[str, Any]:
-    """Choose window and stride of the occlusion, in pixels."""
-    window = max(min(shape[1:3]) // 4, 1)
-    return {"window": window, "stride": max(window // 4, 1)}
-
-
-def ask(
-    found: Networks,
-    members: Sequence[int],
-    pictures: Pictures,
-    steps: int,
-    ascent_steps: int,
-    seed: int,
-    progress: Callable[[], None],
-) -> dict[str, np.ndarray]:
-    """Ask the members of one model.
-
-    Args:
-      found: the model.
-      members, pictures, steps, ascent_steps, seed: see `explain_members`.
-      progress: called after each of the 3 · M parts of the work.
-
-    Returns:
-      What the results hold of the model, the first layers as [M, 2, units, h, w, C].
-    """
-    mean, std = (np.asarray(x, np.float64) for x in (pictures.mean, pictures.std))
-    num_classes, model, labels = len(pictures.class_names), found.model, pictures.labels
-    images = normaliser(tuple(mean), tuple(std))(jnp.asarray(pictures.images))
+def _apply(model: Model, mean: np.ndarray, std: np.ndarray, params: Params, numbers: Any) -> Any:
+    """Apply a formula to pictures given by their normalised numbers."""
     scale, offset = (jnp.asarray(255.0 * x, jnp.float32)[None, None, None] for x in (std, mean))
-
-    def apply(params: Params, numbers: Any) -> Any:
-        """Apply the formula to pictures given by their normalised numbers."""
-        return model.apply(params, scale * numbers + offset)
-
-    contrast = jnp.asarray(attribution.against_others(labels, num_classes))
-    classes = attribution.against_others(np.arange(num_classes), num_classes)
-    noise = jax.random.key(seed, impl="threefry2x32")
-
-    @jax.jit
-    def explain(params: Params, images: Any) -> dict[str, Any]:
-        baseline = jnp.zeros_like(images)  # after normalising, the mean colour
-        asked = (apply, params, images)
-        parts = attribution.integrated_gradients(
-            *asked, baseline, contrast, steps=steps, rule="gauss-legendre"
-        )
-        return {
-            "saliency": attribution.saliency(*asked, contrast),
-            "integrated_gradients": parts.sum(axis=-1),
-            "occlusion": attribution.occlusion(*asked, baseline, contrast, **_cover(images.shape)),
-            "score": attribution.scores(*asked, contrast),
-            "baseline_score": attribution.scores(apply, params, baseline, contrast),
-            "completeness_gap": attribution.completeness_gap(parts, *asked, baseline, contrast),
-        }
-
-    low, high = (((pixel - mean) / std).astype(np.float32) for pixel in (0.0, 1.0))
-    held: dict[str, Any] = {"variation": VARIATION, "rms": CONTRAST, "low": low, "high": high}
-    climb = jax.jit(functools.partial(maximising_input, apply, steps=ascent_steps, **held))
-    told: list[dict[str, Any]] = []
-    maximised, finals = [], []
-    with jax.default_matmul_precision("highest"):
-        for member in members:
-            start, final = found.params(member, 0), found.params(member, 1)
-            maps = jax.device_get(explain(final, images))
-            progress()
-            before = jax.device_get(explain(start, images))
-            progress()
-            begin = NOISE * jax.random.normal(
-                jax.random.fold_in(noise, member), (num_classes, *images.shape[1:])
-            )
-            steep = np.sqrt((maps["saliency"].astype(np.float64) ** 2).sum((1, 2, 3)).mean())
-            scaled = jnp.asarray(classes / max(steep, 1e-12), jnp.float32)
-            best = jax.device_get(climb(final, begin, scaled))
-            progress()
-            maps |= {f"{name}_before": values for name, values in before.items()}
-            maps["maximising_score"] = best.scores * steep
-            maps["maximising_start_score"] = best.start_scores * steep
-            layer = _first_layer([start, final], images.shape[1:], num_classes)
-            told.append(maps if layer is None else maps | {"first_layer": layer})
-            maximised.append(best.images)
-            finals.append(final)
-        judge = jax.jit(apply)
-        seen = jnp.asarray(np.concatenate(maximised))
-        judged = np.stack([np.asarray(judge(params, seen)) for params in finals], axis=1)
-    answer = {name: np.stack([one[name] for one in told]) for name in told[0]}
-    pixels = np.stack(maximised) * std.astype(np.float32) + mean.astype(np.float32)
-    answer["maximising_input"] = np.clip(pixels, 0.0, 1.0)
-    answer["maximising_logits"] = judged.reshape(len(members), num_classes, *judged.shape[1:])
-    flat = answer["maximising_input"].reshape(len(members), num_classes, -1)
-    answer["maximising_agreement"] = np.stack(
-        [attribution.map_correlations(flat[:, [k]])[:, 0, :, 0] for k in range(num_classes)]
-    )
-    return answer | _compare(answer, labels)
+    return model.apply(params, scale * numbers + offset)
 
 
-def _first_layer(moments: list[Params], shape: Any, num_classes: int) -> Any:
-    """Lay the first layers of one member out as pictures [moments, units, h, w, C]."""
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *moments)
-    pictures = first_layer(stacked, shape, num_classes)
-    return None if pictures is None else pictures[:, :MOST_UNITS]
+def _score(apply: Callable[..., Any], params: Params, contrast: Any, numbers: Any) -> Any:
+    return jnp.sum(apply(params, numbers) * contrast, axis=-1)
+
+
+def _explain(
+    apply: Callable[..., Any],
+    steps: int,
+    cover: Mapping[str, int],
+    params: Params,
+    images: Any,
+    contrast: Any,
+) -> dict[str, Any]:
+    """Make all maps of one member; the baseline is the mean colour."""
+    score, baseline = functools.partial(_score, apply, params, contrast), jnp.zeros_like(images)
+    parts = attribution.integrated_gradients(score, images, baseline, steps=steps)
+    scores, baseline_scores = score(images), score(baseline)
+    return {
+        "saliency": attribution.saliency(score, images),
+        "integrated_gradients": parts.sum(axis=-1),
+        "occlusion": attribution.occlusion(score, images, baseline, **cover),
+        "score": scores,
+        "baseline_score": baseline_scores,
+        "completeness_gap": parts.sum(axis=(1, 2, 3)) - (scores - baseline_scores),
+    }
+
+
+def _climb(
+    apply: Callable[..., Any], ascent: Mapping[str, Any], params: Params, begin: Any, contrast: Any
+) -> tuple[Any, Any, Any]:
+    score = functools.partial(_score, apply, params, contrast)
+    return attribution.maximising_input(score, begin, **ascent)
 
 
 def _compare(answer: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Correlate the maps of M members, and of each with its own before training."""
-    num = len(answer["score"])
-    agreement = np.empty((len(MEASURES), len(KINDS), len(METHODS), num, num))
-    own = np.empty((len(MEASURES), len(METHODS), num))
-    for i, rank in enumerate((True, False)):
-        for j, method in enumerate(METHODS):
-            name = method.replace(" ", "_")
-            after, before = (_flat(answer[name + suffix], rank) for suffix in ("", "_before"))
-            correlations = attribution.map_correlations(after, rank=rank)
-            agreement[i, 0, j] = attribution.same_picture(correlations)
-            agreement[i, 1, j] = attribution.other_picture(correlations, labels)
-            starts = attribution.map_correlations(before, rank=rank)
-            agreement[i, 2, j] = attribution.same_picture(starts)
-            crossed = attribution.map_correlations(after, before, rank=rank)
-            own[i, j] = np.diagonal(attribution.same_picture(crossed))
-    return {"agreement": agreement, "agreement_with_own_start": own}
+    """Correlate the maps and inputs of M members, and of each with its own before training."""
+    found = []
+    for rank, method in itertools.product((True, False), METHODS):
+        name = method.replace(" ", "_")
+        after, before = (_flat(answer[name + suffix], rank) for suffix in ("", "_before"))
+        pairs = ((after, after), (before, before), (after, before))
+        alike, starts, crossed = (attribution.map_correlations(*x, rank=rank) for x in pairs)
+        same = [attribution.same_picture(x) for x in (alike, starts, crossed)]
+        found.append([same[0], attribution.other_picture(alike, labels), *same[1:]])
+    values = np.array(found).reshape(len(MEASURES), len(METHODS), len(KINDS) + 1, *same[0].shape)
+    inputs = (x.reshape(len(x), 1, -1) for x in answer["maximising_input"].swapaxes(0, 1))
+    return {
+        "agreement": values[:, :, :-1].swapaxes(1, 2),
+        "agreement_with_own_start": np.diagonal(values[:, :, -1], axis1=-2, axis2=-1),
+        "maximising_agreement": np.stack(
+            [attribution.map_correlations(x, x)[:, 0, :, 0] for x in inputs]
+        ),
+    }
 
 
 def _flat(maps: np.ndarray, sizes: bool) -> np.ndarray:

@@ -7,7 +7,6 @@ one matrix; what it does not find may still be there, folded up.
 Source: Alain, Bengio 2016, "Understanding intermediate layers using linear classifier probes".
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from catdog_jax.analysis.sketch import sketch
+from catdog_jax.estimators._rows import spectrum
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
@@ -40,9 +40,7 @@ class Probe(NamedTuple):
 def fit_probe(
     features: Float[np.ndarray, "N D"],
     targets: Num[np.ndarray, "N T"],
-    *,
-    groups: Int[np.ndarray, " T"] | None = None,
-    penalties: Sequence[float] = PENALTIES,
+    groups: Int[np.ndarray, " T"],
 ) -> Probe:
     """Fit a linear probe; each group of targets gets the penalty that predicts it best.
 
@@ -53,44 +51,33 @@ def fit_probe(
     many kinds may be fitted at once, each with a penalty of its own. Time grows as N D² + D³.
 
     Args:
-      features: [N, D], N ≥ 3.
-      targets: [N, T]: a column of 0 and 1 per class, or standardised factors.
-      groups: [T]; targets of one number share a penalty, that of the smallest summed error. None:
-        each has its own.
-      penalties: P ≥ 1 numbers > 0 to choose from.
+      features: [N, D], N ≥ 3, finite.
+      targets: [N, T], finite: a column of 0 and 1 per class, or standardised factors.
+      groups: [T]; targets of one number share a penalty of PENALTIES, that of the smallest summed
+        error.
 
     Returns:
       The probe. Features that never vary get no weight.
-
-    Raises:
-      ValueError: shapes or penalties out of range, or numbers that are not finite.
 
     Source:
       Allen 1974, "The relationship between variable selection and data augmentation and a method
       for prediction" (PRESS); Golub, Heath, Wahba 1979, eq. 1.6.
     """
-    outputs, grid = np.asarray(targets, np.float64), np.asarray(penalties, np.float64)
-    _check(features, outputs, grid)
-    columns = np.arange(outputs.shape[1]) if groups is None else np.asarray(groups)
-    num, size = features.shape
-    mean, output_mean = features.mean(axis=0, dtype=np.float64), outputs.mean(axis=0)
-    centred, outputs = features.astype(np.float64) - mean, outputs - output_mean
-    values, axes = np.linalg.eigh(centred.T @ centred)
-    kept = values > max(values[-1], 0.0) * max(num, size) * np.finfo(np.float64).eps
-    values, axes = values[kept], axes[:, kept]
-    scores = centred @ axes
-    crossed = scores.T @ outputs
-    shrunk = values[:, None] + grid * values.sum() / size  # [R, P]
+    data, outputs, grid = spectrum(features), np.asarray(targets, np.float64), np.array(PENALTIES)
+    mean = outputs.mean(axis=0)
+    outputs = outputs - mean
+    crossed = data.scores.T @ outputs
+    shrunk = data.values[:, None] + grid * data.values.sum() / features.shape[1]  # [R, P]
     # One row of squared left-out errors per penalty.
-    leverage = 1 / num + (scores**2) @ (1 / shrunk)
+    leverage = 1 / len(features) + (data.scores**2) @ (1 / shrunk)
     errors = np.empty((grid.size, outputs.shape[1]))
     for p in range(grid.size):
-        residual = outputs - scores @ (crossed / shrunk[:, p, None])
+        residual = outputs - data.scores @ (crossed / shrunk[:, p, None])
         errors[p] = np.sum((residual / (1 - leverage[:, p, None])) ** 2, axis=0)
-    summed = np.stack([errors[:, columns == c].sum(axis=1) for c in columns], axis=1)
+    summed = np.stack([errors[:, groups == g].sum(axis=1) for g in groups], axis=1)
     chosen = np.argmin(summed, axis=0)
-    weights = axes @ (crossed / shrunk[:, chosen])
-    return Probe(weights, output_mean - mean @ weights, grid[chosen])
+    weights = data.lift(crossed / shrunk[:, chosen])
+    return Probe(weights, mean - data.mean @ weights, grid[chosen])
 
 
 def r_squared(
@@ -132,12 +119,3 @@ def reduced(features: Float[Array, "B ..."], size: int) -> Float[Array, "B _"]:
     if flat.shape[1] <= size:
         return flat.astype(np.float32)
     return jax.vmap(lambda row: sketch(row, size=size))(flat)
-
-
-def _check(features, outputs, grid):
-    if outputs.ndim != 2 or len(features) != len(outputs) or len(features) < 3:
-        raise ValueError(f"features {features.shape} and targets {outputs.shape}: give N ≥ 3 rows")
-    if grid.size < 1 or not (np.isfinite(grid).all() and grid.min() > 0):
-        raise ValueError(f"penalties {grid.tolist()}: give finite numbers > 0")
-    if not (np.isfinite(features).all() and np.isfinite(outputs).all()):
-        raise ValueError("features or targets hold numbers that are not finite")

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Float, Int, Integer
 
-from catdog_jax.analysis.embeddings import nearest_words, neighbour_overlap, word_planes
 from catdog_jax.analysis.labelled import described
 from catdog_jax.analysis.layers import Networks, layer_shapes, named_features
 from catdog_jax.analysis.probe import fit_probe
+from catdog_jax.analysis.trajectory import principal_plane
 from catdog_jax.data import grammar
-from catdog_jax.data.annotation import annotate
+from catdog_jax.data.grammar import annotate
 from catdog_jax.types import Dataset, InputError, Params, Split
 
 NEIGHBOURS = 3
@@ -138,18 +139,18 @@ def _embeddings(networks: Mapping[str, Networks]) -> xr.Dataset:
     """The vectors of all words, and which words lie next to one another."""
     tables = {}
     for label, found in networks.items():
-        both = [[_table(found.params(m, w)) for m in range(len(found.alive))] for w in (0, 1)]
+        both = [[_table(found.moment(m, w)) for m in range(len(found.alive))] for w in (0, 1)]
         if both[0][0] is not None:
             tables[label] = np.array(both, np.float32)
     if not tables:
         return xr.Dataset()
     widest = max(table.shape[-1] for table in tables.values())
-    shape = next(iter(tables.values())).shape[:-1]  # when, member, word
-    vectors = np.full((len(tables), *shape, widest), np.nan, np.float32)
-    nearest = np.empty((len(tables), *shape, NEIGHBOURS), np.int32)
-    for n, table in enumerate(tables.values()):
-        vectors[n, ..., : table.shape[-1]] = table
-        nearest[n] = [[nearest_words(m, NEIGHBOURS) for m in both] for both in table]
+    padded, rows = [], []
+    for table in tables.values():
+        missing = [(0, 0), (0, 0), (0, 0), (0, widest - table.shape[-1])]
+        padded.append(np.pad(table, missing, constant_values=np.nan))
+        rows.append([[nearest_words(m, NEIGHBOURS) for m in both] for both in table])
+    vectors, nearest = np.stack(padded), np.array(rows, np.int32)
     planes = np.full((len(tables), *vectors.shape[2:4], 2), np.nan, np.float32)
     explained = np.full((len(tables), vectors.shape[2], 2), np.nan, np.float32)
     for n, (label, table) in enumerate(tables.items()):
@@ -176,6 +177,67 @@ def _embeddings(networks: Mapping[str, Networks]) -> xr.Dataset:
     )
 
 
+def word_planes(
+    vectors: Float[np.ndarray, "M V D"],
+) -> tuple[Float[np.ndarray, "M V 2"], Float[np.ndarray, "M 2"]]:
+    """Draw the words of every member in its own best plane, all planes turned alike.
+
+    Turning and mirroring change no distance within a plane: members are free to use any axes.
+
+    Args:
+      vectors: [M, V, D], the words' vectors; D ≥ 2.
+
+    Returns:
+      Coordinates [M, V, 2] float64, around the mean word, in units of the vectors, every plane
+      after the first turned, and mirrored where that helps, to lie on the first; and [M, 2]
+      float64, the fraction of the variance along the two components, in 0..1, descending; zero
+      where all words are alike.
+
+    Source: Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem".
+    """
+    coordinates = np.zeros((*vectors.shape[:2], 2))
+    explained = np.zeros((len(vectors), 2))
+    for member in range(len(vectors)):
+        plane, explained[member] = principal_plane(vectors[[member]])
+        coordinates[member] = plane[0]
+        if member:
+            first, _, second = np.linalg.svd(plane[0].T @ coordinates[0])
+            coordinates[member] = plane[0] @ first @ second
+    return coordinates, explained
+
+
+def nearest_words(vectors: Float[np.ndarray, "V D"], count: int) -> Int[np.ndarray, "V {count}"]:
+    """Find the words whose vectors point most nearly the same way.
+
+    Args:
+      vectors: [V, D].
+      count: k, 1..V-1.
+
+    Returns:
+      [V, k] indices, the nearest first by cosine similarity, never the word itself; of equally
+      near ones the first. A vector of zeros is as near to one as to another.
+    """
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    unit = vectors / np.where(norms > 0, norms, 1.0)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -np.inf)
+    return np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+
+
+def neighbour_overlap(nearest: Integer[np.ndarray, "M V k"]) -> Float[np.ndarray, "M M"]:
+    """Measure which share of a word's nearest words two members have in common.
+
+    Args:
+      nearest: [M, V, k], as `nearest_words` gives them.
+
+    Returns:
+      [M, M] float64 in 0..1, mean over the words; 1 on the diagonal. Two members whose neighbours
+      have nothing to do with each other have k / (V - 1) in common on average.
+    """
+    same = nearest[:, None, :, :, None] == nearest[None, :, :, None, :]
+    return same.any(axis=-1).mean(axis=(2, 3))
+
+
 def _table(params: Params) -> np.ndarray | None:
     """Find the vectors of the words in the weights of a formula, [..., V, D]."""
     if isinstance(params, dict) and "table" in params.get("embedding", {}):
@@ -187,7 +249,7 @@ def _probed(
     found: Networks, fit: np.ndarray, judge: np.ndarray, most: int
 ) -> tuple[list[str], np.ndarray]:
     """Probe the layers of a model that have a vector per word: names, and [L, members, 2, P]."""
-    layers = layer_shapes(found.model, found.params(0, 0), found.inputs)
+    layers = layer_shapes(found.model, found.moment(0, 0), fit[:1])
     kept = [k for k, (_, shape) in enumerate(layers) if len(shape) == 2]
     members = min(most, len(found.alive))
     scores = np.full((len(kept), members, len(WHEN), len(PROBES)), np.nan)
@@ -199,7 +261,7 @@ def _probed(
 
     for member, when in np.ndindex(members, len(WHEN)):
         if found.alive[member]:
-            params = found.params(member, when)
+            params = found.moment(member, when)
             seen, unseen = (jax.device_get(vectors(params, x)) for x in (fit, judge))
             if all(np.isfinite(x).all() for x in (*seen, *unseen)):
                 for n, (x, y) in enumerate(zip(seen, unseen, strict=True)):
@@ -228,7 +290,7 @@ def probe_layer(
             learn = (answers > 0) & ((folds != fold) | (folds < 0))
             test = (wanted > 0) & (wanted_folds == fold)
             targets = one_hot[answers[learn]]
-            probe = fit_probe(fitted_on[learn], targets, groups=np.zeros(len(one_hot), int))
+            probe = fit_probe(fitted_on[learn], targets, np.zeros(len(one_hot), int))
             right[test] = probe.predict(judged_on[test]).argmax(-1) == wanted[test]
         accuracies.append(right[wanted > 0].mean())
     return np.array(accuracies)

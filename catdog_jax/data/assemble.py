@@ -5,7 +5,7 @@ An example's split is a function of its own content, never of order.
 
 import hashlib
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from catdog_jax.registry import unknown
 from catdog_jax.types import Dataset, FileNote, InputError, Split
 
 SPLITS = ("train", "valid", "test")
+CAT_DOG = ("cat", "dog")
 
 
 class Example(NamedTuple):
@@ -40,7 +41,7 @@ def assemble(
     fractions: tuple[float, float, float],
     class_names: Sequence[str],
     provenance: Mapping[str, Any],
-    files: Sequence[FileNote] = (),
+    files: Sequence[FileNote],
 ) -> Dataset:
     """Build a data set of decoded pictures: split by content, ordered by content, counted.
 
@@ -86,6 +87,49 @@ def assemble(
     return Dataset(name, train, valid, test, tuple(class_names), provenance, tuple(files))
 
 
+def check_cat_dog(classes: Sequence[str]) -> None:
+    """Check the classes asked of a source that has only cat and dog.
+
+    Raises:
+      InputError: others, or another order.
+    """
+    if tuple(classes) not in ((), CAT_DOG):
+        raise InputError(
+            f"--classes={','.join(classes)}: this data set has cat,dog in this order; give those, "
+            "or leave --classes out"
+        )
+
+
+def generated(
+    name: str,
+    generate: Callable[..., tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]],
+    first: Mapping[str, int],
+    counts: Mapping[str, int],
+    settings: Mapping[str, Any],
+    vocabulary: tuple[str, ...] = (),
+) -> Dataset:
+    """Build a data set of numbered examples that a formula makes, cats 0 and dogs 1.
+
+    Args:
+      name: of the data set.
+      generate: (number of examples, first=number of the first) -> inputs, labels, factors.
+      first: where the numbers of train, valid and test begin.
+      counts: how many examples each of them has.
+      settings: what else the examples depend on.
+      vocabulary: see `Dataset`.
+    """
+
+    def split(part: str) -> Split:
+        inputs, labels, factors = generate(counts[part], first=first[part])
+        ids = tuple(f"{part}/{i:07d}" for i in range(counts[part]))
+        return Split(inputs, labels, ids, factors)
+
+    train, valid, test = map(split, SPLITS)
+    provenance = {"source": name, **settings, **{f"num_{part}": n for part, n in counts.items()}}
+    provenance["fingerprint"] = fingerprint(train, valid, test)
+    return Dataset(name, train, valid, test, CAT_DOG, provenance, vocabulary=vocabulary)
+
+
 def choose_classes(
     requested: Sequence[str], found: Sequence[str], where: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -106,12 +150,14 @@ def choose_classes(
     """
     plain = [_plain(name) for name in found]
     if not requested and plain.count("cat") == plain.count("dog") == 1:
-        requested = ("cat", "dog")
+        requested = CAT_DOG
     requested = requested or (found if len(found) == 2 else ())
     if len(requested) < 2:
         listed = ", ".join(found[:40]) + (", …" if len(found) > 40 else "")
-        advice = f"choose at least two with --classes=a,b among: {listed}"
-        raise InputError(f"{where} has {len(found)} classes; {advice}")
+        raise InputError(
+            f"{where} has {len(found)} classes ({listed or 'none'}); choose at least two with "
+            "--classes=a,b (of pictures of your own each is a folder, like cat/ and dog/)"
+        )
     chosen: list[str] = []
     for name in requested:
         alike = [f for f in found if f == name] or [f for f in found if _plain(f) == _plain(name)]
@@ -166,10 +212,9 @@ def split_every_class(
         members = labels == label
         values = np.unique(hashes[members])
         if len(values) < len(wanted):
-            shares = "/".join(f"{100 * fractions[p]:.0f}" for p in wanted)
             raise InputError(
-                f"class {name!r} has only {len(values)} different readable pictures, too few to "
-                f"divide {shares} into {', '.join(SPLITS[p] for p in wanted)}; add pictures"
+                f"class {name!r} has only {len(values)} different readable pictures; add some: "
+                f"{', '.join(SPLITS[p] for p in wanted)} need one each at least"
             )
         # Splits are intervals of the hash: each begins at its edge, or where none stays empty.
         starts, end = np.searchsorted(values, edges), len(values)

@@ -24,7 +24,6 @@ from PIL import __version__ as pillow_version
 from catdog_jax.types import Dataset, FileNote, Split
 
 _log = logging.getLogger(__name__)
-_SPLITS = ("train", "valid", "test")
 _VERSION = 3  # of the file's layout and of what decoding gives: raise it when either changes
 
 
@@ -63,19 +62,14 @@ def processor_digest() -> str:
 
 
 def _write(path: Path, dataset: Dataset) -> None:
-    meta = {
-        "name": dataset.name,
-        "class_names": dataset.class_names,
-        "provenance": dict(dataset.provenance),
-        "files": dataset.files,
-        "ids": {name: getattr(dataset, name).ids for name in _SPLITS},
-    }
+    splits = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
+    meta = {key: getattr(dataset, key) for key in ("name", "class_names", "provenance", "files")}
+    meta["ids"] = {part: split.ids for part, split in splits.items()}
     # Names may hold bytes that are no UTF-8; ASCII escapes carry them through.
     arrays: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)}
-    for name in _SPLITS:
-        split: Split = getattr(dataset, name)
+    for part, split in splits.items():
         named = {"inputs": split.inputs, "labels": split.labels, **split.factors}
-        arrays |= {f"{name}/{what}": values for what, values in named.items()}
+        arrays |= {f"{part}/{what}": values for what, values in named.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="unfinished-") as folder:
         np.savez(Path(folder, path.name), **arrays)
@@ -88,14 +82,12 @@ def _read(path: Path) -> Dataset | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
         meta = json.loads(arrays.pop("meta").tobytes())
-        named: dict[str, dict[str, np.ndarray]] = {name: {} for name in _SPLITS}
-        for label, values in arrays.items():
-            split, _, what = label.partition("/")
-            named[split][what] = values
-        train, valid, test = (
-            Split(x.pop("inputs"), x.pop("labels"), tuple(meta["ids"][name]), x)
-            for name, x in named.items()
-        )
+
+        def split(part: str) -> Split:
+            own = {key.split("/")[1]: arrays[key] for key in arrays if key.startswith(f"{part}/")}
+            return Split(own.pop("inputs"), own.pop("labels"), tuple(meta["ids"][part]), own)
+
+        train, valid, test = map(split, meta["ids"])
         names, files = tuple(meta["class_names"]), tuple(FileNote(*note) for note in meta["files"])
         return Dataset(meta["name"], train, valid, test, names, meta["provenance"], files)
     except (FileNotFoundError, NotADirectoryError):

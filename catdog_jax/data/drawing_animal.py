@@ -1,60 +1,72 @@
-"""Paints shoulders, ears, head and coat of a drawn animal; `drawing_face` adds the face.
+"""Paints a drawn animal: shoulders, ears, head and coat, and the face on it.
 
-Head coordinates have radius 1, y up; `side` planes are mirrored: |x| and the sign of x.
+Head coordinates have radius 1, y up; ears, eyes and whiskers are drawn once and mirrored. Near
+parts move further than far ones as the head yaws, which is all the depth there is.
 """
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from catdog_jax.data.drawing_factors import Factors
-from catdog_jax.data.drawing_shapes import (
-    Canvas,
-    Colour,
-    cone,
-    cover,
-    ellipse,
-    fade,
-    hsv,
-    join,
-    line,
-    paint,
-)
+from catdog_jax.data.drawing_factors import Factors, Scalar
+from catdog_jax.data.drawing_shapes import Painter, cone, ellipse, fade, hsv, join, segment, turned
 
 Plane = Float[Array, "H W"]
-Scalar = Float[Array, ""]
 Pair = tuple[Float[Array, "2"], Float[Array, "2"]]  # x and y of a point, left and right
 NUM_SPOTS = 8
-
-
-class Frame(NamedTuple):
-    """Coordinates on the animal: x, y [H, W] in head radii, and the width of a pixel in them."""
-
-    x: Plane
-    y: Plane
-    pixel: Scalar
+DARK = (0.09, 0.07, 0.08)
 
 
 class Coat(NamedTuple):
     """The colours [3] of one animal."""
 
-    base: Colour
-    marks: Colour
-    pale: Colour
-    outline: Colour
+    base: Float[Array, "3"]
+    marks: Float[Array, "3"]
+    pale: Float[Array, "3"]
+    outline: Float[Array, "3"]
 
 
-def head_frame(f: Factors, x: Plane, y: Plane, pixel: float, turn: float = 1.0) -> Frame:
-    """Move picture coordinates to the head's; `turn` is the share of the tilt that is followed."""
-    px, py = x - f["head_x"], y - f["head_y"]
-    cos, sin = jnp.cos(turn * f["tilt"]), jnp.sin(turn * f["tilt"])
-    scale = f["scale"]
-    return Frame((cos * px + sin * py) / scale, (cos * py - sin * px) / scale, pixel / scale)
+def animal(f: Factors, u: Float[Array, "27"], scene: Painter) -> Plane:
+    """Paint one animal.
+
+    Args:
+      f: factors.
+      u: 0..1, what the factors leave open.
+      scene: the picture, in its own coordinates.
+
+    Returns:
+      The share of light that the animal's roundness turns towards or away, about -1..1.
+    """
+    coat = _coat(f)
+    x, y, scale = scene.x - f["head_x"], scene.y - f["head_y"], f["scale"]
+    head_x, head_y = turned(x, y, f["tilt"])
+    painter = Painter(scene.canvas, head_x / scale, head_y / scale, scene.pixel / scale)
+    below_x, below_y = turned(x, y, 0.35 * f["tilt"])
+    body = _body(f, coat, painter, below_x / scale, below_y / scale)
+    base, tip, inside, fold = _ears(f, painter)
+    both = jnp.minimum(base, tip)
+    ears = painter.fill(both, coat.base * 0.92, 0.06, coat.outline)
+    painter.paint(painter.cover(inside) * (1.0 - fold), jnp.array([0.93, 0.62, 0.60]) * 0.9)
+    distance = _head(f, painter)
+    head = painter.fill(distance, coat.base, 0.06, coat.outline)
+    _pattern(f, u, coat, painter, head)
+    painter.paint(0.35 * head * painter.line(distance, 0.14), coat.outline)
+    x = painter.x - 0.20 * f["yaw"]
+    blaze = cone(x, painter.y, (0.0, 0.55), (0.0, -0.35), 0.05, 0.34)  # from forehead to muzzle
+    painter.paint(f["white"] * head * painter.cover(blaze), coat.pale)
+    _eyes(f, painter)
+    _muzzle(f, coat, painter)
+    flap = coat.base * 0.35 + coat.marks * 0.45  # the folded half of the ears, over the head
+    painter.fill(tip, flap, 0.06, coat.outline, fade(fold, 0.25, 0.6))
+    towards, _ = turned(painter.x, painter.y, f["light_angle"] - f["tilt"])
+    scene.canvas = painter.canvas
+    return jnp.clip(towards, -1.2, 1.2) * jnp.maximum(jnp.maximum(head, ears), 0.6 * body)
 
 
-def coat(f: Factors) -> Coat:
+def _coat(f: Factors) -> Coat:
     """Choose marks darker than a light fur and lighter than a dark one, and an outline."""
     hue, saturation, value = f["fur_hue"], f["fur_saturation"], f["fur_value"]
     marks_value = jnp.where(value > 0.38, 0.50 * value, value + 0.30)
@@ -67,33 +79,26 @@ def coat(f: Factors) -> Coat:
     )
 
 
-def body(f: Factors, colours: Coat, canvas: Canvas, at: Frame) -> tuple[Canvas, Plane]:
+def _body(f: Factors, coat: Coat, painter: Painter, x: Plane, y: Plane) -> Plane:
     """Paint the shoulders, a bib and a collar; also return where the animal is now."""
     width = f["body_width"]
-    neck = cone(at.x, at.y, (0.0, -0.3), (0.0, -1.3), 0.62, 0.70 * width)
-    shape = join(neck, ellipse(at.x, at.y + 2.3, 1.12 * width, 1.25), 0.35)
-    mask = cover(shape, at.pixel)
-    canvas = paint(canvas, cover(shape - 0.05, at.pixel), colours.outline)
-    canvas = paint(canvas, mask, colours.base * 0.88)
-    bib = cover(ellipse(at.x, at.y + 1.75, 0.45 * width, 0.8), at.pixel)
-    canvas = paint(canvas, mask * bib * f["white"], colours.pale)
-    band = jnp.abs(at.y + 1.16 - 0.18 * at.x**2) - 0.10
+    neck = cone(x, y, (0.0, -0.3), (0.0, -1.3), 0.62, 0.70 * width)
+    shape = join(neck, ellipse(x, y + 2.3, 1.12 * width, 1.25), 0.35)
+    mask = painter.fill(shape, coat.base * 0.88, 0.05, coat.outline)
+    bib = painter.cover(ellipse(x, y + 1.75, 0.45 * width, 0.8))
+    painter.paint(mask * bib * f["white"], coat.pale)
+    band = jnp.abs(y + 1.16 - 0.18 * x**2) - 0.10
     shown = jnp.where(f["collar"] > 0.0, 1.0, 0.0)
-    canvas = paint(canvas, shown * mask * cover(band, at.pixel), hsv(f["collar"], 0.68, 0.68))
-    return canvas, mask
+    painter.paint(shown * mask * painter.cover(band), hsv(f["collar"], 0.68, 0.68))
+    return mask
 
 
-class Ears(NamedTuple):
-    """Distances [H, W] to both ears: base half, tip half, and the pink inside; how folded."""
+def _ears(f: Factors, painter: Painter) -> tuple[Plane, Plane, Plane, Plane]:
+    """Build each ear from two cones, the second bent over as `ear_hang` grows from 0 to 1.
 
-    base: Plane
-    tip: Plane
-    inside: Plane
-    fold: Plane
-
-
-def ears(f: Factors, at: Frame) -> Ears:
-    """Build each ear from two cones, the second bent over as `ear_hang` grows from 0 to 1."""
+    Returns:
+      Distances to both ears: base half, tip half, and the pink inside; how folded each is, 0..1.
+    """
     side = jnp.array([-1.0, 1.0])  # all numbers below are [2], left and right, until `pick`
     hang = jnp.clip(f["ear_hang"] + 0.45 * f["ear_asymmetry"] * side, 0.0, 1.0)
     angle = f["ear_angle"] + 0.5 * f["ear_asymmetry"] * side + 0.10 * f["yaw"] * side
@@ -107,32 +112,22 @@ def ears(f: Factors, at: Frame) -> Ears:
     second_length = length * (0.50 + 0.28 * drop)
     base = (0.56 * f["head_width"] + 0.10 * drop, 0.56 + 0.04 * drop)
     middle = _ahead(base, first, first_length)
-    right = at.x > 0.0
+    tip = _ahead(middle, second, second_length)
+    inner_tip = _ahead(base, first, 1.45 * first_length)
+    right = painter.x > 0.0
 
     def pick(pair: Float[Array, "2"]) -> Plane:
         return jnp.where(right, pair[1], pair[0])
 
-    def between(
-        start: Pair, end: Pair, start_radius: Float[Array, "2"], end_radius: Float[Array, "2"]
-    ) -> Plane:
-        start, end = (pick(start[0]), pick(start[1])), (pick(end[0]), pick(end[1]))
-        return cone(jnp.abs(at.x), at.y, start, end, pick(start_radius), pick(end_radius))
+    def between(*ends: Any) -> Plane:  # two points and the radii there
+        return cone(jnp.abs(painter.x), painter.y, *jax.tree.map(pick, ends))
 
     middle_radius = 0.20 + 0.09 * round_tip + 0.02 * drop
-    return Ears(
+    tip_radius = 0.025 + 0.20 * round_tip + 0.06 * drop
+    return (
         between(base, middle, 0.40 - 0.14 * drop, middle_radius),
-        between(
-            middle,
-            _ahead(middle, second, second_length),
-            middle_radius,
-            0.025 + 0.20 * round_tip + 0.06 * drop,
-        ),
-        between(
-            base,
-            _ahead(base, first, 1.45 * first_length),
-            jnp.full(2, 0.24),
-            jnp.full(2, 0.03 + 0.1 * round_tip),
-        ),
+        between(middle, tip, middle_radius, tip_radius),
+        between(base, inner_tip, jnp.full(2, 0.24), jnp.full(2, 0.03 + 0.1 * round_tip)),
         pick(fold),
     )
 
@@ -142,50 +137,29 @@ def _ahead(point: Pair, angle: Float[Array, "2"], length: Float[Array, "2"]) -> 
     return point[0] + length * jnp.sin(angle), point[1] + length * jnp.cos(angle)
 
 
-def ears_behind(
-    f: Factors, colours: Coat, canvas: Canvas, at: Frame, shape: Ears
-) -> tuple[Canvas, Plane]:
-    """Paint the ears that stand behind the head, with pink insides where they are upright."""
-    both = jnp.minimum(shape.base, shape.tip)
-    canvas = paint(canvas, cover(both - 0.06, at.pixel), colours.outline)
-    canvas = paint(canvas, cover(both, at.pixel), colours.base * 0.92)
-    inside = cover(shape.inside, at.pixel) * (1.0 - shape.fold)
-    return paint(canvas, inside, jnp.array([0.93, 0.62, 0.60]) * 0.9), cover(both, at.pixel)
-
-
-def ears_in_front(f: Factors, colours: Coat, canvas: Canvas, at: Frame, shape: Ears) -> Canvas:
-    """Paint the folded half of the ears over the head."""
-    shown = fade(shape.fold, 0.25, 0.6)
-    flap = colours.base * 0.35 + colours.marks * 0.45
-    canvas = paint(canvas, shown * cover(shape.tip - 0.06, at.pixel), colours.outline)
-    return paint(canvas, shown * cover(shape.tip, at.pixel), flap)
-
-
-def head(f: Factors, at: Frame) -> Plane:
+def _head(f: Factors, painter: Painter) -> Plane:
     """Measure the distance to the head: a cranium joined to cheeks."""
-    cranium = ellipse(at.x, at.y - 0.12, f["head_width"] * 0.96, 0.84)
+    cranium = ellipse(painter.x, painter.y - 0.12, f["head_width"] * 0.96, 0.84)
     drop = 0.10 * f["muzzle_length"]
-    cheeks = ellipse(at.x, at.y + 0.34 + drop, f["cheek_width"], 0.54 + drop)
+    cheeks = ellipse(painter.x, painter.y + 0.34 + drop, f["cheek_width"], 0.54 + drop)
     return join(cranium, cheeks, 0.25)
 
 
-def pattern(
-    f: Factors, u: Float[Array, "27"], colours: Coat, canvas: Canvas, at: Frame, mask: Plane
-) -> Canvas:
+def _pattern(f: Factors, u: Float[Array, "27"], coat: Coat, painter: Painter, mask: Plane) -> None:
     """Paint tabby stripes, a patch around one eye, or spots on the head, as `pattern` says."""
-    x, y, soft = at.x, at.y, at.pixel + 0.03
-    mx = jnp.abs(x)
-    brow = jnp.minimum(line(mx - 0.26 - 0.1 * (y - 0.5), 0.055, soft), fade(y, 0.36, 0.5))
-    middle = jnp.minimum(line(x, 0.06, soft), fade(y, 0.30, 0.44))
-    outer = jnp.minimum(line(mx - 0.54 - 0.2 * (y - 0.5), 0.05, soft), fade(y, 0.40, 0.5))
+    x, y, mx = painter.x, painter.y, jnp.abs(painter.x)
+    stroke = functools.partial(painter.line, soft=0.03)
+    brow = jnp.minimum(stroke(mx - 0.26 - 0.1 * (y - 0.5), 0.055), fade(y, 0.36, 0.5))
+    middle = jnp.minimum(stroke(x, 0.06), fade(y, 0.30, 0.44))
+    outer = jnp.minimum(stroke(mx - 0.54 - 0.2 * (y - 0.5), 0.05), fade(y, 0.40, 0.5))
     curve = y + 0.12 - 0.25 * (mx - 0.7)
-    cheek = jnp.maximum(line(curve, 0.05, soft), line(curve + 0.26, 0.05, soft))
+    cheek = jnp.maximum(stroke(curve, 0.05), stroke(curve + 0.26, 0.05))
     cheek = jnp.minimum(cheek, fade(mx, 0.62, 0.72))
     stripes = jnp.maximum(jnp.maximum(brow, middle), jnp.maximum(outer, cheek))
 
     side = jnp.where(u[0] < 0.5, 1.0, -1.0)
-    eye_patch = cover(ellipse(x * side - 0.42, y - 0.18, 0.40, 0.46 + 0.1 * u[1]), at.pixel)
-    crown = cover(ellipse(x * side + 0.55, y - 0.85, 0.55, 0.30 + 0.25 * u[2]), at.pixel)
+    eye_patch = painter.cover(ellipse(x * side - 0.42, y - 0.18, 0.40, 0.46 + 0.1 * u[1]))
+    crown = painter.cover(ellipse(x * side + 0.55, y - 0.85, 0.55, 0.30 + 0.25 * u[2]))
     patches = jnp.maximum(eye_patch, crown)
 
     rows = u[3:].reshape(NUM_SPOTS, 3)
@@ -195,11 +169,87 @@ def pattern(
         radius = 0.55 + 0.3 * rows[i, 1]
         px, py = x - radius * jnp.cos(turn), y - 0.1 - radius * jnp.sin(turn)
         distance = jnp.sqrt(px**2 + py**2 + 1e-9) - 0.07 - 0.07 * rows[i, 2]
-        return jnp.maximum(spots, cover(distance, at.pixel))
+        return jnp.maximum(spots, painter.cover(distance))
 
     spots = jax.lax.fori_loop(0, NUM_SPOTS, add, jnp.zeros_like(x))
     kind = f["pattern"]
-    shown = jnp.where(
-        kind == 1.0, stripes, jnp.where(kind == 2.0, patches, jnp.where(kind == 3.0, spots, 0.0))
-    )
-    return paint(canvas, shown * mask * f["pattern_strength"], colours.marks)
+    shown = jnp.select([kind == 1.0, kind == 2.0, kind == 3.0], [stripes, patches, spots], 0.0)
+    painter.paint(shown * mask * f["pattern_strength"], coat.marks)
+
+
+def _eyes(f: Factors, painter: Painter) -> None:
+    """Paint iris, pupil and a spark of light, both eyes at once by mirroring."""
+    x = painter.x - 0.14 * f["yaw"]
+    side = jnp.sign(x)
+    x, y = turned(jnp.abs(x) - 0.42, painter.y - 0.14, f["eye_slant"])
+    size = f["eye_size"]
+    height = size * f["eye_open"]
+    dark = jnp.array(DARK)
+    lower = fade(-y / size, -0.6, 0.9)
+    iris = hsv(f["iris_hue"], 0.78, 0.58 + 0.34 * fade(f["iris_hue"], 0.08, 0.2))
+    inside = painter.fill(ellipse(x, y, size, height), iris, 0.05, dark)
+    painter.paint(inside * lower * 0.35, jnp.minimum(iris * 1.5, 1.0))
+    tall = jnp.minimum(0.92 * height, size * (0.62 + 0.3 * (1.0 - f["pupil_width"])))
+    pupil = ellipse(x, y, 0.80 * size * f["pupil_width"], tall)
+    painter.paint(jnp.minimum(inside, painter.cover(pupil)), dark)
+    px, py = x * side + 0.32 * size, y - 0.36 * size
+    spark = jnp.sqrt(px**2 + py**2 + 1e-9) - 0.24 * size
+    painter.paint(painter.cover(spark) * 0.95, jnp.ones(3))
+
+
+def _muzzle(f: Factors, coat: Coat, painter: Painter) -> None:
+    """Paint the snout, and on it mouth, tongue, whiskers and nose."""
+    length, width = f["muzzle_length"], f["muzzle_width"]
+    x, y = painter.x - 0.30 * f["yaw"], painter.y + 0.06 * length
+    puff = ellipse(jnp.abs(x) - 0.48 * width, y + 0.45, 0.62 * width, 0.22 + 0.12 * length)
+    ridge = cone(x, y, (0.0, -0.10 + 0.22 * length), (0.0, -0.52), 0.16 + 0.05 * length, 0.24)
+    chin = ellipse(x, y + 0.64 + 0.10 * length, 0.24, 0.16 + 0.05 * length)
+    snout = join(join(puff, ridge + 0.10 * (1.0 - length), 0.14), chin, 0.10)
+    tone = 0.45 + 0.55 * f["white"]
+    shade = painter.line(snout, 0.035) * (0.25 + 0.35 * length)
+    painter.paint(painter.cover(snout), coat.base + (coat.pale - coat.base) * tone)
+    painter.paint(shade * fade(-y, 0.15, 0.5), coat.outline)
+    nose_y = -0.24 - 0.04 * length
+    _mouth(f, painter, x, y, nose_y)
+    _whiskers(f, coat, painter, jnp.abs(x), y)
+    _nose(f, painter, x, y - nose_y)
+
+
+def _mouth(f: Factors, painter: Painter, x: Plane, y: Plane, nose_y: Scalar) -> None:
+    dark = jnp.array(DARK)
+    smile = 0.13 + 0.30 * f["muzzle_width"] * 0.5
+    corner_y = -0.52 - 0.05 * f["muzzle_length"]
+    tongue_length = 0.42 * fade(f["tongue"], 0.15, 0.9) + 0.02
+    shown = fade(f["tongue"], 0.15, 0.35)
+    start, end = (0.0, corner_y - 0.08), (0.0, corner_y - 0.08 - tongue_length)
+    tongue = cone(x, y, start, end, 0.12, 0.15)
+    painter.fill(tongue, jnp.array([0.93, 0.42, 0.47]), 0.04, dark, shown)
+    stem, _ = segment(x, y, (0.0, nose_y), (0.0, corner_y - 0.06))
+    arc = jnp.sqrt((jnp.abs(x) - smile) ** 2 + (y - corner_y) ** 2 + 1e-9) - smile
+    arc = jnp.maximum(jnp.abs(arc), (y - corner_y) * 1.0)
+    painter.paint(painter.line(jnp.minimum(stem, arc), 0.03), dark)
+
+
+def _whiskers(f: Factors, coat: Coat, painter: Painter, mx: Plane, y: Plane) -> None:
+    length = f["whisker_length"]
+    mask = jnp.zeros_like(mx)
+    for i in range(3):
+        rise = 0.28 - 0.26 * i
+        start = (0.42 * f["muzzle_width"] + 0.10, -0.40 - 0.07 * i)
+        end = (start[0] + 1.15 * length, start[1] + rise * length)
+        distance, along = segment(mx, y, start, end)
+        mask = jnp.maximum(mask, painter.line(distance, 0.030 - 0.014 * along))
+    red, green, blue = coat.base
+    bright = fade(0.30 * red + 0.59 * green + 0.11 * blue, 0.50, 0.62)
+    colour = jnp.array([0.98, 0.98, 0.96]) * (1.0 - bright) + jnp.array(DARK) * bright
+    painter.paint(fade(length, 0.08, 0.30) * mask * 0.9, colour)
+
+
+def _nose(f: Factors, painter: Painter, x: Plane, y: Plane) -> None:
+    size = f["nose_size"]
+    narrow = 1.0 - 0.75 * f["nose_triangle"] * jnp.clip(0.35 - y / size, 0.0, 1.0) * 0.8
+    pink, black = jnp.array([0.90, 0.50, 0.52]), jnp.array([0.13, 0.10, 0.11])
+    colour = black + (pink - black) * f["nose_pink"]
+    painter.fill(ellipse(x / narrow, y, size * 1.15, size * 0.78), colour, 0.03, colour * 0.45)
+    spark = ellipse(x + 0.25 * size, y - 0.30 * size, 0.32 * size, 0.17 * size)
+    painter.paint(0.6 * painter.cover(spark), jnp.ones(3))

@@ -90,8 +90,7 @@ def sample_factors(
     factors["whisker_length"] = jnp.maximum(factors["whisker_length"], 0.0)
     factors["pupil_width"] = jnp.clip(factors["pupil_width"], 0.15, 1.0)
     factors |= _coat(u[:8], cues[CUES.index("coat")])
-    factors |= _pose(2.0 * u[8:15] - 1.0, hard) | _scene(u[15:24], hard)
-    return factors
+    return factors | _scene(2.0 * u[8:15] - 1.0, u[15:24], hard)
 
 
 def _lean(
@@ -135,23 +134,17 @@ def _coat(u: Float[Array, "8"], lean: Scalar) -> Factors:
     }
 
 
-def _pose(u: Float[Array, "7"], hard: Scalar) -> Factors:
-    """Place and turn the head."""
-    return {
-        "head_x": (0.06 + 0.60 * hard) * u[0],
-        "head_y": -0.02 + (0.04 + 0.44 * hard) * u[1],
-        "scale": 0.52 * jnp.exp((0.06 + 0.50 * hard) * u[2]),
-        "tilt": (0.06 + 0.90 * hard) * u[3],
-        "yaw": (0.10 + 1.10 * hard) * u[4],
-        "ear_asymmetry": (0.04 + 0.30 * hard) * u[5],
-        "eye_open": 0.98 - (0.04 + 0.30 * hard) * 0.5 * (1.0 + u[6]),
-    }
-
-
-def _scene(u: Float[Array, "9"], hard: Scalar) -> Factors:
-    """Set light, background, noise and what stands in the way."""
+def _scene(pose: Float[Array, "7"], u: Float[Array, "9"], hard: Scalar) -> Factors:
+    """Place and turn the head; set light, background, noise and what stands in the way."""
     occluded = u[5] < 0.6 * hard
     return {
+        "head_x": (0.06 + 0.60 * hard) * pose[0],
+        "head_y": -0.02 + (0.04 + 0.44 * hard) * pose[1],
+        "scale": 0.52 * jnp.exp((0.06 + 0.50 * hard) * pose[2]),
+        "tilt": (0.06 + 0.90 * hard) * pose[3],
+        "yaw": (0.10 + 1.10 * hard) * pose[4],
+        "ear_asymmetry": (0.04 + 0.30 * hard) * pose[5],
+        "eye_open": 0.98 - (0.04 + 0.30 * hard) * 0.5 * (1.0 + pose[6]),
         "light_angle": jnp.pi * (2.0 * u[0] - 1.0),
         "light_strength": (0.25 + 0.9 * hard) * (0.2 + 0.8 * u[1]),
         "background_hue": u[2],

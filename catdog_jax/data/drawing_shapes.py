@@ -9,8 +9,15 @@ from jaxtyping import Array, Float
 
 Plane = Float[Array, "..."]
 Number = Float[Array, "..."] | float
+Point = tuple[Number, Number]
 Colour = Float[Array, "3"]
 Canvas = Float[Array, "3 H W"]
+
+
+def turned(x: Plane, y: Plane, angle: Number) -> tuple[Plane, Plane]:
+    """Measure coordinates along axes that are turned by an angle, in radians."""
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return cos * x + sin * y, cos * y - sin * x
 
 
 def ellipse(x: Plane, y: Plane, rx: Number, ry: Number) -> Plane:
@@ -37,9 +44,7 @@ def box(x: Plane, y: Plane, half_width: Number, half_height: Number) -> Plane:
     return outside + jnp.minimum(jnp.maximum(dx, dy), 0.0)
 
 
-def segment(
-    x: Plane, y: Plane, start: tuple[Number, Number], end: tuple[Number, Number]
-) -> tuple[Plane, Plane]:
+def segment(x: Plane, y: Plane, start: Point, end: Point) -> tuple[Plane, Plane]:
     """Measure the distance to a line segment.
 
     Returns:
@@ -52,12 +57,7 @@ def segment(
 
 
 def cone(
-    x: Plane,
-    y: Plane,
-    start: tuple[Number, Number],
-    end: tuple[Number, Number],
-    start_radius: Number,
-    end_radius: Number,
+    x: Plane, y: Plane, start: Point, end: Point, start_radius: Number, end_radius: Number
 ) -> Plane:
     """Measure the distance to two discs and the straight sides that touch both.
 
@@ -85,29 +85,6 @@ def join(a: Plane, b: Plane, softness: Number) -> Plane:
     return jnp.minimum(a, b) - h * h * softness * 0.25
 
 
-def cover(distance: Plane, pixel: Number) -> Plane:
-    """Estimate how much of each pixel a shape covers, 0..1.
-
-    Args:
-      distance: signed distance.
-      pixel: width of a pixel in the same units.
-    """
-    t = jnp.clip(0.5 - distance / (1.3 * pixel), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
-
-
-def line(distance: Plane, half_width: Number, pixel: Number) -> Plane:
-    """Estimate how much of each pixel a stroke covers; strokes below a pixel turn pale, 0..1.
-
-    Args:
-      distance: distance to the middle of the stroke; the sign does not matter.
-      half_width: half its width.
-      pixel: width of a pixel in the same units.
-    """
-    strength = jnp.minimum(1.0, 2.0 * half_width / pixel)
-    return cover(jnp.abs(distance) - jnp.maximum(half_width, 0.5 * pixel), pixel) * strength
-
-
 def fade(value: Plane, low: Number, high: Number) -> Plane:
     """Rise smoothly from 0 where value ≤ low to 1 where value ≥ high."""
     t = jnp.clip((value - low) / (high - low), 0.0, 1.0)
@@ -123,3 +100,52 @@ def hsv(hue: Number, saturation: Number, value: Number) -> Colour:
 def paint(canvas: Canvas, mask: Plane, colour: Colour) -> Canvas:
     """Lay a colour over the canvas where the mask (0..1) says so."""
     return canvas + (colour[:, None, None] - canvas) * mask[None]
+
+
+class Painter:
+    """A picture on the way: its canvas [3, H, W], painted back to front.
+
+    Attributes:
+      canvas: what is painted so far.
+      x, y: coordinates of the pixels.
+      pixel: width of a pixel in them.
+    """
+
+    def __init__(self, canvas: Canvas, x: Plane, y: Plane, pixel: Number) -> None:
+        self.canvas, self.x, self.y, self.pixel = canvas, x, y, pixel
+
+    def paint(self, mask: Plane, colour: Colour) -> None:
+        """Lay a colour over the canvas, as `paint` does."""
+        self.canvas = paint(self.canvas, mask, colour)
+
+    def cover(self, distance: Plane, soft: Number = 0.0) -> Plane:
+        """Estimate how much of each pixel a shape covers, 0..1.
+
+        Args:
+          distance: signed distance.
+          soft: width of a blurred edge, besides a pixel.
+        """
+        t = jnp.clip(0.5 - distance / (1.3 * (self.pixel + soft)), 0.0, 1.0)
+        return t * t * (3.0 - 2.0 * t)
+
+    def line(self, distance: Plane, half_width: Number, soft: Number = 0.0) -> Plane:
+        """Estimate how much of each pixel a stroke covers; strokes below a pixel turn pale, 0..1.
+
+        Args:
+          distance: distance to the middle of the stroke; the sign does not matter.
+          half_width: half its width.
+          soft: width of a blurred edge, besides a pixel.
+        """
+        pixel = self.pixel + soft
+        strength = jnp.minimum(1.0, 2.0 * half_width / pixel)
+        distance = jnp.abs(distance) - jnp.maximum(half_width, 0.5 * pixel)
+        return self.cover(distance, soft) * strength
+
+    def fill(
+        self, distance: Plane, colour: Colour, rim: Number, outline: Colour, shown: Number = 1.0
+    ) -> Plane:
+        """Paint a shape and an outline around it, `rim` wide; return the shape's cover."""
+        mask = self.cover(distance)
+        self.paint(shown * self.cover(distance - rim), outline)
+        self.paint(shown * mask, colour)
+        return mask

@@ -6,15 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from catdog_jax.data import assemble, pictures
 from catdog_jax.data.assemble import Example
 from catdog_jax.data.cache import cached
 from catdog_jax.types import Dataset, DatasetSpec, FileNote, InputError
 
 _SPLIT_FOLDERS = {name: name for name in assemble.SPLITS} | {"val": "valid", "validation": "valid"}
-
 _HIDDEN = (".", "@eaDir")  # the latter is where a NAS keeps small copies
 
 
@@ -23,7 +20,6 @@ def load(
     data_dir: str | None,
     classes: Sequence[str],
     image_size: int,
-    download: bool,
     progress: pictures.Progress,
     valid: float = 0.0,
 ) -> Dataset:
@@ -36,7 +32,6 @@ def load(
       data_dir: the folder.
       classes: class folders in label order; empty: all of them, sorted.
       image_size: pixels of a side; 0: 64.
-      download: has no meaning here; the pictures are already there.
       progress: called with (done, total), once while reading and once while decoding.
       valid: fraction of train that becomes valid, 0..0.5.
 
@@ -107,20 +102,12 @@ def _layout(root: Path, classes: Sequence[str]) -> tuple[dict[str, str], tuple[s
         )
     split_of = split_of if parts else {"": ""}
     found = sorted({name for folder in split_of for name in _folders(root / folder)})
-    if len(found) < 2:
-        raise InputError(
-            f"--data_dir={root} holds {len(found)} class folders ({', '.join(found) or 'none'}); "
-            "put the pictures into at least two, like cat/ and dog/"
-        )
     return split_of, assemble.choose_classes(classes or found, found, str(root))[1]
 
 
 def _folders(folder: Path) -> list[str]:
-    return sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith(_HIDDEN)
-    )
+    found = [path.name for path in folder.iterdir() if path.is_dir()]
+    return sorted(name for name in found if not name.startswith(_HIDDEN))
 
 
 def _list_files(
@@ -131,37 +118,29 @@ def _list_files(
     levels = levels[1:] if "" in split_of else levels
     files: dict[str, tuple[int, str]] = {}
     skipped: dict[str, str] = {}
-    errors: list[OSError] = []
-    picture_names = Image.registered_extensions()
-    # Links to class folders are followed; links inside them are not, they may lead in circles.
-    for where, folders, names in os.walk(root, onerror=errors.append, followlinks=True):
-        here = Path(where).relative_to(root)
-        depth = len(here.parts)
-        for name in sorted(folders):
-            path = (here / name).as_posix()
-            if name.startswith(_HIDDEN):
-                skipped[path] = "a hidden folder"
-            elif depth < len(levels) and name not in levels[depth][0]:
-                skipped[path] = levels[depth][1]
-            elif depth >= len(levels) and Path(where, name).is_symlink():
-                skipped[path] = "a link to a folder; links are not followed"
-            else:
-                if depth >= len(levels) and Path(name).suffix.lower() in picture_names:
-                    skipped[path] = "a folder, in spite of its name"
-                continue
-            folders.remove(name)
-        for name in names:
-            path = (here / name).as_posix()
-            if name.startswith("."):
-                skipped[path] = "a hidden file"
-            elif depth < len(levels):
-                skipped[path] = "not inside a class folder"
-            else:
-                label = class_names.index(here.parts[len(levels) - 1])
-                files[path] = label, split_of.get(here.parts[0], "")
-    for error in errors:
+
+    def unreadable(error: OSError) -> None:
         path = Path(error.filename).relative_to(root).as_posix()
         skipped[path] = f"cannot be read: {error.strerror}"
+
+    # Links to class folders are followed; links inside them are not, they may lead in circles.
+    for where, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
+        here = Path(where).relative_to(root)
+        above = levels[len(here.parts) :]  # of the folders that hold pictures
+        for name, is_file in [*((x, False) for x in folders), *((x, True) for x in names)]:
+            path = (here / name).as_posix()
+            if name.startswith(_HIDDEN):
+                skipped[path] = "hidden"
+            elif above and is_file:
+                skipped[path] = "not inside a class folder"
+            elif above and name not in above[0][0]:
+                skipped[path] = above[0][1]
+            elif not (above or is_file) and Path(where, name).is_symlink():
+                skipped[path] = "a link to a folder; links are not followed"
+            elif is_file:
+                label = class_names.index(here.parts[len(levels) - 1])
+                files[path] = label, split_of.get(here.parts[0], "")
+        folders[:] = [name for name in folders if (here / name).as_posix() not in skipped]
     return dict(sorted(files.items())), skipped
 
 
@@ -189,10 +168,8 @@ def _without_repeats(examples: Sequence[Example], skipped: dict[str, str]) -> li
     for group in groups.values():
         # What is in test stays there: what was trained on must not be tested on.
         first = max(group, key=lambda e: assemble.SPLITS.index(e.split or "train"))
-        same_label = len({e.label for e in group}) == 1
         for e in group:
-            if not same_label:
-                others = ", ".join(o.id for o in group if o.label != e.label)
+            if others := ", ".join(o.id for o in group if o.label != e.label):
                 skipped[e.id] = f"the same picture as {others}, of another class; none is used"
             elif e is first:
                 kept.append(e)

@@ -38,7 +38,14 @@ VOCABULARY = ("", *(word for words in _CLASSES.values() for word in words))
 CLASS_OF = np.array([0, *(k for k, words in enumerate(_CLASSES.values(), 1) for _ in words)])
 ID = {word: index for index, word in enumerate(VOCABULARY)}
 
-# Each with 'the cats' running after 'the dogs'.
+NUMBERS = ("", "singular", "plural")
+ROLES = ("", "agent", "patient")
+_IS_CAT = np.isin(VOCABULARY, CATS + CATS_PLURAL)
+_IS_DOG = np.isin(VOCABULARY, DOGS + DOGS_PLURAL)
+_NUMBER_OF = 2 * np.isin(VOCABULARY, (*CATS_PLURAL, *DOGS_PLURAL, "were"))
+_NUMBER_OF += np.isin(VOCABULARY, (*CATS, *DOGS, *PLACES, "was"))
+
+# Each with 'the cats' running after 'the dogs': the pattern that `write` follows.
 CONSTRUCTIONS = {
     "active": "the cats chased the dogs",
     "passive": "the dogs were chased by the cats",
@@ -63,20 +70,10 @@ _MODIFIERS = np.array(
 )
 
 
-class Sentences(NamedTuple):
-    """Sentences and how each was made.
-
-    Attributes:
-      tokens: [N, LENGTH] int32, ids of VOCABULARY, 0 where a sentence has ended.
-      construction: [N], index of CONSTRUCTIONS.
-      modified: [N], index of MODIFIED.
-      choices: name -> [N], the choice made of each digit of `digits`.
-    """
-
-    tokens: Int[np.ndarray, "N T"]
-    construction: Int[np.ndarray, " N"]
-    modified: Int[np.ndarray, " N"]
-    choices: dict[str, Int[np.ndarray, " N"]]
+def divided(variant: int) -> tuple[str, str]:
+    """Name the construction of a variant, and which noun phrases are modified."""
+    modified, construction = divmod(variant, len(CONSTRUCTIONS))
+    return list(CONSTRUCTIONS)[construction], MODIFIED[modified]
 
 
 def digits(variant: int) -> dict[str, int]:
@@ -89,7 +86,7 @@ def digits(variant: int) -> dict[str, int]:
       Name of the choice -> number of possibilities. 'was' and 'were' agree with the one chased
       and would tell it apart, so that in the passive both noun phrases have one number.
     """
-    construction, modified = _divided(variant)
+    construction, modified = divided(variant)
     found = {f"{x}_noun": len(CATS) for x in ("cat", "dog")}
     found |= {"cat_plural": 2} | ({} if construction == "passive" else {"dog_plural": 2})
     found |= {f"{x}_determiner": 2 for x in ("cat", "dog")}
@@ -104,7 +101,9 @@ def num_pairs(variant: int) -> int:
     return math.prod(digits(variant).values())
 
 
-def write(variant: int, code: Int[np.ndarray, " N"], chaser: Int[np.ndarray, " N"]) -> Sentences:
+def write(
+    variant: int, code: Int[np.ndarray, " N"], chaser: Int[np.ndarray, " N"]
+) -> tuple[Int[np.ndarray, "N T"], dict[str, Int[np.ndarray, " N"]]]:
     """Write sentences of one variant.
 
     Args:
@@ -114,56 +113,32 @@ def write(variant: int, code: Int[np.ndarray, " N"], chaser: Int[np.ndarray, " N
         sentences of one code are each other's mirror.
 
     Returns:
-      Different sentences for different (variant, code, chaser).
+      tokens [N, LENGTH] int32, ids of VOCABULARY, 0 where a sentence has ended, different for
+      different (variant, code, chaser); name -> [N], the choice made of each digit of `digits`.
     """
-    construction, modified = _divided(variant)
+    construction, _ = divided(variant)
     choices, rest = {}, np.asarray(code, np.int64)
     for name, count in digits(variant).items():
         rest, choices[name] = np.divmod(rest, count)
     choices.setdefault("dog_plural", choices["cat_plural"])
-    zero = np.zeros_like(rest)
     cats, dogs = _noun_phrase("cat", choices), _noun_phrase("dog", choices)
-    agent_first = construction in ("active", "subject relative")
-    # The chaser comes first in two of the constructions.
-    first_is_cat = ((chaser == 0) == agent_first)[:, None]
-    first, second = np.where(first_is_cat, cats, dogs), np.where(first_is_cat, dogs, cats)
-    relative = construction.endswith("relative")
-    chasing = ID[CHASING[0]] + choices["chasing"]
+    cat_runs = (chaser == 0)[:, None]
     adverb = np.where(choices["adverb"], ID[ADVERBS[0]] + (choices["adverb"] - 1) // 2, 0)
     at_front = choices["adverb"] % 2 == 1
-    auxiliary = zero
-    if construction == "passive":
-        auxiliary = np.where(choices["cat_plural"], ID["were"], ID["was"])
-    elif construction in ("get passive", "passive relative"):
-        auxiliary = zero + ID["got"]
-    verb_last = construction == "object relative"
-    columns = [
-        np.where(at_front, adverb, 0),
-        first,
-        zero + (ID["that"] if relative else 0),
-        auxiliary,
-        zero if verb_last else chasing,
-        zero + (0 if agent_first or verb_last else ID["by"]),
-        second,
-        chasing if verb_last else zero,
-        ID[RESTING[0]] + choices["resting"] if relative else zero,
-        np.where(at_front, 0, adverb),
-    ]
+    chosen = {
+        "cats": np.where(cat_runs, cats, dogs),
+        "dogs": np.where(cat_runs, dogs, cats),
+        "chased": ID[CHASING[0]] + choices["chasing"],
+        "slept": ID[RESTING[0]] + choices.get("resting", np.zeros_like(adverb)),
+        "were": np.where(choices["cat_plural"], ID["were"], ID["was"]),
+    }
+    words = [word for word in CONSTRUCTIONS[construction].split() if word != "the"]
+    columns = [np.where(at_front, adverb, 0)]
+    columns += [chosen.get(word, np.full_like(adverb, ID[word])) for word in words]
+    columns += [np.where(at_front, 0, adverb), np.zeros((len(adverb), LENGTH), np.int64)]
     slots = np.concatenate([c if c.ndim == 2 else c[:, None] for c in columns], axis=1)
     places = np.argsort(slots == 0, axis=1, kind="stable")[:, :LENGTH]
-    tokens = np.take_along_axis(slots, places, axis=1).astype(np.int32)
-    first_index = list(CONSTRUCTIONS).index(construction)
-    return Sentences(tokens, zero + first_index, zero + MODIFIED.index(modified), choices)
-
-
-def text(tokens: Int[np.ndarray, " T"]) -> str:
-    """Write one sentence of ids as words."""
-    return " ".join(VOCABULARY[i] for i in tokens if i)
-
-
-def _divided(variant: int) -> tuple[str, str]:
-    modified, construction = divmod(variant, len(CONSTRUCTIONS))
-    return list(CONSTRUCTIONS)[construction], MODIFIED[modified]
+    return np.take_along_axis(slots, places, axis=1).astype(np.int32), choices
 
 
 def _noun_phrase(name: str, choices: dict[str, np.ndarray]) -> np.ndarray:
@@ -176,3 +151,51 @@ def _noun_phrase(name: str, choices: dict[str, np.ndarray]) -> np.ndarray:
     if f"{name}_modifier" in choices:
         phrase[:, 3:] = _MODIFIERS[choices[f"{name}_modifier"]]
     return phrase
+
+
+class Annotation(NamedTuple):
+    """Facts on every word.
+
+    Attributes:
+      word_class: [N, T], index of WORD_CLASSES; 0 where a sentence has ended.
+      number: [N, T], index of NUMBERS: of nouns, of the determiner and adjective before them, and
+        of 'was' and 'were'; 0 elsewhere.
+      role: [N, T], index of ROLES: of the two animals, agent (who runs after) or patient; 0
+        elsewhere.
+      chaser: [N], 0 where the agent is a cat, 1 where it is a dog.
+    """
+
+    word_class: Int[np.ndarray, "N T"]
+    number: Int[np.ndarray, "N T"]
+    role: Int[np.ndarray, "N T"]
+    chaser: Int[np.ndarray, " N"]
+
+
+def annotate(tokens: Int[np.ndarray, "N T"]) -> Annotation:
+    """Annotate sentences as a person who knows the grammar would, by rules that see no label.
+
+    The second animal is the agent where there is a 'by', or where 'that' comes right before its
+    noun phrase; everywhere else it is the first.
+
+    Args:
+      tokens: [N, T], as `write` makes them.
+    """
+    rows = np.arange(len(tokens))
+    word_class = CLASS_OF[tokens]
+    animal = _IS_CAT[tokens] | _IS_DOG[tokens]
+    first = animal.argmax(axis=1)
+    second = animal.shape[1] - 1 - animal[:, ::-1].argmax(axis=1)
+    adjective = WORD_CLASSES.index("adjective")
+    determiner = second - 1 - (word_class[rows, second - 1] == adjective)
+    second_is_agent = (tokens == ID["by"]).any(axis=1)
+    second_is_agent |= tokens[rows, determiner - 1] == ID["that"]
+    agent = np.where(second_is_agent, second, first)
+    patient = np.where(second_is_agent, first, second)
+    role = np.zeros_like(tokens)
+    role[rows, agent], role[rows, patient] = 1, 2
+    number = _NUMBER_OF[tokens]
+    for name in ("adjective", "determiner"):  # each agrees with the word behind it
+        here = word_class[:, :-1] == WORD_CLASSES.index(name)
+        number[:, :-1] = np.where(here, number[:, 1:], number[:, :-1])
+    chaser = _IS_DOG[tokens[rows, agent]].astype(np.int32)
+    return Annotation(word_class, number, role, chaser)

@@ -10,8 +10,7 @@ import numpy as np
 
 from catdog_jax.data.assemble import fingerprint
 from catdog_jax.data.pictures import Progress
-from catdog_jax.data.tfds_images import spec_for
-from catdog_jax.data.tfds_prepare import data_root, find_prepared, import_tfds
+from catdog_jax.data.tfds_images import data_root, find_prepared, import_tfds, spec_for
 from catdog_jax.registry import find_spec, parse_entry, table, typed_settings, unknown
 from catdog_jax.types import Dataset, DatasetSpec, InputError
 
@@ -41,13 +40,9 @@ def load_dataset(
     Raises:
       InputError: anything in the arguments that cannot be used.
     """
-    name, settings = parse_entry(entry)
     if image_size and not 8 <= image_size <= 1024:
-        why = "is out of range; give 8 to 1024 pixels, or 0 for the data set's own"
-        raise InputError(f"--image_size={image_size} {why}")
-    if isinstance(classes, str):
-        classes = [class_name.strip() for class_name in classes.split(",") if class_name.strip()]
-    load = _find(name, data_dir).load
+        raise InputError(f"--image_size={image_size} is out of range; give 8 to 1024 pixels, or 0")
+    load, settings = dataset_spec(entry, data_dir).load, parse_entry(entry)[1]
     flags: dict[str, Any] = {
         "data_dir": data_dir or None,
         "classes": tuple(classes),
@@ -56,12 +51,12 @@ def load_dataset(
     }
     for flag in flags.keys() & settings.keys():
         raise InputError(f"{entry!r}: {flag} is a flag of its own; write --{flag}=")
+    own = typed_settings(entry, load, settings, hidden=(*flags, "progress"))
     parameters = inspect.signature(load).parameters
     if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         flags = {flag: value for flag, value in flags.items() if flag in parameters}
     if "progress" in parameters:
         flags["progress"] = progress or (lambda done, total: None)
-    own = typed_settings(entry, load, settings, hidden=(*flags, "progress"))
     return _checked(entry, load(**flags, **own))
 
 
@@ -75,11 +70,7 @@ def dataset_spec(entry: str, data_dir: str | None = None) -> DatasetSpec:
     Raises:
       InputError: no such data set.
     """
-    return _find(parse_entry(entry)[0], data_dir)
-
-
-def _find(name: str, data_dir: str | None) -> DatasetSpec:
-    known = table("catdog_jax.data", "DATASETS")
+    name, known = parse_entry(entry)[0], table("catdog_jax.data", "DATASETS")
     if name in known or ("." in name and "/" not in name):
         return find_spec("data set", name, known, DatasetSpec, "(**settings) -> Dataset")
     if re.fullmatch(r"\w+(/[\w.+-]+)?", name):
@@ -95,36 +86,33 @@ def _checked(entry: str, dataset: Any) -> Dataset:
     """Check what a loader, a person's own above all, returns: the engine relies on it."""
     if not isinstance(dataset, Dataset):
         raise InputError(f"data set {entry!r}: its loader returns no catdog_jax.types.Dataset")
-    like, named = dataset.train.inputs, set(range(len(dataset.class_names)))
-    for name in ("train", "valid", "test"):
-        split = getattr(dataset, name)
+    like = dataset.train.inputs
+    for part in ("train", "valid", "test"):
+        split = getattr(dataset, part)
         inputs, labels = split.inputs, split.labels
-        wrong = ""
-        unlike = inputs.dtype != like.dtype or inputs.shape[1:] != like.shape[1:]
-        unlike |= (inputs.shape[3:] or (3,)) != (3,)
-        if unlike or (inputs.dtype, inputs.ndim) not in _KINDS:
-            wrong = (
-                f"inputs are {inputs.dtype} {inputs.shape}; uint8 [N, H, W, 3], int32 [N, T] or "
-                "float32 [N, D] is wanted (pictures, sentences, vectors), alike in all parts"
+        if (
+            (inputs.dtype, inputs.ndim) not in _KINDS
+            or (inputs.dtype, inputs.shape[1:]) != (like.dtype, like.shape[1:])
+            or inputs.shape[3:] not in ((), (3,))
+            or not (inputs.size or (part == "valid" and not len(inputs)))
+            or not len(inputs) == len(labels) == len(split.ids)
+            or labels.dtype.kind not in "iu"
+            or not set(labels.tolist()) <= set(range(len(dataset.class_names)))
+        ):
+            raise InputError(
+                f"data set {entry!r}: its {part} part has inputs {inputs.dtype} {inputs.shape} and "
+                f"labels {labels.dtype} {labels.shape}; wanted are uint8 [N, H, W, 3] (pictures), "
+                "int32 [N, T] (sentences) or float32 [N, D] (vectors), alike in all parts, N > 0 "
+                "but in valid; and for each input an id and an integer label that has a class name"
             )
-        elif not inputs.size and (name != "valid" or len(inputs)):
-            wrong = "part is empty"
-        elif not len(inputs) == len(labels) == len(split.ids):
-            wrong = "part has not one label and id per input"
-        elif labels.dtype.kind not in "iu" or not set(labels.tolist()) <= named:
-            wrong = "labels are not integers that each have a class name"
-        if wrong:
-            raise InputError(f"data set {entry!r}: its {name} {wrong}")
     # A folder's name may hold bytes that are no UTF-8, which no terminal and no file takes.
     names = [n.encode("utf-8", "backslashreplace").decode("utf-8") for n in dataset.class_names]
     provenance = dict(dataset.provenance)
     if "fingerprint" not in provenance:
         provenance["fingerprint"] = fingerprint(dataset.train, dataset.valid, dataset.test)
+    constants = dataset.constants or _constants(dataset)
     return dataclasses.replace(
-        dataset,
-        class_names=tuple(names),
-        provenance=provenance,
-        constants=dataset.constants or _constants(dataset),
+        dataset, class_names=tuple(names), provenance=provenance, constants=constants
     )
 
 
@@ -138,9 +126,7 @@ def _constants(dataset: Dataset) -> dict[str, Any]:
     images = dataset.train.inputs
     counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
     levels = np.arange(256) / 255.0
-    mean = [float(c @ levels / c.sum()) for c in counts]
-    std = [
-        float(np.sqrt(max(c @ (levels - m) ** 2 / c.sum(), 255.0**-2)))
-        for c, m in zip(counts, mean, strict=True)
-    ]
-    return {"mean": tuple(mean), "std": tuple(std)}
+    means = [float(c @ levels / c.sum()) for c in counts]
+    squares = [c @ (levels - m) ** 2 / c.sum() for c, m in zip(counts, means, strict=True)]
+    stds = [float(np.sqrt(max(square, 255.0**-2))) for square in squares]
+    return {"mean": tuple(means), "std": tuple(stds)}

@@ -58,7 +58,7 @@ def picture_format(head: bytes) -> str:
 
 
 def decode(
-    source: bytes | str | Path, image_size: int
+    source: bytes | Path, image_size: int
 ) -> tuple[UInt8[np.ndarray, "S S 3"], tuple[str, ...]]:
     """Decode a picture, shorter side to `image_size`, and keep the central square.
 
@@ -78,7 +78,7 @@ def decode(
       OSError: the file cannot be read.
     """
     with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd files
-        return _decode(source if isinstance(source, bytes) else Path(source), image_size)
+        return _decode(source, image_size)
 
 
 def decode_many(
@@ -136,9 +136,9 @@ def check_memory(count: int, image_size: int) -> None:
     Raises:
       InputError: they would not fit.
     """
-    need, total = count * image_size**2 * 3, psutil.virtual_memory().total
-    if need > total // 4:
-        fits = int((total / 4 / 3 / count) ** 0.5)
+    need, most = count * image_size**2 * 3, psutil.virtual_memory().total // 4
+    if need > most:
+        fits = int((most / 3 / count) ** 0.5)
         raise InputError(
             f"{count:,} pictures at --image_size={image_size} need {need / 2**30:,.1f} GiB, over "
             f"a quarter of the memory; give --image_size={max(fits, 8)} or less, or fewer pictures"
@@ -182,7 +182,15 @@ def _square(
     if "16B" in str(image.tile):
         notes.append("16 bits scaled to 8")
     image.load()
-    picture = _upright(image, notes)
+    picture: Image.Image = image
+    # The pixels are good whatever raises in a damaged EXIF block.
+    with contextlib.suppress(Exception):
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        if orientation in range(2, 9):
+            # Pillow would write the rest of the block anew, which fails for some cameras' blocks.
+            image.info.pop("exif", None)
+            picture = ImageOps.exif_transpose(image)
+            notes.append(f"turned as its EXIF orientation {orientation} says")
     name = _MODES.get(picture.mode[0], picture.mode.removesuffix("A"))
     if picture.mode.startswith("I"):  # convert("RGB") would clip every value above 255 to white
         narrow = np.rint(np.asarray(picture) / 257.0).clip(0, 255).astype(np.uint8)
@@ -202,16 +210,3 @@ def _square(
         notes.append("bytes after the end of the picture")
     square = ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
     return np.asarray(square), tuple(notes)
-
-
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Turn a loaded picture as its EXIF orientation says."""
-    # The pixels are good whatever raises in a damaged EXIF block.
-    with contextlib.suppress(Exception):
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-        if orientation in range(2, 9):
-            # Pillow would write the rest of the block anew, which fails for some cameras' blocks.
-            image.info.pop("exif", None)
-            image = ImageOps.exif_transpose(image)
-            notes.append(f"turned as its EXIF orientation {orientation} says")
-    return image

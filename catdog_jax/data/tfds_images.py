@@ -4,21 +4,30 @@ Pictures stay encoded (SkipDecoding) and are decoded by `pictures`, so array_rec
 give the same pixels. array_record needs no TensorFlow.
 """
 
+import contextlib
 import functools
+import importlib.util
 import itertools
+import logging
+import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from catdog_jax.data import assemble, pictures, tfds_prepare
+from catdog_jax.data import assemble, pictures
 from catdog_jax.data.cache import cached
+from catdog_jax.registry import reason
 from catdog_jax.types import Dataset, DatasetSpec, FileNote, InputError
 
 _BATCH = 1024  # pictures that are encoded in memory at a time
 _ID_NAMES = ("id", "image_id", "image/filename", "file_name", "filename", "image/id")
+_INFO = "dataset_info.json"
+_WITH_TENSORFLOW = "pip install 'catdog_jax[tfds-prepare]'"
 
 
 def load(
@@ -51,10 +60,9 @@ def load(
       InputError: not prepared, unknown classes, a format that cannot be read here.
       RuntimeError: the download failed, or the prepared folder is damaged.
     """
-    folder = tfds_prepare.require_prepared(tfds_prepare.data_root(data_dir), name, download)
-    builder = tfds_prepare.open_prepared(folder, name)
+    builder = _opened(data_root(data_dir), name, download)
     info, where = builder.info, f"data set {name!r}"
-    kinds = tfds_prepare.import_tfds().features
+    kinds = import_tfds().features
     supervised = info.supervised_keys or (None, None)
     image_key = _pick(info.features, kinds.Image, supervised[0])
     label_key = _pick(info.features, kinds.ClassLabel, supervised[1], label)
@@ -140,39 +148,130 @@ def _batches(builder: Any, split: str) -> Iterator[list[dict[str, Any]]]:
     Raises:
       RuntimeError: a record file is damaged.
     """
-    tfds = tfds_prepare.import_tfds()
+    tfds = import_tfds()
     # Masks and other pictures beside the one that is asked for stay encoded too.
     plain = (tfds.features.ClassLabel, tfds.features.Text)
     skip = tfds.decode.SkipDecoding()
     decoders = {n: skip for n, f in builder.info.features.items() if not isinstance(f, plain)}
+    damaged = f"{builder.data_dir}: split {split!r} is damaged"
+    with _plainly(damaged, "delete the folder and prepare it again with --download"):
+        if builder.info.file_format.value == "array_record":
+            source = builder.as_data_source(split=split, decoders=decoders)
+            for start in range(0, len(source), _BATCH):
+                yield source.__getitems__(range(start, min(start + _BATCH, len(source))))
+            return
+        import tensorflow as tf
+
+        # TensorFlow only reads files here: the accelerator's memory belongs to JAX.
+        for kind in ("GPU", "TPU"):
+            tf.config.set_visible_devices([], kind)
+        rows = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+        records = rows.as_numpy_iterator()
+        while batch := list(itertools.islice(records, _BATCH)):
+            yield batch
+
+
+@contextlib.contextmanager
+def _plainly(what: str, advice: str) -> Iterator[None]:
+    """Keep TFDS quiet, and make one line of whatever it raises."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            if builder.info.file_format.value == "array_record":
-                source = builder.as_data_source(split=split, decoders=decoders)
-                for start in range(0, len(source), _BATCH):
-                    yield source.__getitems__(range(start, min(start + _BATCH, len(source))))
-                return
-            import tensorflow as tf
-
-            # TensorFlow only reads files here: the accelerator's memory belongs to JAX.
-            for kind in ("GPU", "TPU"):
-                tf.config.set_visible_devices([], kind)
-            rows = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-            records = rows.as_numpy_iterator()
-            while batch := list(itertools.islice(records, _BATCH)):
-                yield batch
-    # The readers raise errors of their own kinds, some with a page of text.
+            yield
+    # Its readers, builders and network layers raise errors of their own kinds, some of a page.
     except Exception as error:
-        reason = tfds_prepare.one_line(error)
-        raise RuntimeError(
-            f"{builder.data_dir}: split {split!r} is damaged ({reason}); delete the folder and "
-            "prepare it again with --download"
-        ) from None
+        raise RuntimeError(f"{what} ({reason(error)[:300]}); {advice}") from None
 
 
 def _id(row: Mapping[str, Any]) -> str:
     found = next((row[name] for name in _ID_NAMES if isinstance(row.get(name), bytes)), b"")
     return found.decode("utf-8", "replace")
+
+
+def data_root(data_dir: str | None) -> Path:
+    """Return the TFDS folder: as given, else TFDS_DATA_DIR, else TFDS's own default."""
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(os.path.expanduser(chosen))
+
+
+def find_prepared(root: Path, name: str) -> Path | None:
+    """Find the newest prepared version of a data set.
+
+    Args:
+      root: a TFDS folder, or the folder of the data set or of one version of it.
+      name: builder name, with '/config' where it has configs.
+
+    Returns:
+      The folder that holds dataset_info.json, or None.
+
+    Raises:
+      InputError: several configs are there and none was named.
+    """
+    if (root / _INFO).is_file():
+        return root
+    builder, _, config = name.partition("/")
+    base = root if root.name == builder else root / builder
+    patterns = [f"{config}/*"] if config else ["*", "*/*"]
+    found = [path.parent for pattern in patterns for path in base.glob(f"{pattern}/{_INFO}")]
+    # A killed preparation leaves 'incomplete.…' folders beside the versions.
+    found = [folder for folder in found if re.fullmatch(r"\d+\.\d+\.\d+", folder.name)]
+    configs = sorted({f"{builder}/{folder.parent.name}" for folder in found})
+    if len(configs) > 1:
+        raise InputError(
+            f"data set {name!r} is prepared in several configs; name one: {', '.join(configs)}"
+        )
+    return max(found, key=lambda folder: [int(n) for n in folder.name.split(".")], default=None)
+
+
+def _opened(root: Path, name: str, download: bool) -> Any:
+    """Open a prepared version, downloaded and written as array_record where that is allowed.
+
+    Returns:
+      A TFDS builder whose records can be read here.
+
+    Raises:
+      InputError: it is not there and `download` is False, it holds another data set, or it has a
+        format that cannot be read here.
+      RuntimeError: the download or the preparing failed, or its description is damaged.
+    """
+    folder = find_prepared(root, name)
+    if folder is None and not download:
+        raise InputError(
+            f"data set {name!r} is not prepared in {root}{'' if root.is_dir() else ' (no folder)'}"
+            "; give its folder with --data_dir=, or fetch it with --download"
+        )
+    if folder is None:
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line per retry
+        again = f"try again (most sets need TensorFlow for it: {_WITH_TENSORFLOW})"
+        advice = f"nothing was trained; {again}, or give a prepared folder with --data_dir="
+        with _plainly(f"download of {name!r} into {root} failed", advice):
+            builder = import_tfds().builder(name, data_dir=root, file_format="array_record")
+            builder.download_and_prepare()
+            folder = builder.data_dir
+    again = "prepare it again with --download --data_dir=NEW_FOLDER"
+    with _plainly(f"{folder} cannot be read", again):
+        builder = import_tfds().builder_from_directory(folder)
+        file_format = builder.info.file_format.value
+    if builder.name != name.partition("/")[0]:
+        raise InputError(f"{folder} holds {builder.name!r}, not {name!r}; give another --data_dir")
+    if file_format not in ("array_record", "tfrecord" if have_tensorflow() else ""):
+        raise InputError(
+            f"{folder} is in {file_format} format; array_record is read, and tfrecord where "
+            f"TensorFlow is installed ({_WITH_TENSORFLOW}); install it, or {again}"
+        )
+    return builder
+
+
+def have_tensorflow() -> bool:
+    """Return whether TensorFlow can be imported, without importing it."""
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def import_tfds() -> ModuleType:
+    """Import TFDS, late: it takes seconds and nothing else needs it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up chatter
+    with warnings.catch_warnings(action="ignore"):
+        import tensorflow_datasets as tfds
+    return tfds
 
 
 def spec_for(name: str, label: str = "") -> DatasetSpec:
@@ -185,8 +284,5 @@ def spec_for(name: str, label: str = "") -> DatasetSpec:
     return DatasetSpec(load=functools.partial(load, name, label=label))
 
 
-DATASETS = {
-    "cats_vs_dogs": spec_for("cats_vs_dogs"),
-    "cifar10": spec_for("cifar10"),
-    "oxford_iiit_pet": spec_for("oxford_iiit_pet", label="species"),
-}
+DATASETS = {name: spec_for(name) for name in ("cats_vs_dogs", "cifar10")}
+DATASETS["oxford_iiit_pet"] = spec_for("oxford_iiit_pet", label="species")

@@ -3,21 +3,24 @@
 Sentence `i` of seed `s` is a function of (s, i), nothing else; `grammar` says what there is to say.
 """
 
+import functools
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float, Int
 
 from catdog_jax.data import grammar
-from catdog_jax.data.assemble import fingerprint
-from catdog_jax.data.permutation import permuted
-from catdog_jax.types import Dataset, DatasetSpec, InputError, Split
+from catdog_jax.data.assemble import check_cat_dog, generated
+from catdog_jax.registry import Range
+from catdog_jax.types import Dataset, DatasetSpec, InputError
 
-CLASS_NAMES = ("cat", "dog")  # who runs after the other
+ROUNDS = 6  # of a permutation's network
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # the step of splitmix64
 # Sentences of the smallest variant, times the variants: what every seed has, without repetition.
 NUM_SENTENCES = 2 * grammar.NUM_VARIANTS * min(map(grammar.num_pairs, range(grammar.NUM_VARIANTS)))
 # Where each part's sentence numbers begin. Different numbers are different sentences.
 FIRST = {"train": 0, "valid": NUM_SENTENCES // 8 * 4, "test": NUM_SENTENCES // 8 * 6}
-MOST = {"train": FIRST["valid"], "valid": FIRST["test"] - FIRST["valid"],
-        "test": NUM_SENTENCES - FIRST["test"]}  # fmt: skip
+MOST = dict(zip(FIRST, np.diff([*FIRST.values(), NUM_SENTENCES]).tolist(), strict=True))
 
 
 def generate(
@@ -47,44 +50,79 @@ def generate(
     factors: dict[str, np.ndarray] = {}
     for variant in range(grammar.NUM_VARIANTS):
         here = np.flatnonzero(pair % grammar.NUM_VARIANTS == variant)
-        code = permuted(
-            pair[here] // grammar.NUM_VARIANTS, grammar.num_pairs(variant),
-            seed=seed, stream=variant,
-        )  # fmt: skip
-        written = grammar.write(variant, code, labels[here])
-        tokens[here] = written.tokens
-        for name, values in _factors(written, labels[here]).items():
-            factors.setdefault(name, np.empty(num, np.float32))[here] = values
+        place, size = pair[here] // grammar.NUM_VARIANTS, grammar.num_pairs(variant)
+        code = permuted(place, size, seed=seed, stream=variant)
+        tokens[here], choices = grammar.write(variant, code, labels[here])
+        name, modified = grammar.divided(variant)
+        is_cat, plurals = labels[here] == 0, (choices["cat_plural"], choices["dog_plural"])
+        known = {
+            "construction": list(grammar.CONSTRUCTIONS).index(name),
+            "passive": "passive" in name,
+            "relative": "relative" in name,
+            "agent_first": name in ("active", "subject relative"),
+            "agent_plural": np.where(is_cat, *plurals),
+            "patient_plural": np.where(is_cat, *plurals[::-1]),
+            "adjectives": np.sign(choices["cat_adjective"]) + np.sign(choices["dog_adjective"]),
+            "modifiers": {"neither": 0, "both": 2}.get(modified, 1),
+            "adverb": np.where(choices["adverb"] == 0, 0, 2 - choices["adverb"] % 2),
+            "words": (tokens[here] > 0).sum(axis=1),
+        }
+        for factor, values in known.items():
+            factors.setdefault(factor, np.empty(num, np.float32))[here] = values
     return tokens, labels, factors
 
 
-def _factors(written: grammar.Sentences, labels: np.ndarray) -> dict[str, np.ndarray]:
-    names = np.array(list(grammar.CONSTRUCTIONS))[written.construction]
-    choices = written.choices
-    cat_plural, dog_plural = choices["cat_plural"], choices["dog_plural"]
-    agent_first = np.isin(names, ("active", "subject relative"))
-    return {
-        "construction": written.construction,
-        "passive": np.char.find(names, "passive") >= 0,
-        "relative": np.char.find(names, "relative") >= 0,
-        "agent_first": agent_first,
-        "agent_plural": np.where(labels == 0, cat_plural, dog_plural),
-        "patient_plural": np.where(labels == 0, dog_plural, cat_plural),
-        "adjectives": (choices["cat_adjective"] > 0).astype(int) + (choices["dog_adjective"] > 0),
-        "modifiers": np.array([0, 1, 1, 2])[written.modified],
-        "adverb": np.where(choices["adverb"] == 0, 0, 2 - choices["adverb"] % 2),
-        "words": (written.tokens > 0).sum(axis=1),
-    }
+def permuted(
+    index: Int[np.ndarray, " N"], size: int, *, seed: int, stream: int
+) -> Int[np.ndarray, " N"]:
+    """Give the places of some numbers in a fixed pseudo-random order of 0..size-1.
+
+    A Feistel network on the smallest even number of bits that holds `size`, repeated where it
+    leaves the range: a bijection of 0..size-1, without a table of it.
+
+    Args:
+      index: [N], each in 0..size-1.
+      size: 1..2⁶².
+      seed: 0..2³²-1.
+      stream: 0..2³¹-1; another stream of a seed is another order.
+
+    Returns:
+      [N] int64, different for different indices.
+
+    Source: Black, Rogaway 2002, "Ciphers with arbitrary finite domains", sec. 4 (cycle walking).
+    """
+    half = np.uint64(max(1, -(-(size - 1).bit_length() // 2)))
+    key = _finalised(np.array([(stream << 32) + seed], np.uint64) + GOLDEN) + GOLDEN
+    values = _feistel(index.astype(np.uint64), half, key)
+    while (outside := values >= size).any():
+        values[outside] = _feistel(values[outside], half, key)
+    return values.astype(np.int64)
+
+
+def _feistel(values: np.ndarray, half: np.uint64, key: np.ndarray) -> np.ndarray:
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    left, right = values >> half, values & mask
+    for number in range(ROUNDS):
+        word = _finalised(right + (np.uint64(number) << half) + key)
+        left, right = right, left ^ (word & mask)
+    return (left << half) | right
+
+
+def _finalised(word: np.ndarray) -> np.ndarray:
+    """Scramble 64 bits (Steele et al. 2014, splitmix64)."""
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
 
 
 def load(
     *,
     classes: tuple[str, ...] = (),
     image_size: int = 0,
-    num_train: int = 4000,
-    num_valid: int = 500,
-    num_test: int = 1000,
-    seed: int = 0,
+    num_train: Annotated[int, Range(2, MOST["train"])] = 4000,
+    num_valid: Annotated[int, Range(2, MOST["valid"])] = 500,
+    num_test: Annotated[int, Range(2, MOST["test"])] = 1000,
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0,
 ) -> Dataset:
     """Write train, validation and test sentences; no two of them are alike.
 
@@ -101,43 +139,16 @@ def load(
     Raises:
       InputError: a setting out of range.
     """
-    if tuple(classes) not in ((), CLASS_NAMES):
-        raise InputError(
-            f"classes {','.join(classes)!r}: the sentences ask for cat,dog in this order; "
-            "leave the classes out or give cat,dog"
-        )
+    check_cat_dog(classes)
     if image_size:
-        raise InputError(
-            f"--image_size={image_size}: sentences have no pixels; leave --image_size out"
-        )
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed {seed} is out of range; give 0 to {2**32 - 1}")
+        raise InputError(f"--image_size={image_size}: sentences have no pixels; leave it out")
     counts = {"train": num_train, "valid": num_valid, "test": num_test}
-    parts = {}
     for part, num in counts.items():
-        if num < 2 or num % 2 or num > MOST[part]:
-            raise InputError(
-                f"num_{part}={num} is not allowed: every sentence comes with its mirror; "
-                f"give an even number from 2 to {MOST[part]}"
-            )
-        tokens, labels, factors = generate(num, seed=seed, first=FIRST[part])
-        ids = tuple(f"{part}/{i:07d}" for i in range(num))
-        parts[part] = Split(tokens, labels, ids, factors)
-    provenance = {
-        "source": "words",
-        "seed": seed,
-        **{f"num_{part}": num for part, num in counts.items()},
-        "fingerprint": fingerprint(*parts.values()),
-    }
-    return Dataset(
-        "words",
-        train=parts["train"],
-        valid=parts["valid"],
-        test=parts["test"],
-        class_names=CLASS_NAMES,
-        provenance=provenance,
-        vocabulary=grammar.VOCABULARY,
-    )
+        if num % 2:
+            why = "every sentence comes with its mirror; give an even number"
+            raise InputError(f"num_{part}={num} is not allowed: {why}")
+    write = functools.partial(generate, seed=seed)
+    return generated("words", write, FIRST, counts, {"seed": seed}, grammar.VOCABULARY)
 
 
 DATASETS = {

@@ -2,10 +2,10 @@
 
 import jax
 import numpy as np
-from jaxtyping import Array, Num
+from jaxtyping import Array, Int, Num
 
 from catdog_jax import registry
-from catdog_jax.estimators._examples import Labels, check_counts
+from catdog_jax.estimators._rows import check_counts
 from catdog_jax.models.build import check_logits, on_pixels
 from catdog_jax.types import Classifier, InputError, input_kind
 
@@ -20,7 +20,7 @@ ESTIMATOR = registry.Kind(
 def fit_estimator(
     entry: str,
     inputs: Num[np.ndarray, "N ..."] | Num[Array, "N ..."],
-    labels: Labels,
+    labels: Int[np.ndarray, " N"] | Int[Array, " N"],
     num_classes: int,
 ) -> Classifier:
     """Compute the weights of the classifier that an entry describes.
@@ -41,12 +41,12 @@ def fit_estimator(
     """
     name, _ = registry.parse_entry(entry)
     if not ESTIMATOR.is_own(entry):
-        check_counts(name, labels, num_classes)
-        pictures = input_kind(inputs) == "images"
-        rows = np.asarray(inputs, np.float32) / np.float32(255) if pictures else np.asarray(inputs)
+        pictures, classes = input_kind(inputs) == "images", np.asarray(labels)
+        rows = np.asarray(inputs, np.float32).reshape(len(inputs), -1) / (255 if pictures else 1)
+        check_counts(name, classes, num_classes, fewest=1)
         if not np.isfinite(rows).all():
             raise InputError(f"{name}: the training examples hold numbers that are not finite")
-        found = ESTIMATOR.build(entry, rows, labels, num_classes)
+        found = ESTIMATOR.build(entry, rows, classes, num_classes)
         return Classifier(found.params, on_pixels(found.apply)) if pictures else found
     try:
         own: object = ESTIMATOR.build(entry, inputs, labels, num_classes)

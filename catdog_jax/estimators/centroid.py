@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.estimators._examples import Examples, Labels, as_rows
+from catdog_jax.estimators._rows import Labels, Rows
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, Spec
 
 
-def class_means(images: Examples, labels: Labels, num_classes: int) -> Float[np.ndarray, "K ..."]:
+def class_means(
+    images: Num[np.ndarray, "N ..."], labels: Labels, num_classes: int
+) -> Float[np.ndarray, "K ..."]:
     """Average the examples of each class.
 
     Args:
@@ -27,8 +29,7 @@ def class_means(images: Examples, labels: Labels, num_classes: int) -> Float[np.
     Returns:
       [K, ...] float64: the average cat, the average dog.
     """
-    pictures, classes = np.asarray(images), np.asarray(labels)
-    groups = [pictures[classes == k] for k in range(num_classes)]
+    groups = [images[labels == k] for k in range(num_classes)]
     return np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
 
 
@@ -70,11 +71,11 @@ def linear_from_means(means: Float[np.ndarray, "K D"], scale: Any = 1.0) -> line
     return linear.classifier(weights.T, offsets).params
 
 
-def centroid(images: Examples, labels: Labels, num_classes: int) -> Classifier:
+def centroid(rows: Rows, labels: Labels, num_classes: int) -> Classifier:
     """Decide for the class whose average is nearest.
 
     Args:
-      images: [N, ...] float32, pictures in 0..1 or features.
+      rows: [N, D] float32, pictures in 0..1 or features.
       labels: [N] int32.
       num_classes: K ≥ 2.
 
@@ -85,13 +86,11 @@ def centroid(images: Examples, labels: Labels, num_classes: int) -> Classifier:
     Raises:
       InputError: a class without an example.
     """
-    rows, classes = as_rows(images), np.asarray(labels)
-    return Classifier(linear_from_means(class_means(rows, classes, num_classes)), linear.apply)
+    return Classifier(linear_from_means(class_means(rows, labels, num_classes)), linear.apply)
 
 
-@checked
 def diagonal_centroid(
-    images: Examples,
+    rows: Rows,
     labels: Labels,
     num_classes: int,
     *,
@@ -100,7 +99,7 @@ def diagonal_centroid(
     """Decide for the nearest average, each feature measured in units of its own spread.
 
     Args:
-      images: [N, ...] float32, pictures in 0..1 or features.
+      rows: [N, D] float32, pictures in 0..1 or features.
       labels: [N] int32.
       num_classes: K ≥ 2.
       smoothing: fraction of the largest variance that is added to all, > 0: a pixel that never
@@ -115,12 +114,9 @@ def diagonal_centroid(
     Source:
       Dudoit, Fridlyand, Speed 2002, "Comparison of discrimination methods", sec. 2.2 (DLDA).
     """
-    rows, classes = as_rows(images), np.asarray(labels)
-    means = class_means(rows, classes, num_classes)
-    squares = [np.sum((rows[classes == k] - means[k]) ** 2, axis=0) for k in range(num_classes)]
-    variance = sum(squares, np.zeros(rows.shape[1])) / len(rows)
-    largest = variance.max()
-    scale = variance + smoothing * largest if largest > 0 else np.ones_like(variance)
+    means = class_means(rows, labels, num_classes)
+    variance = np.mean((rows - means[labels]) ** 2, axis=0)
+    scale = variance + (smoothing * variance.max() or 1.0)  # no feature varies: any unit will do
     return Classifier(linear_from_means(means, scale), linear.apply)
 
 

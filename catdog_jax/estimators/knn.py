@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num, UInt8
 
-from catdog_jax.estimators._examples import Examples, Labels, as_rows
+from catdog_jax.estimators._rows import Labels, Rows
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, InputError, Spec
 
 QUERIES = 256  # compared with all the data at a time: bounds the memory
@@ -43,7 +43,6 @@ class Neighbours(NamedTuple):
     centre: Float[Array, " D"] | Any
 
 
-@functools.partial(jax.jit, static_argnames=("k", "num_classes"))
 def apply(
     params: Neighbours, inputs: Num[Array, "B ..."], k: int, num_classes: int
 ) -> Float[Array, "B K"]:
@@ -51,8 +50,7 @@ def apply(
 
     Args:
       params: the training set.
-      inputs: [B, ...], D numbers each. Where the training set is of pictures and these are not
-        (a number that is no multiple of 1/255), distances are computed in float32.
+      inputs: [B, ...], D numbers each; see `nearest`.
       k: number of votes, in 1..N. Of equally near examples the earliest in the set votes.
       num_classes: K.
 
@@ -64,7 +62,6 @@ def apply(
     return jnp.sum(jax.nn.one_hot(chosen, num_classes, dtype=jnp.float32), axis=1)
 
 
-@functools.partial(jax.jit, static_argnames="k")
 def nearest(
     params: Neighbours, inputs: Num[Array, "B ..."] | Num[np.ndarray, "B ..."], k: int
 ) -> Int[Array, "B {k}"]:
@@ -72,84 +69,52 @@ def nearest(
 
     Args:
       params: the training set.
-      inputs: [B, ...], see `apply`.
+      inputs: [B, ...]; where the training set is of pictures, each number is taken for the nearest
+        multiple of 1/255.
       k: in 1..N.
 
     Returns:
       [B, k] int32, their places in the training set.
     """
-    rows = linear.flatten(jnp.asarray(inputs))
-    measured = functools.partial(_nearest, params, k, _float_distances)
-    if params.points.dtype != jnp.uint8:
-        return measured(rows)
-    exactly = functools.partial(_nearest, params, k, _pixel_distances)
-    return jax.lax.cond(_are_pixels(rows), exactly, measured, rows)
+    rows, exact = linear.flatten(jnp.asarray(inputs)), params.points.dtype == jnp.uint8
+    rows = jnp.round(rows * 255.0) - MIDDLE if exact else rows - params.centre[None]
+    points = params.points.astype(jnp.float32) - (MIDDLE if exact else params.centre[None])
+    kind, columns = (jnp.int32, EXACT_COLUMNS) if exact else (jnp.float32, points.shape[1])
 
-
-def _are_pixels(rows: Array) -> Array:
-    levels = rows * 255.0
-    whole = jnp.round(levels)
-    return jnp.all((jnp.abs(levels - whole) <= TOLERANCE) & (whole >= 0) & (whole <= 255))
-
-
-def _nearest(params: Neighbours, k: int, distances: Any, rows: Array) -> Array:
-    size = min(QUERIES, rows.shape[0])
-    blocks = -(-rows.shape[0] // size)
-    padded = jnp.pad(rows, ((0, blocks * size - rows.shape[0]), (0, 0)))
-    keys = distances(params)
-    found = jax.lax.map(
-        lambda block: jax.lax.top_k(-keys(block), k)[1], padded.reshape(blocks, size, -1)
-    )
-    return found.reshape(blocks * size, k)[: rows.shape[0]]
-
-
-def _pixel_distances(params: Neighbours) -> Any:
-    """Squared distances in units of 1/255², exact, as floats of the same order."""
-    points = params.points.astype(jnp.float32) - MIDDLE
-
-    def square(whole: Array) -> Array:
-        return jnp.sum(whole.astype(jnp.int32) ** 2, axis=1)
+    def square(x: Array) -> Array:
+        return jnp.sum(x.astype(kind) ** 2, axis=1)
 
     lengths = square(points)
 
-    def keys(block: Array) -> Array:
-        queries = jnp.round(block * 255.0) - MIDDLE
-        products = jnp.zeros((block.shape[0], points.shape[0]), jnp.int32)
-        for start in range(0, points.shape[1], EXACT_COLUMNS):
-            part = slice(start, start + EXACT_COLUMNS)
-            products += _product(queries[:, part], points[:, part]).astype(jnp.int32)
-        whole = square(queries)[:, None] + lengths[None] - 2 * products
-        return jax.lax.bitcast_convert_type(whole + SMALLEST_NORMAL, jnp.float32)
+    def closest(block: Array) -> Array:
+        products = jnp.zeros((len(block), len(points)), kind)
+        for start in range(0, points.shape[1], columns):
+            part = slice(start, start + columns)
+            product = jnp.matmul(block[:, part], points[:, part].T, precision="highest")
+            products += product.astype(kind)
+        # The squared length of the query changes no order, but makes a whole number positive.
+        distances = lengths[None] - 2 * products
+        if exact:
+            positive = distances + square(block)[:, None] + SMALLEST_NORMAL
+            distances = jax.lax.bitcast_convert_type(positive, jnp.float32)
+        return jax.lax.top_k(-distances, k)[1]
 
-    return keys
-
-
-def _float_distances(params: Neighbours) -> Any:
-    """Squared distances less the squared length of the query, which changes no order."""
-    unit = 255.0 if params.points.dtype == jnp.uint8 else 1.0
-    points = params.points.astype(jnp.float32) / unit - params.centre[None]
-    lengths = jnp.sum(points**2, axis=1)
-
-    def keys(block: Array) -> Array:
-        return lengths[None] - 2.0 * _product(block - params.centre[None], points)
-
-    return keys
+    size = min(QUERIES, len(rows))
+    blocks = -(-len(rows) // size)
+    padded = jnp.pad(rows, ((0, blocks * size - len(rows)), (0, 0)))
+    found = jax.lax.map(closest, padded.reshape(blocks, size, -1))
+    return found.reshape(blocks * size, k)[: len(rows)]
 
 
-def _product(queries: Array, points: Array) -> Array:
-    return jnp.matmul(queries, points.T, precision=jax.lax.Precision.HIGHEST)
-
-
-@checked
 def knn(
-    images: Examples, labels: Labels, num_classes: int, *, k: Annotated[int, Range(1)] = 15
+    rows: Rows, labels: Labels, num_classes: int, *, k: Annotated[int, Range(1)] = 15
 ) -> Classifier:
     """Keep the examples; the k nearest by Euclidean distance vote.
 
     On the training set every example finds itself, so k=1 is always right there.
 
     Args:
-      images: [N, ...] float32, pictures in 0..1 (multiples of 1/255: exact distances, up to
+      rows: [N, D] float32, pictures in 0..1 (multiples of 1/255: exact distances, up to
         32,767 numbers each) or features.
       labels: [N] int32.
       num_classes: K ≥ 2.
@@ -164,14 +129,13 @@ def knn(
     Source:
       Fix, Hodges 1951; Cover, Hart 1967, "Nearest neighbor pattern classification".
     """
-    rows, classes = as_rows(images), np.asarray(labels)
     if k > len(rows):
         raise InputError(f"knn: k={k} is not allowed; give 1..{len(rows)}, the training examples")
-    rows = rows.astype(np.float32)
-    centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    exact = rows.shape[1] <= LARGEST_EXACT and bool(_are_pixels(jnp.asarray(rows)))
-    points = np.rint(rows * 255.0).astype(np.uint8) if exact else rows
-    params = Neighbours(jnp.asarray(points), jnp.asarray(classes, jnp.int32), jnp.asarray(centre))
+    levels, centre = np.rint(rows * 255.0), rows.mean(axis=0, dtype=np.float64)
+    whole = (np.abs(rows * 255.0 - levels) <= TOLERANCE) & (levels >= 0) & (levels <= 255)
+    exact = rows.shape[1] <= LARGEST_EXACT and whole.all()
+    points = levels.astype(np.uint8) if exact else rows.astype(np.float32)
+    params = Neighbours(jnp.asarray(points), jnp.asarray(labels), jnp.asarray(centre, jnp.float32))
     return Classifier(params, functools.partial(apply, k=k, num_classes=num_classes))
 
 

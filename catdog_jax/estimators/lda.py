@@ -8,21 +8,17 @@ shrinkage 1 is the nearest centroid.
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from catdog_jax.estimators._examples import Examples, Labels, as_rows, check_counts
-from catdog_jax.estimators._spectrum import Spectrum, fold_indices, solve_without, spectrum
+from catdog_jax.estimators._rows import Labels, Rows, Spectrum, accuracies, solve_without, spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import CHOOSE, Range, checked
+from catdog_jax.registry import CHOOSE, Range
 from catdog_jax.types import Classifier, Spec
 
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-FOLDS = 5
 
 
-@checked
 def lda(
-    images: Examples,
+    rows: Rows,
     labels: Labels,
     num_classes: int,
     *,
@@ -35,7 +31,7 @@ def lda(
     solver="lsqr", shrinkage=…)`. The prior of a class is its share of the training set.
 
     Args:
-      images: [N, ...] float32, pictures in 0..1 or features; any D, N.
+      rows: [N, D] float32, pictures in 0..1 or features; any D, N.
       labels: [N] int32.
       num_classes: K ≥ 2.
       shrinkage: 0 < s ≤ 1; None (typed as cv): the one of `SHRINKAGES` with the best accuracy in
@@ -50,67 +46,42 @@ def lda(
     Source:
       Fisher 1936; Friedman 1989, "Regularized discriminant analysis", eq. 18.
     """
-    rows, classes = as_rows(images), np.asarray(labels)
-    data = spectrum(rows)
+    data, none = spectrum(rows), np.array([], int)
+
+    def predict(held_out: np.ndarray, shrinkage: float) -> np.ndarray:
+        weights, bias = _discriminants(data, labels, num_classes, held_out, shrinkage)
+        return (data.scores[held_out] @ weights + bias).argmax(axis=1)
+
     if shrinkage is None:
-        check_counts("lda", classes, num_classes, fewest=2)
-        accuracies = cross_validate(data, classes, num_classes)
-        shrinkage = max(zip(accuracies, SHRINKAGES, strict=True))[1]
-    none = np.array([], int)
-    weights, biases = _discriminants(data, classes, num_classes, none, np.array([shrinkage]))
-    lifted = data.lift(weights[0])
-    return linear.classifier(lifted, biases[0] - data.mean @ lifted)
-
-
-def cross_validate(
-    data: Spectrum, labels: Int[np.ndarray, " N"], num_classes: int
-) -> Float[np.ndarray, " S"]:
-    """Judge every shrinkage of `SHRINKAGES` on examples left out of the fit.
-
-    Args:
-      data: of `spectrum`.
-      labels: [N]; every class needs two examples.
-      num_classes: K.
-
-    Returns:
-      [S] float64, accuracy over all held-out examples.
-    """
-    right, shrinkages = np.zeros(len(SHRINKAGES)), np.array(SHRINKAGES)
-    for held_out in fold_indices(len(labels), FOLDS, labels):
-        weights, bias = _discriminants(data, labels, num_classes, held_out, shrinkages)
-        logits = data.scores[held_out] @ weights + bias[:, None]
-        right += np.sum(logits.argmax(axis=2) == labels[held_out], axis=1)
-    return right / len(labels)
+        found = accuracies(predict, SHRINKAGES, labels, num_classes)
+        shrinkage = max(zip(found, SHRINKAGES, strict=True))[1]
+    weights, bias = _discriminants(data, labels, num_classes, none, shrinkage)
+    lifted = data.lift(weights)
+    return linear.classifier(lifted, bias - data.mean @ lifted)
 
 
 def _discriminants(
-    data: Spectrum,
-    labels: np.ndarray,
-    num_classes: int,
-    held_out: np.ndarray,
-    shrinkages: np.ndarray,
+    data: Spectrum, labels: np.ndarray, num_classes: int, held_out: np.ndarray, shrinkage: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [S, R, K] and bias [S, K] on the scores, for shrinkages [S] below 1, or one of 1."""
+    """Weights [R, K] and bias [K] on the scores."""
     kept = np.eye(num_classes)[labels]
     kept[held_out] = 0.0
     counts = kept.sum(axis=0)
     means = (kept.T @ data.scores) / counts[:, None]
     # The scatter within classes is the scatter of all, less the held-out rows and the means.
     removed = np.concatenate([data.scores[held_out], np.sqrt(counts)[:, None] * means])
-    total, size = counts.sum(), data.features.shape[1]
-    spread = max(data.values.sum() - np.sum(removed**2), 0.0) / (total * size)
+    total = counts.sum()
+    spread = max(data.values.sum() - np.sum(removed**2), 0.0) / len(data.mean)
     spread = spread or 1.0  # no class varies at all: any unit will do
     middle = means.mean(axis=0)
     centred = means - middle  # the same for all classes: keeps the logits small
-    if shrinkages[0] == 1:
-        weights = centred.T[None] / spread
-    else:
-        penalties = total * spread * shrinkages / (1 - shrinkages)
-        solved = solve_without(data.values, removed, penalties, centred.T)
-        weights = solved * (total / (1 - shrinkages))[:, None, None]
+    share = 1 - shrinkage
+    weights = total * solve_without(
+        share * data.values, np.sqrt(share) * removed, shrinkage * spread, centred.T
+    )
     halfway = (middle + 0.5 * centred).T
-    bias = -np.sum(halfway * weights, axis=1) + np.log(counts / total)
-    return weights, bias - bias.mean(axis=1, keepdims=True)
+    bias = -np.sum(halfway * weights, axis=0) + np.log(counts / total)
+    return weights, bias - bias.mean()
 
 
 ESTIMATORS = {"lda": Spec(lda)}

@@ -11,22 +11,16 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from catdog_jax.estimators._examples import Examples, Labels, as_rows
-from catdog_jax.estimators._spectrum import spectrum
+from catdog_jax.estimators._rows import Labels, Rows, spectrum
 from catdog_jax.models import linear
-from catdog_jax.registry import Range, checked
+from catdog_jax.registry import Range
 from catdog_jax.types import Classifier, Spec
 
 GRADIENT = 1e-8  # largest slope at the end, of the mean loss and in round coordinates
 
 
-@checked
 def logistic(
-    images: Examples,
-    labels: Labels,
-    num_classes: int,
-    *,
-    C: Annotated[float, Range(above=0)] = 0.01,
+    rows: Rows, labels: Labels, num_classes: int, *, C: Annotated[float, Range(above=0)] = 0.01
 ) -> Classifier:
     """Minimise C · Σ cross-entropy + |w|² / 2 to the bottom, in float64; the bias is free.
 
@@ -34,7 +28,7 @@ def logistic(
     summed over the columns of all classes. That is `C` of scikit-learn's `LogisticRegression`.
 
     Args:
-      images: [N, ...] float32, pictures in 0..1 or features.
+      rows: [N, D] float32, pictures in 0..1 or features.
       labels: [N] int32.
       num_classes: K ≥ 2.
       C: price of the loss against that of the weights, > 0.
@@ -49,16 +43,14 @@ def logistic(
     Source:
       Cox 1958; Liu, Nocedal 1989, "On the limited memory BFGS method" (scipy's L-BFGS-B).
     """
-    rows, classes = as_rows(images), np.asarray(labels)
-    data = spectrum(rows)
-    num_examples = len(rows)
+    data, num_examples = spectrum(rows), len(rows)
     # Two classes have one vector of weights, which the two columns share.
     split = np.array([[-0.5, 0.5]]) if num_classes == 2 else np.eye(num_classes)
     decay = 1.0 / (C * num_examples)
     # The curvature of the cross-entropy along an axis is at most a quarter of its variance.
     scale = 1.0 / np.sqrt(0.25 * data.values / num_examples + decay)
     inputs = data.scores * scale
-    wanted = np.eye(num_classes)[classes]
+    wanted = np.eye(num_classes)[labels]
 
     def unpack(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         table = packed.reshape(-1, len(split))
@@ -69,7 +61,7 @@ def logistic(
         logits = (inputs @ weights + bias) @ split
         log_total = scipy.special.logsumexp(logits, axis=1)
         shrunk = scale[:, None] * weights
-        loss = np.mean(log_total - logits[np.arange(num_examples), classes])
+        loss = np.mean(log_total - logits[np.arange(num_examples), labels])
         slope = (np.exp(logits - log_total[:, None]) - wanted) @ split.T / num_examples
         gradient = inputs.T @ slope + decay * scale[:, None] * shrunk
         full = np.concatenate([gradient, slope.sum(axis=0)[None]])

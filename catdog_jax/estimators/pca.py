@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.estimators._examples import Examples
-from catdog_jax.estimators._spectrum import Spectrum, spectrum
+from catdog_jax.estimators._rows import Spectrum, spectrum
 from catdog_jax.models import linear
 from catdog_jax.types import InputError
 
@@ -27,7 +26,7 @@ class PCA(NamedTuple):
     scale: Float[Array, " P"]
 
 
-def principal_components(images: Examples, count: int) -> PCA:
+def principal_components(images: Num[np.ndarray, "N ..."], count: int) -> PCA:
     """Find the directions in which the examples differ most. Deterministic; float64 inside.
 
     Args:
@@ -43,14 +42,12 @@ def principal_components(images: Examples, count: int) -> PCA:
     Source:
       Pearson 1901; Hotelling 1933.
     """
-    return leading(spectrum(np.asarray(images).reshape(len(images), -1)), count)
+    return leading(spectrum(images.reshape(len(images), -1)), count)
 
 
 def leading(data: Spectrum, count: int) -> PCA:
     """Take the first axes of a spectrum; see `principal_components`."""
     rank = len(data.values)
-    if not rank:
-        raise InputError(f"the {len(data.scores)} training examples are all alike; give others")
     if not 1 <= count <= rank:
         raise InputError(
             f"components={count} is not allowed; {len(data.scores)} training examples of "

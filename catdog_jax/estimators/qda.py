@@ -10,17 +10,15 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Num
 
-from catdog_jax.estimators._examples import Examples, Labels, as_rows, check_counts
-from catdog_jax.estimators._spectrum import fold_indices, spectrum
+from catdog_jax.estimators._rows import Labels, Rows, accuracies, spectrum
 from catdog_jax.estimators.pca import PCA, leading, project
-from catdog_jax.registry import CHOOSE, Range, checked
+from catdog_jax.registry import CHOOSE, Range
 from catdog_jax.types import Classifier, InputError, Spec
 
 COMPONENTS = (4, 8, 16, 32, 64, 128)
 POOLINGS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-FOLDS = 5
 
 
 class QuadraticParams(NamedTuple):
@@ -55,9 +53,8 @@ def apply(params: QuadraticParams, inputs: Num[Array, "B ..."]) -> Float[Array, 
     return params.offsets[None] - 0.5 * jnp.sum(whitened**2, axis=2).T
 
 
-@checked
 def qda(
-    images: Examples,
+    rows: Rows,
     labels: Labels,
     num_classes: int,
     *,
@@ -71,7 +68,7 @@ def qda(
     `QuadraticDiscriminantAnalysis` on the scores.
 
     Args:
-      images: [N, ...] float32, pictures in 0..1 or features.
+      rows: [N, D] float32, pictures in 0..1 or features.
       labels: [N] int32.
       num_classes: K ≥ 2.
       components: P ≥ 1; 0: one of `COMPONENTS` by 5-fold cross-validation on the training set (the
@@ -88,64 +85,38 @@ def qda(
     Source:
       Friedman 1989, "Regularized discriminant analysis", eq. 16.
     """
-    rows, classes = as_rows(images), np.asarray(labels)
     data = spectrum(rows)
-    most = min(max(COMPONENTS) if components == 0 else components, len(data.values))
-    pca = leading(data, max(most, components))
+    few = [c for c in COMPONENTS if c <= len(data.values)] or [len(data.values)]
+    counts = [components] if components else few
+    poolings = POOLINGS if pooling is None else (pooling,)
+    pca = leading(data, max(counts))
     scores = np.asarray(project(pca, rows), np.float64)
-    if pooling is None or components == 0:
-        check_counts("qda", classes, num_classes, fewest=2)
-        counts = [components] if components else [c for c in COMPONENTS if c <= most] or [most]
-        poolings = POOLINGS if pooling is None else (pooling,)
-        components, pooling = cross_validate(scores, classes, num_classes, counts, poolings)
-    fitted = _gaussians(scores[:, :components], classes, num_classes, pooling)
+
+    def predict(held_out: np.ndarray, setting: tuple[int, float]) -> np.ndarray | int:
+        kept = np.delete(np.arange(len(rows)), held_out)
+        count, pooling = setting
+        fitted = _gaussians(scores[kept, :count], labels[kept], num_classes, pooling)
+        if fitted is None:
+            return -1
+        means, whitening, offsets = fitted
+        z = (scores[held_out, :count] - means[:, None]) @ whitening
+        return (offsets[:, None] - 0.5 * np.sum(z**2, axis=2)).argmax(axis=0)
+
+    settings, found = [(c, p) for c in counts for p in poolings], np.zeros(1)
+    if len(settings) > 1:
+        found = accuracies(predict, settings, labels, num_classes)
+    _, fewest, pooling = max((a, -c, p) for a, (c, p) in zip(found, settings, strict=True))
+    components = -fewest
+    fitted = _gaussians(scores[:, :components], labels, num_classes, pooling)
     if fitted is None:
         raise InputError(
             f"qda: components={components} with pooling={pooling} needs more training examples of "
-            f"each class than components, not {np.bincount(classes).min()}; "
+            f"each class than components, not {np.bincount(labels).min()}; "
             "give fewer components or a larger pooling"
         )
-    few = PCA(pca.mean, pca.components[:, :components], pca.scale[:components])
-    return Classifier(
-        QuadraticParams(few, *(jnp.asarray(part, jnp.float32) for part in fitted)), apply
-    )
-
-
-def cross_validate(
-    scores: Float[np.ndarray, "N P"],
-    labels: Int[np.ndarray, " N"],
-    num_classes: int,
-    counts: list[int],
-    poolings: tuple[float, ...],
-) -> tuple[int, float]:
-    """Choose how many components and how much pooling, by accuracy on held-out examples.
-
-    Args:
-      scores: [N, P], the largest variance first.
-      labels: [N].
-      num_classes: K.
-      counts: numbers of components to try, ≤ P.
-      poolings: to try, in 0..1.
-
-    Returns:
-      The number of components and the pooling.
-    """
-    right = np.zeros((len(counts), len(poolings)))
-    for held_out in fold_indices(len(labels), FOLDS, labels):
-        kept = np.setdiff1d(np.arange(len(labels)), held_out)
-        for c, count in enumerate(counts):
-            x, y = scores[:, :count][kept], labels[kept]
-            for p, pooling in enumerate(poolings):
-                fitted = _gaussians(x, y, num_classes, pooling)
-                if fitted is None:
-                    continue
-                means, whitening, offsets = fitted
-                z = (scores[held_out, :count] - means[:, None]) @ whitening
-                logits = offsets[:, None] - 0.5 * np.sum(z**2, axis=2)
-                right[c, p] += np.sum(logits.argmax(axis=0) == labels[held_out])
-    cells = [(right[c, p], -counts[c], poolings[p]) for c, p in np.ndindex(*right.shape)]
-    _, fewest, pooling = max(cells)
-    return -fewest, pooling
+    pca = PCA(pca.mean, pca.components[:, :components], pca.scale[:components])
+    params = QuadraticParams(pca, *(jnp.asarray(part, jnp.float32) for part in fitted))
+    return Classifier(params, apply)
 
 
 def _gaussians(

@@ -92,20 +92,17 @@ def on_pixels(apply: Callable[[Params, Inputs], Array]) -> Callable[[Params, Inp
 def _on_inputs(model: Model, normalise: Callable[[Array], Array]) -> Model:
     """Make a formula on numbers normalise its inputs, then take them in the type of its params."""
 
-    def numbers(params: Params, inputs: Inputs) -> Array:
-        # Once for all who read it: XLA:CPU may else fuse it into every window of the first
-        # convolution (3 to 6 % of a step of cnn, 8 pictures at a time).
-        found = jax.lax.optimization_barrier(normalise(inputs))
-        return found.astype(jnp.result_type(*jax.tree.leaves(params)))
+    def on_inputs(function: Callable[[Params, Array], Any]) -> Callable[[Params, Inputs], Any]:
+        def of_inputs(params: Params, inputs: Inputs) -> Any:
+            # Once for all who read it: XLA:CPU may else fuse it into every window of the first
+            # convolution (3 to 6 % of a step of cnn, 8 pictures at a time).
+            numbers = jax.lax.optimization_barrier(normalise(inputs))
+            return function(params, numbers.astype(jnp.result_type(*jax.tree.leaves(params))))
 
-    def apply(params: Params, inputs: Inputs) -> Array:
-        return model.apply(params, numbers(params, inputs))
+        return of_inputs
 
-    def features(params: Params, inputs: Inputs) -> tuple[tuple[str, Array], ...]:
-        assert model.features is not None
-        return model.features(params, numbers(params, inputs))
-
-    return Model(model.init, apply, features)
+    assert model.features is not None
+    return Model(model.init, on_inputs(model.apply), on_inputs(model.features))
 
 
 def check_logits(

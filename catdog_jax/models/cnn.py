@@ -4,34 +4,27 @@ from typing import Annotated
 
 from jaxtyping import Array, Float
 
-from catdog_jax.models._linen import Conv, Recorder, linen_model
-from catdog_jax.models._shapes import Classes, ImageShape, check_size
-from catdog_jax.models.activations import ACTIVATIONS, MONOTONE, Activation
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
-from catdog_jax.models.normalization import Norm, NormName
-from catdog_jax.ops.conv import Form
-from catdog_jax.ops.pool import global_average, max_pool
-from catdog_jax.registry import OneOf, Range, checked
+from catdog_jax.models import parts
+from catdog_jax.ops.pool import max_pool
+from catdog_jax.registry import Range
 from catdog_jax.types import Model, Recipe, Spec
 
 DEFAULT_WIDTHS = (32, 64, 128, 128)
-HEADS = {"average": global_average, "flatten": lambda x: x.reshape(x.shape[0], -1)}
 
 
-@checked
 def cnn(
-    input_shape: ImageShape,
-    num_classes: Classes,
+    input_shape: parts.ImageShape,
+    num_classes: parts.Classes,
     *,
     widths: Annotated[tuple[int, ...], Range(1)] = (),
     convs: Annotated[int, Range(1)] = 1,
     kernel_size: Annotated[int, Range(1)] = 3,
-    head: Annotated[str, OneOf(tuple(HEADS))] = "average",
-    activation: Activation = "relu",
-    norm: NormName = "none",
-    init: Init = "he",
-    gain: Gain = 1.0,
-    conv: Form = "direct",
+    head: parts.Head = "average",
+    activation: parts.Activation = "relu",
+    norm: parts.NormName = "none",
+    init: parts.Init = "he",
+    gain: parts.Gain = 1.0,
+    conv: parts.Form = "direct",
 ) -> Model:
     """Build a convolutional network.
 
@@ -43,7 +36,7 @@ def cnn(
       convs: convolutions per stage, ≥ 1.
       kernel_size: side of every kernel in pixels, ≥ 1.
       head: 'average' over the last image, or 'flatten' it.
-      activation: a name of `activations.ACTIVATIONS`.
+      activation: a name of `parts.ACTIVATIONS`.
       norm: 'none', 'layer', 'group' or 'rms', after each convolution.
       init: initialiser of every kernel, the last one ten times smaller; biases start at zero.
       gain: multiplies the initialiser's standard deviation, > 0.
@@ -53,33 +46,28 @@ def cnn(
       InputError: a setting out of range, or an image too small.
     """
     widths = widths or DEFAULT_WIDTHS[: max(min(input_shape[:2]).bit_length() - 1, 1)]
-    check_size("cnn", input_shape, len(widths))
-    act = ACTIVATIONS[activation]
-    draw = INITIALIZERS[init](gain)
+    parts.check_size("cnn", input_shape, len(widths))
+    act = parts.ACTIVATIONS[activation]
 
-    def layers(record: Recorder, x: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
+    def layers(net: parts.Net, x: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
         for stage, width in enumerate(widths, 1):
             for index in range(1, convs + 1):
                 name = f"{stage}_{index}"
-                x = Conv(width, kernel_size, draw, form=conv, name=f"conv{name}")(x)
-                x = Norm(norm, name=f"norm{name}")(x)
+                x = parts.Conv(width, kernel_size, net.draw, form=conv, name=f"conv{name}")(x)
+                x = parts.Norm(norm, name=f"norm{name}")(x)
                 if index < convs:
-                    x = record(f"conv{name}", act(x))
+                    x = net.record(f"conv{name}", act(x))
             # Same values either way for an activation that never falls; a quarter of the work.
-            x = act(max_pool(x)) if activation in MONOTONE else max_pool(act(x))
-            x = record(f"stage{stage}", x)
-        return record(head, HEADS[head](x))
+            x = act(max_pool(x)) if activation in parts.MONOTONE else max_pool(act(x))
+            x = net.record(f"stage{stage}", x)
+        return net.record(head, parts.HEADS[head](x))
 
-    return linen_model(layers, input_shape, num_classes, init, gain)
+    return parts.linen_model(layers, input_shape, num_classes, init, gain)
 
 
-MODELS = {
-    "cnn": Spec(
-        cnn,
-        recipes={
-            "default": Recipe(1500, 64, "adam", 0.002, augment="flip,shift"),
-            "cifar10": Recipe(3000, 64, "adam", 0.002, augment="flip,shift"),
-            "procedural": Recipe(200, 32, "adam", 0.003),
-        },
-    )
+RECIPES = {
+    "default": Recipe(1500, 64, "adam", 0.002, augment="flip,shift"),
+    "cifar10": Recipe(3000, 64, "adam", 0.002, augment="flip,shift"),
+    "procedural": Recipe(200, 32, "adam", 0.003),
 }
+MODELS = {"cnn": Spec(cnn, RECIPES)}

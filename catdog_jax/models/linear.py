@@ -12,9 +12,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.models._shapes import Classes, Shape
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init, Initializer
-from catdog_jax.registry import checked
+from catdog_jax.models import parts
 from catdog_jax.types import Classifier, Key, Model, Recipe, Spec
 
 
@@ -55,44 +53,45 @@ def classifier(weights: Any, bias: Any) -> Classifier:
     return Classifier(params, apply)
 
 
-def affine(draw: Initializer, num_inputs: int, num_classes: int) -> Model:
-    """Build the classifier of so many numbers; `draw` makes the weights, the bias starts at 0."""
+def affine(
+    size: int,
+    num_classes: int,
+    init: str,
+    gain: float,
+    name: str = "",
+    describe: Callable[[Array], Array] = lambda inputs: inputs,
+) -> Model:
+    """Build the linear classifier of inputs, or of what a function makes of them.
+
+    Args:
+      size: D.
+      num_classes: K.
+      init, gain: a name of `parts.INITIALIZERS` and its factor; the bias starts at zero.
+      name: of what the function makes; '' where it is the inputs.
+      describe: inputs [B, ...] -> [B, D], of any shape.
+
+    Returns:
+      The model; its params are `LinearParams`.
+    """
 
     def start(key: Key) -> LinearParams:
-        weights = draw(key, (num_inputs, num_classes), jnp.float32)
+        weights = parts.INITIALIZERS[init](gain)(key, (size, num_classes), jnp.float32)
         return LinearParams(weights, jnp.zeros((num_classes,), jnp.float32))
 
     def features(params: LinearParams, inputs: Num[Array, "B ..."]) -> Any:
-        return ("input", inputs), ("logits", apply(params, inputs))
-
-    return Model(start, apply, features)
-
-
-def affine_in(
-    name: str, describe: Callable[[Array], Array], draw: Initializer, size: int, num_classes: int
-) -> Model:
-    """Build the linear classifier of what a function makes of the inputs.
-
-    Args:
-      name: of what the function makes.
-      describe: inputs [B, ...] -> [B, size].
-      draw, num_classes: see `affine`.
-      size: D.
-    """
-
-    def features(params: LinearParams, inputs: Num[Array, "B ..."]) -> Any:
         found = describe(inputs)
-        return ("input", inputs), (name, found), ("logits", apply(params, found))
+        middle = ((name, found),) if name else ()
+        return ("input", inputs), *middle, ("logits", apply(params, found))
 
-    def of_inputs(params: LinearParams, inputs: Num[Array, "B ..."]) -> Float[Array, "B K"]:
-        return apply(params, describe(inputs))
-
-    return Model(affine(draw, size, num_classes).init, of_inputs, features)
+    return Model(start, lambda params, inputs: apply(params, describe(inputs)), features)
 
 
-@checked
 def linear(
-    input_shape: Shape, num_classes: Classes, *, init: Init = "lecun", gain: Gain = 1.0
+    input_shape: parts.Shape,
+    num_classes: parts.Classes,
+    *,
+    init: parts.Init = "lecun",
+    gain: parts.Gain = 1.0,
 ) -> Model:
     """Build a linear classifier.
 
@@ -108,16 +107,11 @@ def linear(
     Raises:
       InputError: a setting out of range.
     """
-    return affine(INITIALIZERS[init](gain), math.prod(input_shape), num_classes)
+    return affine(math.prod(input_shape), num_classes, init, gain)
 
 
-MODELS = {
-    "linear": Spec(
-        linear,
-        recipes={
-            "default": Recipe(1500, 128, "sgd", 0.003, weight_decay=0.3),
-            "procedural": Recipe(1000, 128, "sgd", 0.005, weight_decay=0.3),
-        },
-        reads=("images", "vectors"),
-    )
+RECIPES = {
+    "default": Recipe(1500, 128, "sgd", 0.003, weight_decay=0.3),
+    "procedural": Recipe(1000, 128, "sgd", 0.005, weight_decay=0.3),
 }
+MODELS = {"linear": Spec(linear, RECIPES, reads=("images", "vectors"))}

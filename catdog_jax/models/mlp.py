@@ -2,29 +2,23 @@
 
 from typing import Annotated
 
-from flax import linen as nn
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.models._linen import Recorder, linen_model
-from catdog_jax.models._shapes import Outputs, Shape
-from catdog_jax.models.activations import ACTIVATIONS, Activation
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
-from catdog_jax.models.normalization import Norm, NormName
-from catdog_jax.registry import Range, checked
+from catdog_jax.models import parts
+from catdog_jax.registry import Range
 from catdog_jax.types import Model, Recipe, Spec
 
 
-@checked
 def mlp(
-    input_shape: Shape,
-    num_classes: Outputs,
+    input_shape: parts.Shape,
+    num_classes: parts.Outputs,
     *,
     depth: Annotated[int, Range(1, 16)] = 2,
     width: Annotated[int, Range(1)] = 256,
-    activation: Activation = "relu",
-    norm: NormName = "none",
-    init: Init = "he",
-    gain: Gain = 1.0,
+    activation: parts.Activation = "relu",
+    norm: parts.NormName = "none",
+    init: parts.Init = "he",
+    gain: parts.Gain = 1.0,
 ) -> Model:
     """Build a multilayer perceptron.
 
@@ -33,7 +27,7 @@ def mlp(
       num_classes: K ≥ 2 logits, or 1 for a regression.
       depth: hidden layers, 1 to 16.
       width: units of each hidden layer, ≥ 1.
-      activation: a name of `activations.ACTIVATIONS`.
+      activation: a name of `parts.ACTIVATIONS`.
       norm: 'none', 'layer', 'group' or 'rms', before the activation.
       init: initialiser of every kernel, the last one ten times smaller; biases start at zero.
       gain: multiplies the initialiser's standard deviation, > 0.
@@ -41,27 +35,21 @@ def mlp(
     Raises:
       InputError: a setting out of range.
     """
-    act = ACTIVATIONS[activation]
-    draw = INITIALIZERS[init](gain)
+    act = parts.ACTIVATIONS[activation]
 
-    def layers(record: Recorder, inputs: Num[Array, "B ..."]) -> Float[Array, "B D"]:
+    def layers(net: parts.Net, inputs: Num[Array, "B ..."]) -> Float[Array, "B D"]:
         x = inputs.reshape(inputs.shape[0], -1)
         for index in range(1, depth + 1):
-            x = nn.Dense(width, kernel_init=draw, name=f"hidden{index}")(x)
-            x = act(Norm(norm, name=f"norm{index}")(x))
-            x = record(f"hidden{index}", x)
+            x = net.dense(f"hidden{index}", width)(x)
+            x = parts.Norm(norm, name=f"norm{index}")(x)
+            x = net.record(f"hidden{index}", act(x))
         return x
 
-    return linen_model(layers, input_shape, num_classes, init, gain)
+    return parts.linen_model(layers, input_shape, num_classes, init, gain)
 
 
-MODELS = {
-    "mlp": Spec(
-        mlp,
-        recipes={
-            "default": Recipe(1500, 64, "adam", 0.001, augment="flip,shift"),
-            "procedural": Recipe(300, 32, "adam", 0.001),
-        },
-        reads=("images", "vectors"),
-    )
+RECIPES = {
+    "default": Recipe(1500, 64, "adam", 0.001, augment="flip,shift"),
+    "procedural": Recipe(300, 32, "adam", 0.001),
 }
+MODELS = {"mlp": Spec(mlp, RECIPES, reads=("images", "vectors"))}

@@ -11,10 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from catdog_jax.models import linear
-from catdog_jax.models._shapes import Outputs, Shape
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
-from catdog_jax.registry import Range, checked
+from catdog_jax.models import linear, parts
+from catdog_jax.registry import Range
 from catdog_jax.types import InputError, Model, Recipe, Spec
 
 MOST_MONOMIALS = 200_000
@@ -49,14 +47,13 @@ def _blocks(num_inputs: int, degree: int) -> list[tuple[np.ndarray, np.ndarray, 
     return blocks
 
 
-@checked
 def polynomial(
-    input_shape: Shape,
-    num_classes: Outputs,
+    input_shape: parts.Shape,
+    num_classes: parts.Outputs,
     *,
     degree: Annotated[int, Range(1, 12)] = 2,
-    init: Init = "lecun",
-    gain: Gain = 1.0,
+    init: parts.Init = "lecun",
+    gain: parts.Gain = 1.0,
 ) -> Model:
     """Build a polynomial classifier, or a regression where there is one output.
 
@@ -79,7 +76,6 @@ def polynomial(
     Raises:
       InputError: a setting out of range, or more than MOST_MONOMIALS monomials.
     """
-    draw = INITIALIZERS[init](gain)
     num_inputs = math.prod(input_shape)
     count = count_monomials(num_inputs, degree)
     if count > MOST_MONOMIALS:
@@ -97,13 +93,8 @@ def polynomial(
             parts.append(x[first] * parts[-1][rest] * factor[:, None].astype(x.dtype))
         return jnp.concatenate(parts).T
 
-    return linear.affine_in("monomials", monomials, draw, count, num_classes)
+    return linear.affine(count, num_classes, init, gain, "monomials", monomials)
 
 
-MODELS = {
-    "polynomial": Spec(
-        polynomial,
-        recipes={"default": Recipe(1500, 128, "sgd", 0.01, weight_decay=0.2)},
-        reads=("vectors", "images"),
-    )
-}
+RECIPES = {"default": Recipe(1500, 128, "sgd", 0.01, weight_decay=0.2)}
+MODELS = {"polynomial": Spec(polynomial, RECIPES, reads=("vectors", "images"))}

@@ -14,14 +14,8 @@ from typing import Annotated
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from catdog_jax.models._linen import Conv, Recorder, linen_model
-from catdog_jax.models._shapes import Classes, ImageShape, check_size
-from catdog_jax.models.activations import ACTIVATIONS, Activation
-from catdog_jax.models.cnn import HEADS
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init, Initializer
-from catdog_jax.models.normalization import Norm, NormName
-from catdog_jax.ops.conv import Form
-from catdog_jax.registry import OneOf, Range, checked
+from catdog_jax.models import parts
+from catdog_jax.registry import Range
 from catdog_jax.types import Model, Recipe, Spec
 
 
@@ -42,36 +36,35 @@ class Block(nn.Module):
     scale: float
     act: Callable[[Array], Array]
     norm: str
-    draw: Initializer
+    draw: parts.Initializer
     form: str
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q D"]:
         """Return the sum of shortcut and branch."""
-        conv = functools.partial(Conv, self.width, kernel_init=self.draw, form=self.form)
-        h = self.act(Norm(self.norm, name="norm1")(x))
+        conv = functools.partial(parts.Conv, self.width, kernel_init=self.draw, form=self.form)
+        h = self.act(parts.Norm(self.norm, name="norm1")(x))
         shortcut = x
         if self.stride > 1 or x.shape[-1] != self.width:
             shortcut = conv(1, stride=self.stride, use_bias=False, name="shortcut")(h)
         h = conv(3, stride=self.stride, name="conv1")(h)
-        h = self.act(Norm(self.norm, name="norm2")(h))
+        h = self.act(parts.Norm(self.norm, name="norm2")(h))
         return shortcut + self.scale * conv(3, name="conv2")(h)
 
 
-@checked
 def resnet(
-    input_shape: ImageShape,
-    num_classes: Classes,
+    input_shape: parts.ImageShape,
+    num_classes: parts.Classes,
     *,
     widths: Annotated[tuple[int, ...], Range(1)] = (16, 32, 64),
     blocks: Annotated[int, Range(1)] = 1,
     stem_stride: Annotated[int, Range(1, 2)] = 1,
-    head: Annotated[str, OneOf(tuple(HEADS))] = "average",
-    activation: Activation = "relu",
-    norm: NormName = "none",
-    init: Init = "he",
-    gain: Gain = 1.0,
-    conv: Form = "direct",
+    head: parts.Head = "average",
+    activation: parts.Activation = "relu",
+    norm: parts.NormName = "none",
+    init: parts.Init = "he",
+    gain: parts.Gain = 1.0,
+    conv: parts.Form = "direct",
 ) -> Model:
     """Build a residual network: a stem, stages of blocks, one linear layer on the last image.
 
@@ -84,7 +77,7 @@ def resnet(
       stem_stride: step of the first convolution: 1, or 2 to halve the image at once, for about a
         quarter of the work.
       head: 'average' over the last image, or 'flatten' it.
-      activation: a name of `activations.ACTIVATIONS`.
+      activation: a name of `parts.ACTIVATIONS`.
       norm: 'none', 'layer', 'group' or 'rms', before each activation.
       init: initialiser of every kernel, the last one ten times smaller; biases start at zero.
       gain: multiplies the initialiser's standard deviation, > 0.
@@ -93,33 +86,28 @@ def resnet(
     Raises:
       InputError: a setting out of range, or an image too small.
     """
-    check_size("resnet", input_shape, len(widths) - 2 + stem_stride)
-    act = ACTIVATIONS[activation]
-    draw = INITIALIZERS[init](gain)
+    parts.check_size("resnet", input_shape, len(widths) - 2 + stem_stride)
+    act = parts.ACTIVATIONS[activation]
     scale = 1 / math.sqrt(blocks * len(widths))
 
-    def layers(record: Recorder, inputs: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
-        stem = Conv(widths[0], 3, draw, stem_stride, form=conv, name="stem")
-        x = record("stem", stem(inputs))
+    def layers(net: parts.Net, inputs: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
+        stem = parts.Conv(widths[0], 3, net.draw, stem_stride, form=conv, name="stem")
+        x = net.record("stem", stem(inputs))
         for stage, width in enumerate(widths, 1):
             for index in range(1, blocks + 1):
                 name = f"block{stage}_{index}"
                 stride = 2 if stage > 1 and index == 1 else 1
-                block = Block(width, stride, scale, act, norm, draw, conv, name=name)
-                x = record(name, block(x))
-        x = act(Norm(norm, name="norm")(x))
-        return record(head, HEADS[head](x))
+                block = Block(width, stride, scale, act, norm, net.draw, conv, name=name)
+                x = net.record(name, block(x))
+        x = act(parts.Norm(norm, name="norm")(x))
+        return net.record(head, parts.HEADS[head](x))
 
-    return linen_model(layers, input_shape, num_classes, init, gain)
+    return parts.linen_model(layers, input_shape, num_classes, init, gain)
 
 
-MODELS = {
-    "resnet": Spec(
-        resnet,
-        recipes={
-            "default": Recipe(1500, 64, "adam", 0.002, augment="flip,shift"),
-            "cifar10": Recipe(3000, 64, "adam", 0.002, augment="flip,shift"),
-            "procedural": Recipe(130, 32, "adam", 0.006),
-        },
-    )
+RECIPES = {
+    "default": Recipe(1500, 64, "adam", 0.002, augment="flip,shift"),
+    "cifar10": Recipe(3000, 64, "adam", 0.002, augment="flip,shift"),
+    "procedural": Recipe(130, 32, "adam", 0.006),
 }
+MODELS = {"resnet": Spec(resnet, RECIPES)}

@@ -7,13 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from catdog_jax.models import _words
-from catdog_jax.models._linen import Recorder, linen_model
-from catdog_jax.models._shapes import Classes, SentenceShape, Vocabulary
-from catdog_jax.models.activations import ACTIVATIONS, Activation
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init, Initializer
-from catdog_jax.models.normalization import Norm
-from catdog_jax.registry import Range, checked
+from catdog_jax.models import parts
+from catdog_jax.registry import Range
 from catdog_jax.types import InputError, Model, Recipe, Spec
 
 
@@ -26,7 +21,7 @@ class Attention(nn.Module):
     """
 
     heads: int
-    kernel_init: Initializer
+    kernel_init: parts.Initializer
 
     @nn.compact
     def __call__(
@@ -52,18 +47,17 @@ class Attention(nn.Module):
         return nn.Dense(width, kernel_init=self.kernel_init, name="out")(gathered)
 
 
-@checked
 def word_attention(
-    input_shape: SentenceShape,
-    num_classes: Classes,
+    input_shape: parts.SentenceShape,
+    num_classes: parts.Classes,
     *,
-    vocabulary: Vocabulary = 0,
+    vocabulary: parts.Vocabulary = 0,
     width: Annotated[int, Range(2)] = 32,
     depth: Annotated[int, Range(1, 16)] = 1,
     heads: Annotated[int, Range(1)] = 4,
-    activation: Activation = "gelu",
-    init: Init = "lecun",
-    gain: Gain = 1.0,
+    activation: parts.Activation = "gelu",
+    init: parts.Init = "lecun",
+    gain: parts.Gain = 1.0,
 ) -> Model:
     """Build a small attention model (a transformer encoder, normalised before each layer).
 
@@ -74,7 +68,7 @@ def word_attention(
       width: numbers of a word's vector, ≥ 2, a multiple of the heads.
       depth: blocks, each attention and then a hidden layer of twice the width, 1 to 16.
       heads: of each attention, ≥ 1.
-      activation: a name of `activations.ACTIVATIONS`.
+      activation: a name of `parts.ACTIVATIONS`.
       init: initialiser of every kernel, the last one ten times smaller; biases start at zero. The
         vectors of the words start with a length of about 1.
       gain: multiplies the standard deviations, > 0.
@@ -89,35 +83,28 @@ def word_attention(
             f"word_attention: heads={heads} do not share width={width} evenly; give a width that "
             "is a multiple of the heads"
         )
-    act = ACTIVATIONS[activation]
-    draw = INITIALIZERS[init](gain)
+    act = parts.ACTIVATIONS[activation]
     scale = gain * width**-0.5
 
-    def layers(record: Recorder, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
-        mask = _words.present(inputs)
-        embed = _words.Embedding(vocabulary, width, scale, name="embedding")
-        x = record("embedding", embed(inputs))
+    def layers(net: parts.Net, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
+        mask = parts.present(inputs)
+        embed = parts.Embedding(width, scale, name="embedding")
+        x = net.record("embedding", embed(parts.one_hot(inputs, vocabulary)))
         shape = (inputs.shape[1], width)
-        places = record.param("places", nn.initializers.normal(scale), shape, jnp.float32)
+        places = net.param("places", nn.initializers.normal(scale), shape, jnp.float32)
         x = x + places[None].astype(x.dtype)
         for index in range(1, depth + 1):
-            attend = Attention(heads, draw, name=f"attention{index}")
-            x = x + attend(Norm("layer", name=f"norm{index}a")(x), mask)
-            x = record(f"attention{index}", x)
-            wide = nn.Dense(2 * width, kernel_init=draw, name=f"wide{index}")
-            y = wide(Norm("layer", name=f"norm{index}b")(x))
-            x = x + nn.Dense(width, kernel_init=draw, name=f"narrow{index}")(act(y))
-            x = record(f"block{index}", x)
-        x = _words.mean_over_words(Norm("layer", name="norm")(x), inputs)
-        return record("average", x)
+            attend = Attention(heads, net.draw, name=f"attention{index}")
+            x = x + attend(parts.Norm("layer", name=f"norm{index}a")(x), mask)
+            x = net.record(f"attention{index}", x)
+            y = parts.Norm("layer", name=f"norm{index}b")(x)
+            y = act(net.dense(f"wide{index}", 2 * width)(y))
+            x = net.record(f"block{index}", x + net.dense(f"narrow{index}", width)(y))
+        x = parts.mean_over_words(parts.Norm("layer", name="norm")(x), inputs)
+        return net.record("average", x)
 
-    return linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
+    return parts.linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
 
 
-MODELS = {
-    "word_attention": Spec(
-        word_attention,
-        recipes={"default": Recipe(1000, 32, "adamw", 0.003, weight_decay=0.1)},
-        reads=("tokens",),
-    )
-}
+RECIPES = {"default": Recipe(1000, 32, "adamw", 0.003, weight_decay=0.1)}
+MODELS = {"word_attention": Spec(word_attention, RECIPES, reads=("tokens",))}

@@ -3,29 +3,23 @@
 from typing import Annotated
 
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from catdog_jax.models import _words
-from catdog_jax.models._linen import Recorder, linen_model
-from catdog_jax.models._shapes import Classes, SentenceShape, Vocabulary
-from catdog_jax.models.activations import ACTIVATIONS, Activation
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
-from catdog_jax.registry import Range, checked
+from catdog_jax.models import parts
+from catdog_jax.registry import Range
 from catdog_jax.types import Model, Recipe, Spec
 
 
-@checked
 def word_average(
-    input_shape: SentenceShape,
-    num_classes: Classes,
+    input_shape: parts.SentenceShape,
+    num_classes: parts.Classes,
     *,
-    vocabulary: Vocabulary = 0,
+    vocabulary: parts.Vocabulary = 0,
     width: Annotated[int, Range(1)] = 32,
     depth: Annotated[int, Range(0, 16)] = 1,
-    activation: Activation = "relu",
-    init: Init = "he",
-    gain: Gain = 1.0,
+    activation: parts.Activation = "relu",
+    init: parts.Init = "he",
+    gain: parts.Gain = 1.0,
 ) -> Model:
     """Build averaged embeddings with a perceptron on top.
 
@@ -35,7 +29,7 @@ def word_average(
       vocabulary: number of token ids, padding included; the data set's.
       width: numbers of a word's vector, and units of each hidden layer, ≥ 1.
       depth: hidden layers on the average, 0 to 16.
-      activation: a name of `activations.ACTIVATIONS`.
+      activation: a name of `parts.ACTIVATIONS`.
       init: initialiser of every kernel, the last one ten times smaller; biases start at zero. The
         vectors of the words start with a length of about 1.
       gain: multiplies the standard deviations, > 0.
@@ -43,28 +37,21 @@ def word_average(
     Raises:
       InputError: a setting out of range, or inputs that are no sentences.
     """
-    act = ACTIVATIONS[activation]
-    draw = INITIALIZERS[init](gain)
+    act = parts.ACTIVATIONS[activation]
 
-    def layers(record: Recorder, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
-        embed = _words.Embedding(vocabulary, width, gain * width**-0.5, name="embedding")
-        record("embedding", embed(inputs))
+    def layers(net: parts.Net, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
+        embed = parts.Embedding(width, gain * width**-0.5, name="embedding")
+        net.record("embedding", embed(parts.one_hot(inputs, vocabulary)))
         # From the counts: then the same words in another order are the same numbers to the bit.
-        words = _words.counts(inputs, vocabulary)
+        words = parts.counts(inputs, vocabulary)
         length = jnp.maximum(words.sum(axis=1, keepdims=True), 1.0)
-        x = record("average", embed.sum_of(words / length))
+        x = net.record("average", embed(words / length))
         for index in range(1, depth + 1):
-            x = act(nn.Dense(width, kernel_init=draw, name=f"hidden{index}")(x))
-            x = record(f"hidden{index}", x)
+            x = net.record(f"hidden{index}", act(net.dense(f"hidden{index}", width)(x)))
         return x
 
-    return linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
+    return parts.linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
 
 
-MODELS = {
-    "word_average": Spec(
-        word_average,
-        recipes={"default": Recipe(500, 32, "adamw", 0.003, weight_decay=0.1)},
-        reads=("tokens",),
-    )
-}
+RECIPES = {"default": Recipe(500, 32, "adamw", 0.003, weight_decay=0.1)}
+MODELS = {"word_average": Spec(word_average, RECIPES, reads=("tokens",))}

@@ -1,22 +1,18 @@
 """Bag of words: one weight per word and class on how often each word occurs; order is not seen."""
 
-from jaxtyping import Array, Float, Int
+import functools
 
-from catdog_jax.models import _words, linear
-from catdog_jax.models._shapes import Classes, SentenceShape, Vocabulary
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
-from catdog_jax.registry import checked
+from catdog_jax.models import linear, parts
 from catdog_jax.types import Model, Recipe, Spec
 
 
-@checked
 def bag_of_words(
-    input_shape: SentenceShape,
-    num_classes: Classes,
+    input_shape: parts.SentenceShape,
+    num_classes: parts.Classes,
     *,
-    vocabulary: Vocabulary = 0,
-    init: Init = "lecun",
-    gain: Gain = 1.0,
+    vocabulary: parts.Vocabulary = 0,
+    init: parts.Init = "lecun",
+    gain: parts.Gain = 1.0,
 ) -> Model:
     """Build the linear classifier of word counts; its params and formula are those of `linear`.
 
@@ -33,16 +29,9 @@ def bag_of_words(
     Raises:
       InputError: a setting out of range, or inputs that are no sentences.
     """
-    draw = INITIALIZERS[init](gain)
-
-    def counts(tokens: Int[Array, "B T"]) -> Float[Array, "B V"]:
-        return _words.counts(tokens, vocabulary)
-
-    return linear.affine_in("counts", counts, draw, vocabulary - 1, num_classes)
+    counts = functools.partial(parts.counts, vocabulary=vocabulary)
+    return linear.affine(vocabulary - 1, num_classes, init, gain, "counts", counts)
 
 
-MODELS = {
-    "bag_of_words": Spec(
-        bag_of_words, recipes={"default": Recipe(500, 64, "adam", 0.01)}, reads=("tokens",)
-    )
-}
+RECIPES = {"default": Recipe(500, 64, "adam", 0.01)}
+MODELS = {"bag_of_words": Spec(bag_of_words, RECIPES, reads=("tokens",))}

@@ -3,15 +3,10 @@
 from typing import Annotated
 
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from catdog_jax.models import _words
-from catdog_jax.models._linen import Recorder, linen_model
-from catdog_jax.models._shapes import Classes, SentenceShape, Vocabulary
-from catdog_jax.models.activations import ACTIVATIONS, Activation
-from catdog_jax.models.initializers import INITIALIZERS, Gain, Init
-from catdog_jax.registry import OneOf, Range, checked
+from catdog_jax.models import parts
+from catdog_jax.registry import OneOf, Range
 from catdog_jax.types import Model, Recipe, Spec
 
 
@@ -25,19 +20,18 @@ def neighbours(x: Float[Array, "B T D"], window: int) -> Float[Array, "B T E"]:
     return jnp.concatenate([padded[:, i : i + x.shape[1]] for i in range(window)], axis=-1)
 
 
-@checked
 def word_conv(
-    input_shape: SentenceShape,
-    num_classes: Classes,
+    input_shape: parts.SentenceShape,
+    num_classes: parts.Classes,
     *,
-    vocabulary: Vocabulary = 0,
+    vocabulary: parts.Vocabulary = 0,
     width: Annotated[int, Range(1)] = 32,
     window: Annotated[int, Range(1)] = 3,
     depth: Annotated[int, Range(1, 16)] = 1,
     pool: Annotated[str, OneOf(("mean", "max"))] = "max",
-    activation: Activation = "relu",
-    init: Init = "he",
-    gain: Gain = 1.0,
+    activation: parts.Activation = "relu",
+    init: parts.Init = "he",
+    gain: parts.Gain = 1.0,
 ) -> Model:
     """Build a convolution over embeddings.
 
@@ -50,7 +44,7 @@ def word_conv(
       depth: convolutions one on the other, 1 to 16; together they see
         depth · (window - 1) + 1 neighbouring words.
       pool: over the words, 'max' (is it anywhere?) or 'mean' (how often?).
-      activation: a name of `activations.ACTIVATIONS`.
+      activation: a name of `parts.ACTIVATIONS`.
       init: initialiser of every kernel, the last one ten times smaller; biases start at zero. The
         vectors of the words start with a length of about 1.
       gain: multiplies the standard deviations, > 0.
@@ -60,30 +54,23 @@ def word_conv(
 
     Source: Kim 2014, "Convolutional neural networks for sentence classification" (one layer, max).
     """
-    act = ACTIVATIONS[activation]
-    draw = INITIALIZERS[init](gain)
+    act = parts.ACTIVATIONS[activation]
 
-    def layers(record: Recorder, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
-        mask = _words.present(inputs)
-        embed = _words.Embedding(vocabulary, width, gain * width**-0.5, name="embedding")
-        x = record("embedding", embed(inputs))
+    def layers(net: parts.Net, inputs: Int[Array, "B T"]) -> Float[Array, "B D"]:
+        mask = parts.present(inputs)
+        embed = parts.Embedding(width, gain * width**-0.5, name="embedding")
+        x = net.record("embedding", embed(parts.one_hot(inputs, vocabulary)))
         for index in range(1, depth + 1):
             # One matrix product: a convolution would be a grouped one under vmap over members.
-            dense = nn.Dense(width, kernel_init=draw, name=f"conv{index}")
-            x = act(dense(neighbours(x, window)))
-            x = record(f"conv{index}", x * mask.astype(x.dtype))
+            x = act(net.dense(f"conv{index}", width)(neighbours(x, window)))
+            x = net.record(f"conv{index}", x * mask.astype(x.dtype))
         if pool == "mean":
-            return record("pooled", _words.mean_over_words(x, inputs))
+            return net.record("pooled", parts.mean_over_words(x, inputs))
         x = jnp.where(mask > 0, x, jnp.finfo(x.dtype).min).max(axis=1)
-        return record("pooled", jnp.where(mask.max(axis=1) > 0, x, 0.0))
+        return net.record("pooled", jnp.where(mask.max(axis=1) > 0, x, 0.0))
 
-    return linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
+    return parts.linen_model(layers, input_shape, num_classes, init, gain, jnp.int32)
 
 
-MODELS = {
-    "word_conv": Spec(
-        word_conv,
-        recipes={"default": Recipe(800, 32, "adamw", 0.003, weight_decay=0.1)},
-        reads=("tokens",),
-    )
-}
+RECIPES = {"default": Recipe(800, 32, "adamw", 0.003, weight_decay=0.1)}
+MODELS = {"word_conv": Spec(word_conv, RECIPES, reads=("tokens",))}

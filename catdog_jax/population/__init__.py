@@ -5,21 +5,21 @@ The only room that knows about devices.
 
 from catdog_jax.population.compilation import use_compilation_cache
 from catdog_jax.population.devices import use_all_cores
-from catdog_jax.population.members import STREAMS, Members, Seeds, member_keys, parse_vary, varied
-from catdog_jax.population.plan import Plan, local_plan, make_plan
+from catdog_jax.population.machine import find_machine
+from catdog_jax.population.members import Members, Seeds, member_keys, parse_vary, varied
+from catdog_jax.population.plan import Execution, Plan, make_plan
 from catdog_jax.population.program import Program
-from catdog_jax.population.waves import Schedule, Snapshot, Wave, train_population
+from catdog_jax.population.waves import Schedule, Wave, train_population
 
 __all__ = [
-    "STREAMS",
+    "Execution",
     "Members",
     "Plan",
     "Program",
     "Schedule",
     "Seeds",
-    "Snapshot",
     "Wave",
-    "local_plan",
+    "find_machine",
     "make_plan",
     "member_keys",
     "parse_vary",

@@ -1,5 +1,6 @@
 """What the machine offers: devices, their kind, their total memory."""
 
+import contextlib
 import functools
 import os
 import warnings
@@ -42,9 +43,7 @@ def use_all_cores() -> None:
 
 def num_cores() -> int:
     """Count the cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(distributed.usable_cores())
 
 
 def member_mesh(
@@ -118,8 +117,7 @@ def total_memory() -> int:
         sharers = distributed.current().sharers  # processes of this run on the same machine
         total = host_memory() // (jax.local_device_count() * sharers)
     else:
-        stats = device.memory_stats() or {}
-        total = int(stats.get("bytes_limit", 8 * 2**30))
+        total = int((device.memory_stats() or {}).get("bytes_limit", 8 * 2**30))
     return round_memory(device.platform, total)
 
 
@@ -152,24 +150,18 @@ def host_memory(root: Path = Path("/")) -> int:
 
 def _group_limits(root: Path) -> list[int]:
     """Read the memory limits of this process's control groups, versions 1 and 2, and above."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
+    files = {
+        "": (root / "sys/fs/cgroup", "memory.max"),  # version 2 names no controllers
+        "memory": (root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+    }
     limits = []
-    for line in lines:
-        number, controllers, group = [*line.split(":", 2), "", ""][:3]
-        if number == "0":
-            place, name = root / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            place, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        # A container may see its group at the top, under a path that only the host knows.
-        path = PurePosixPath(group.lstrip("/"))
-        for part in (path, *path.parents):
-            try:
-                limits.append(int((place / part / name).read_text(encoding="ascii")))
-            except (OSError, ValueError):  # not there, or 'max'
-                continue
-    return [limit for limit in limits if limit > 0]
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, group = line.split(":", 2)
+            # A container may see its group at the top, under a path that only the host knows.
+            path = PurePosixPath(group.lstrip("/"))
+            for place, name in (files[x] for x in controllers.split(",") if x in files):
+                for part in (path, *path.parents):
+                    with contextlib.suppress(OSError, ValueError):  # not there, or 'max'
+                        limits.append(int((place / part / name).read_text(encoding="ascii")))
+    return limits

@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +58,6 @@ class _Store:
         if key not in self._values:
             raise RuntimeError(f"NOT_FOUND: {key}")
         return self._values[key]
-
-    def shutdown(self) -> None:
-        pass
 
 
 class Group:
@@ -126,24 +122,16 @@ class Group:
           ProcessEnded: process 0 has ended, or another one for a wrong input.
         """
         self.tell(f"{key}/{self.index}", value)
-        found = {}
-        for index in range(self.count):
-            while (told := self.told(f"{key}/{index}")) is None:
-                if self._is_gone(index):
-                    break
-                time.sleep(POLL_SECONDS)
-            else:
-                found[index] = told
-        return found
+        found = {index: self.wait_for(f"{key}/{index}", index) for index in range(self.count)}
+        return {index: told for index, told in found.items() if told is not None}
 
-    def wait_for(self, key: str) -> Any:
-        """Wait for what process 0 tells.
+    def wait_for(self, key: str, index: int = 0) -> Any:
+        """Wait for what a process tells; None where it is gone.
 
         Raises:
-          ProcessEnded: process 0 has ended.
+          ProcessEnded: process 0 has ended, or this one for a wrong input.
         """
-        while (told := self.told(key)) is None:
-            self.check()
+        while (told := self.told(key)) is None and not self._is_gone(index):
             time.sleep(POLL_SECONDS)
         return told
 
@@ -175,8 +163,7 @@ class Group:
         Raises:
           ProcessEnded: see above.
         """
-        if not self.first:
-            self._is_gone(0)
+        self._is_gone(0)
 
     def leave(self, status: int, message: str = "") -> None:
         """Tell the others how this process ends; the first one waits until they have saved.
@@ -185,16 +172,15 @@ class Group:
           status: its exit status.
           message: one line on what went wrong.
         """
+        if self.count == 1:
+            return
         self._left.set()
-        if self.count > 1:
-            self._beating.join()
+        self._beating.join()
         self.tell(f"ended/{self.index}", [self._incarnation, status, message])
-        if self.first and self.count > 1:
+        if self.first:
             # It answers when no other process is connected any more, for none of them asks it.
-            everyone = list(range(self.count))
-            live = threading.Thread(
-                target=self._client.get_live_nodes, args=[everyone], daemon=True
-            )
+            everyone = [list(range(self.count))]
+            live = threading.Thread(target=self._client.get_live_nodes, args=everyone, daemon=True)
             live.start()
             live.join(SAVING_SECONDS)
         self._client.shutdown()
@@ -260,13 +246,12 @@ def join(
       RuntimeError: the others did not come within MEETING_SECONDS, or the address is in use.
     """
     found = find_others(coordinator, num_processes, process_id, os.environ)
-    if found is None or found[1] == 1:
-        _current[0] = Group()
-    else:
+    group = _current[0] = Group()
+    if found is not None and found[1] > 1:
         address, count, index = found
         group = _current[0] = Group(index, count, _connect(address, count, index))
         _share_machine(group)
-    return _current[0]
+    return group
 
 
 def leave(status: int, message: str = "") -> None:
@@ -315,14 +300,12 @@ def _connect(address: str, count: int, index: int) -> Any:
     # In a thread, because it waits in C++, where no signal is answered.
     _waiting.append(threading.Thread(target=initialize, daemon=True))
     _waiting[0].start()
-    end = time.monotonic() + MEETING_SECONDS
-    while _waiting[0].is_alive():
-        _waiting[0].join(POLL_SECONDS)
-        if time.monotonic() > end:
-            raise RuntimeError(
-                f"after {MEETING_SECONDS} s not all of {count} processes have met at {bind}; start "
-                "them together, where each can reach that address, or give --coordinator=none"
-            )
+    _waiting[0].join(MEETING_SECONDS)
+    if _waiting[0].is_alive():
+        raise RuntimeError(
+            f"after {MEETING_SECONDS} s not all of {count} processes have met at {bind}; start "
+            "them together, where each can reach that address, or give --coordinator=none"
+        )
     _waiting.clear()
     if failed:
         line = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
@@ -354,16 +337,19 @@ def _check_free(address: str) -> None:
         ) from None
 
 
+def usable_cores() -> list[int]:
+    """List the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def _share_machine(group: Group) -> None:
     """Share cores and GPUs with the other processes of this machine."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = ""
-    affinity: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
-    cores = sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    mine = [f"{socket.gethostname()} {boot}", cores, gpus]
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    machine = [socket.gethostname(), boot.read_text(encoding="ascii") if boot.exists() else ""]
+    cores, gpus = usable_cores(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    mine = [machine, cores, gpus]
     everyone = group.gather("machine", mine)
     here = [index for index, found in everyone.items() if found[0] == mine[0]]
     group.sharers = len(here)

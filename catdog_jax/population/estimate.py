@@ -17,23 +17,63 @@ A CPU's matrix product is timed instead; see EFFICIENCY.
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from catdog_jax.population.flops import written_bytes
+from catdog_jax.population.flops import step_flops, tree_bytes, written_bytes
 from catdog_jax.population.machine import Peak
 from catdog_jax.population.members import Members
-from catdog_jax.population.plan import Plan, tree_bytes
+from catdog_jax.population.plan import Execution, Plan
+from catdog_jax.population.program import Observe
 from catdog_jax.population.waves import Schedule
 from catdog_jax.train import Learner, MemberKeys, TrainState
-from catdog_jax.types import Data, Key
+from catdog_jax.types import Data, Key, Model
 
 EFFICIENCY = {"map": 0.5, "chunk": 0.4, "vmap": 0.3}  # of a matrix product's speed, typical on CPU
 # Of the arrays that a step writes, those that a GPU holds at a time; as compiled for an H200:
 # linear 1 / 11, mlp 1 / 12, cnn 1 / 12, cnn:widths=8-16-32 1 / 15, resnet 1 / 11.
 _HELD = 1 / 10
+
+
+class Training(NamedTuple):
+    """What planning and compiling have to know of a task; data are given by their shapes.
+
+    Attributes:
+      form: form of the convolution -> the formula.
+      learner: plan -> the functions of one member, in the plan's form.
+      batch_size: examples of a step.
+      schedule: steps and evaluations.
+      train: the training examples.
+      evaluations: name -> examples to judge the weights on.
+      members: the table of members.
+      how: what a person asked for.
+      fixed_bytes: what a wave of any size needs on each device.
+      transpose: see `make_plan`.
+      observe: see `Program`.
+    """
+
+    form: Callable[[str], Model]
+    learner: Callable[[Plan], Learner]
+    batch_size: int
+    schedule: Schedule
+    train: Data
+    evaluations: Mapping[str, Data]
+    members: Members
+    how: Execution
+    fixed_bytes: int
+    transpose: bool
+    observe: Observe
+
+    @property
+    def batch(self) -> jax.ShapeDtypeStruct:
+        """One batch of inputs as the formula takes it."""
+        inputs = self.train.inputs
+        dtype = np.float32 if inputs.dtype == np.uint8 else inputs.dtype
+        return jax.ShapeDtypeStruct((self.batch_size, *inputs.shape[1:]), dtype)
 
 
 class Work(NamedTuple):
@@ -50,34 +90,34 @@ class Work(NamedTuple):
     moved: int
 
 
-def member_state(learner: Learner) -> TrainState:
-    """Return the shapes of what one member carries from step to step."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(learner.init, MemberKeys(key, key, key, key))
+def flops_of(training: Training) -> int:
+    """Count the operations of one member's step, from its stock products and convolutions."""
+    stock = training.form("lax")
+    params = jax.eval_shape(stock.init, jax.eval_shape(lambda: jax.random.key(0)))
+    return step_flops(stock.apply, params, training.batch)
 
 
-def step_work(learner: Learner, flops: int, train: Data, members: Members) -> Work:
-    """Count what a member's step costs, from its traced program.
-
-    Args:
-      learner: the functions of one member, in the form that runs.
-      flops: of a step.
-      train: the training examples; only shapes are looked at.
-      members: the table of members.
-    """
+def work_of(training: Training, plan: Plan) -> Work:
+    """Count all that a member's step costs in the form of a plan, from its traced program."""
+    learner, streams = training.learner(plan), training.members.streams
     state = member_state(learner)
     batch = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((learner.batch_size, *x.shape[1:]), x.dtype), train
+        lambda x: jax.ShapeDtypeStruct((training.batch_size, *x.shape[1:]), x.dtype), training.train
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
 
     def step(state: TrainState, batch: Data, augment: Key) -> Any:
         return learner.step(state, MemberKeys(augment, augment, augment, augment), batch)
 
-    streams = members.streams
     own = (True, "order" in streams or "data" in streams, "augment" in streams)
     moved = written_bytes(step, (state, batch, key), own)
-    return Work(flops, tree_bytes((state.params, state.opt_state)), moved)
+    return Work(flops_of(training), tree_bytes((state.params, state.opt_state)), moved)
+
+
+def member_state(learner: Learner) -> TrainState:
+    """Return the shapes of what one member carries from step to step."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(learner.init, MemberKeys(key, key, key, key))
 
 
 def member_bytes(work: Work, plan: Plan, batch_size: int) -> int:
@@ -121,36 +161,43 @@ def least_step(work: Work, plan: Plan, precision: str, peak: Peak) -> tuple[floa
     return plan.per_device * seconds, by
 
 
-def equivalent_steps(schedule: Schedule, judged: int, batch_size: int) -> float:
-    """Count the steps that take as long as training and evaluations do together.
+def run_seconds(training: Training, plan: Plan, step: float) -> float:
+    """Estimate a whole run: all waves, with those members that only fill the last one.
 
     Args:
-      schedule: of the run.
-      judged: examples of one evaluation; each costs a third of one that is trained on.
-      batch_size: examples of a step.
-    """
-    return schedule.num_steps + schedule.num_evaluations * judged / (3 * batch_size)
-
-
-def run_seconds(plan: Plan, num_members: int, steps: float, step: float) -> float:
-    """Add up a run: all waves, with those members that only fill the last one.
-
-    Args:
+      training: what is run. An example that is judged costs a third of one that is trained on.
       plan: how members share the devices.
-      num_members: asked for.
-      steps: see `equivalent_steps`.
       step: see `step_seconds`.
     """
-    return plan.wave * math.ceil(num_members / plan.wave) * steps * step
+    judged = sum(len(data.labels) for data in training.evaluations.values())
+    evaluation = judged / (3 * training.batch_size)
+    steps = training.schedule.num_steps + training.schedule.num_evaluations * evaluation
+    return plan.wave * math.ceil(training.members.count / plan.wave) * steps * step
 
 
 def product_speed() -> float:
     """Measure a float32 matrix product on all devices, in operations a second (a rough figure)."""
-    side = 1024
-    devices = jax.local_devices()
-    products = [jax.device_put(np.ones((side, side), np.float32), d) for d in devices]
-    multiply = jax.jit(lambda x: x @ x)
-    jax.block_until_ready([multiply(x) for x in products])
+    multiply, operations = products(1024)
+    multiply(1)
     begin = time.perf_counter()
-    jax.block_until_ready([multiply(x) for x in products for _ in range(3)])
-    return 3 * len(devices) * 2 * side**3 / (time.perf_counter() - begin)
+    multiply(3)
+    return 3 * operations / (time.perf_counter() - begin)
+
+
+def products(
+    side: int, dtype: Any = jnp.float32, precision: str = "default"
+) -> tuple[Callable[[int], Any], int]:
+    """Place a square matrix on every device, to be multiplied by itself.
+
+    Returns:
+      (number of products -> makes so many on each device and waits for them; operations of one on
+      all devices).
+    """
+    matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
+    factors = [jax.device_put(matrix, device) for device in jax.local_devices()]
+    multiply = jax.jit(lambda x: jnp.matmul(x, x, precision=precision))
+
+    def run(count: int) -> Any:
+        return jax.block_until_ready([multiply(x) for _ in range(count) for x in factors])
+
+    return run, 2 * side**3 * len(factors)

@@ -8,22 +8,21 @@ shapes and total memory go in, so the same machine gives the same plan.
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from catdog_jax.population.compiled import Collective, Memory, find_collectives, memory_of
 from catdog_jax.population.devices import member_mesh
-from catdog_jax.population.estimate import Work, member_bytes, member_state, step_work
-from catdog_jax.population.flops import step_flops
+from catdog_jax.population.estimate import Training, member_bytes, member_state, work_of
+from catdog_jax.population.flops import tree_bytes
 from catdog_jax.population.machine import Machine
-from catdog_jax.population.members import Members, Seeds, member_keys
-from catdog_jax.population.plan import Plan, make_plan, tree_bytes
-from catdog_jax.population.program import Observe, Program
-from catdog_jax.train import Learner
-from catdog_jax.types import Data, InputError, Model
+from catdog_jax.population.members import Seeds, member_keys
+from catdog_jax.population.plan import Plan, make_plan
+from catdog_jax.population.program import Program
+from catdog_jax.types import InputError
 
 # Of an accelerator's memory. No program counts the logits of the last evaluation, nor memory that
 # is free but in pieces.
@@ -33,39 +32,50 @@ _WITH_EASE = 0.5
 _CLOSE = 0.02  # a wave this much smaller than the largest will do
 _AIM = 0.98  # of the memory that a wave may fill
 _MOST = 6  # compilations of a search
+_COLLECTIVE = re.compile(
+    r"[\]})] ((?:ragged-)?all-to-all|all-reduce|all-gather|collective-permute|"
+    r"collective-broadcast|reduce-scatter)(?:-start)?\("
+)
+_LISTED = re.compile(r"(?:replica_groups|source_target_pairs)=\{((?:\{[0-9, ]*\},?\s*)+)\}")
+_IOTA = re.compile(r"replica_groups=\[([0-9,]+)\]<=\[([0-9,]+)\](?:T\(([0-9,]+)\))?")
 
 
-class Training(NamedTuple):
-    """What a population's programs are made of, its plan aside; data are given by their shapes.
+class Memory(NamedTuple):
+    """Bytes on each device, of one compiled program.
 
     Attributes:
-      model: the formula, in its usual form.
-      stock: the same, with stock products and convolutions, to count its operations.
-      learner: plan -> the functions of one member, in the plan's form.
-      batch_size: examples of a step.
-      train: the training examples.
-      evaluations: name -> examples to judge the weights on.
-      members: the table of members.
-      fixed_bytes: what a wave of any size needs on each device.
-      observe: see `Program`.
+      arguments: what is given to it.
+      outputs: what it gives back.
+      aliases: outputs that take the place of arguments.
+      temporaries: what it needs meanwhile.
+      peak: the most at any time, as the compiler says; without temporaries on CPU.
     """
 
-    model: Model
-    stock: Model
-    learner: Callable[[Plan], Learner]
-    batch_size: int
-    train: Data
-    evaluations: Mapping[str, Data]
-    members: Members
-    fixed_bytes: int
-    observe: Observe | None = None
+    arguments: int
+    outputs: int
+    aliases: int
+    temporaries: int
+    peak: int
 
     @property
-    def batch(self) -> jax.ShapeDtypeStruct:
-        """One batch of inputs as the formula takes it."""
-        inputs = self.train.inputs
-        dtype = np.float32 if inputs.dtype == np.uint8 else inputs.dtype
-        return jax.ShapeDtypeStruct((self.batch_size, *inputs.shape[1:]), dtype)
+    def needed(self) -> int:
+        """The most that it can take."""
+        total = self.arguments + self.outputs - self.aliases + self.temporaries
+        return max(self.peak, total)
+
+
+class Collective(NamedTuple):
+    """One kind of communication between devices.
+
+    Attributes:
+      kind: as XLA calls it.
+      couples_members: whether devices of different members exchange data.
+      occurrences: how often it stands in the program.
+    """
+
+    kind: str
+    couples_members: bool
+    occurrences: int
 
 
 class Compiled(NamedTuple):
@@ -114,35 +124,18 @@ class CompiledWave(NamedTuple):
     programs: list[Compiled]
 
 
-def flops_of(training: Training) -> int:
-    """Count the operations of one member's step."""
-    params = jax.eval_shape(training.stock.init, jax.eval_shape(lambda: jax.random.key(0)))
-    return step_flops(training.stock.apply, params, training.batch)
-
-
-def work_of(training: Training, plan: Plan) -> Work:
-    """Count all that a member's step costs in the form of a plan."""
-    learner = training.learner(plan)
-    return step_work(learner, flops_of(training), training.train, training.members)
-
-
 def plan_training(
     training: Training,
     machine: Machine,
     *,
-    strategy: str = "auto",
-    conv: str = "auto",
-    wave: int = 0,
-    transpose: bool = False,
     search: bool = False,
     tell: Callable[[str], None] = print,
 ) -> tuple[Plan, list[CompiledWave]]:
-    """Plan a training for a machine.
+    """Plan a training for a machine, in the fewest waves that fit, all of nearly the same size.
 
     Args:
       training: what is planned.
       machine: to run on.
-      strategy, conv, wave, transpose: see `make_plan`.
       search: whether to look for the largest wave that fits, also where no plan depends on it.
       tell: called with a line before each compilation.
 
@@ -152,53 +145,42 @@ def plan_training(
     Raises:
       InputError: an unknown strategy, or not even one member per device fits.
     """
+    fixed, asked, on_cpu = training.fixed_bytes, training.how.wave, machine.backend == "cpu"
     plan = make_plan(
-        training.model,
+        training.form("direct"),
         training.batch,
-        num_members=training.members.count,
-        num_devices=len(machine.devices),
-        backend=machine.backend,
-        memory=machine.memory,
-        fixed_bytes=training.fixed_bytes,
-        strategy=strategy,
-        conv=conv,
-        wave=wave,
-        transpose=transpose,
+        training.members.count,
+        training.how,
+        machine,
+        fixed_bytes=fixed,
+        transpose=training.transpose,
     )
     multiple = 1 if plan.strategy == "vmap" else plan.chunk
-    places = plan.num_devices // plan.share
-    wanted = math.ceil(math.ceil(training.members.count / places) / multiple) * multiple
-    settled = machine.backend == "cpu" or wave > 0
-    if machine.backend != "cpu":
-        whole = plan if wave else plan.resized(wanted)
+
+    def whole_chunks(members: float) -> int:
+        return math.ceil(math.ceil(members) / multiple) * multiple
+
+    most = whole_chunks(training.members.count / (plan.num_devices // plan.share))
+    settled = on_cpu or asked > 0
+    if not on_cpu:
+        whole = plan if asked else plan.resized(most)
         size = member_bytes(work_of(training, whole), whole, training.batch_size)
-        needed = training.fixed_bytes + whole.per_device * size
+        needed = fixed + whole.per_device * size
         if machine.backend == "gpu" and needed <= _WITH_EASE * machine.memory:
             settled, plan = True, whole
         plan = plan._replace(bytes_per_member=size)
     if settled and not search:
         return plan, []
-
-    def compile_at(per_device: int) -> CompiledWave:
-        return compile_wave(training, plan.resized(per_device), machine, tell)
-
     tried = largest_wave(
-        compile_at,
-        min(plan.per_device, wanted),
-        most=wanted,
+        lambda members: compile_wave(training, plan.resized(members), machine, tell),
+        min(plan.per_device, most),
+        most=most,
         budget=usable(machine),
         multiple=multiple,
         settle=not search,
     )
-    if not settled:
-        plan = _fewest_waves(plan, tried, wanted, multiple, machine)
-    return plan, tried
-
-
-def _fewest_waves(
-    plan: Plan, tried: list[CompiledWave], wanted: int, multiple: int, machine: Machine
-) -> Plan:
-    """Give a plan the fewest waves that fit, all of nearly the same size."""
+    if settled:
+        return plan, tried
     largest = best(tried)
     if largest is None:
         least = min(tried, key=lambda wave: wave.per_device)
@@ -208,10 +190,9 @@ def _fewest_waves(
             f"wave may fill {usable(machine) / 2**30:.1f} GiB; make the model, --batch_size or "
             "--image_size smaller"
         )
-    each = math.ceil(wanted / math.ceil(wanted / largest.per_device))
-    each = min(math.ceil(each / multiple) * multiple, largest.per_device)
+    each = min(whole_chunks(most / math.ceil(most / largest.per_device)), largest.per_device)
     size = int((largest.needed or 0) / largest.per_device)
-    return plan.resized(each)._replace(bytes_per_member=size)
+    return plan.resized(each)._replace(bytes_per_member=size), tried
 
 
 def usable(machine: Machine) -> int:
@@ -273,8 +254,7 @@ def compile_wave(
     """
     mesh = member_mesh(plan.num_devices, plan.share, machine.devices)
     keys: Any = jax.eval_shape(lambda: member_keys(Seeds(), training.members.rows(0, plan.wave)))
-    learner = training.learner(plan)
-    sets = training.evaluations
+    learner, sets = training.learner(plan), training.evaluations
     program = Program(learner, keys, training.train, sets, plan, mesh, training.observe)
     moments = tree_bytes(member_state(learner).opt_state) * plan.per_device
     programs = []
@@ -290,11 +270,10 @@ def compile_wave(
         memory, collectives, refusal = None, [], ""
         try:
             compiled = lower(keys).compile()
-            text = compiled.as_text() or ""
             memory = memory_of(compiled)
-            collectives = find_collectives(text, plan.num_devices, plan.share)
+            collectives = find_collectives(compiled.as_text() or "", plan.num_devices, plan.share)
         except jax.errors.JaxRuntimeError as error:
-            refusal = (str(error).strip().splitlines() or ["no reason given"])[0]
+            refusal = str(error).strip().partition("\n")[0] or "no reason given"
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise RuntimeError(refusal) from error
         seconds = time.monotonic() - begin
@@ -303,3 +282,43 @@ def compile_wave(
     needed = None if None in sizes else max(size or 0 for size in sizes)
     fits = needed is not None and needed <= usable(machine) and not any(p.refusal for p in programs)
     return CompiledWave(plan.per_device, needed, fits, programs)
+
+
+def memory_of(compiled: jax.stages.Compiled) -> Memory:
+    """Read a compiled program's memory."""
+    found = compiled.memory_analysis()
+    names = (f"{x}_size" for x in ("argument", "output", "alias", "temp"))
+    return Memory(*(getattr(found, f"{name}_in_bytes") for name in (*names, "peak_memory")))
+
+
+def find_collectives(text: str, num_devices: int, share: int = 1) -> list[Collective]:
+    """List the communication in the text of an optimised program.
+
+    Args:
+      text: HLO.
+      num_devices: of the program's mesh.
+      share: neighbouring devices that share the examples of each member.
+    """
+    counts: Counter[tuple[str, bool]] = Counter()
+    for line in text.splitlines():
+        found = _COLLECTIVE.search(line)
+        if found:
+            groups = _groups(line) or [range(num_devices)]  # all, where the line does not say
+            coupled = any(len({device // share for device in group}) > 1 for group in groups)
+            counts[found[1], coupled] += 1
+    return [Collective(*key, count) for key, count in sorted(counts.items())]
+
+
+def _groups(line: str) -> list:
+    """Read which devices a line lets talk to each other."""
+    iota = _IOTA.search(line)
+    if iota:
+        shape, dims, order = (_ints(part) for part in iota.groups())
+        places = np.arange(math.prod(dims)).reshape(dims)
+        return places.transpose(order or None).reshape(shape).tolist()
+    listed = _LISTED.search(line)
+    return [_ints(part) for part in re.findall(r"\{([0-9, ]+)\}", listed[1])] if listed else []
+
+
+def _ints(text: str | None) -> list[int]:
+    return [int(part) for part in text.split(",")] if text else []

@@ -1,4 +1,4 @@
-"""Counts what a training step computes and what it writes to memory, from a traced program."""
+"""Counts what a program computes and what it writes to memory, by tracing it."""
 
 import math
 from collections.abc import Callable
@@ -31,21 +31,26 @@ def step_flops(apply: Callable[[Any, Any], Any], params: Any, inputs: Any) -> in
     return _total(apply, (params, inputs), (True, False), operations)
 
 
-def written_bytes(function: Callable[..., Any], args: Any, own: Any) -> int:
-    """Add up the bytes of all arrays that one member's program writes and does not share.
+def written_bytes(function: Callable[..., Any], args: tuple, own: tuple[bool, ...] = ()) -> int:
+    """Add up the bytes of all arrays that a program writes.
 
     Args:
       function: of one member.
-      args: its arguments, a tuple of arrays or of their shapes.
+      args: its arguments, arrays or their shapes.
       own: for each argument, whether it differs between members; what is made of shared ones alone
-        is made once for all members, and left out.
+        is made once for all members, and left out. Nothing is left out where it is not given.
     """
 
     def size(equation: Any, marks: list[bool]) -> int:
-        arrays = [out.aval for out in equation.outvars] if any(marks) else []
-        return sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
+        mine = any(marks) or not own
+        return tree_bytes([out.aval for out in equation.outvars]) if mine else 0
 
-    return _total(function, args, own, size)
+    return _total(function, args, own or (True,) * len(args), size)
+
+
+def tree_bytes(tree: Any) -> int:
+    """Add up the bytes of a pytree of arrays or shapes."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def _total(function: Any, args: tuple, own: Any, cost: Callable[[Any, list[bool]], int]) -> int:
@@ -65,8 +70,9 @@ def _count(jaxpr: Any, marks: list[bool], cost: Any) -> tuple[int, list[bool]]:
     total = 0
     for equation in jaxpr.eqns:
         marks = [marked(atom) for atom in equation.invars]
-        inner = _inner(equation)
-        if inner is not None:
+        inside = (equation.params.get(name) for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"))
+        if inner := next(filter(None, inside), None):
+            inner = getattr(inner, "jaxpr", inner)
             count, out = _count(inner, marks[len(marks) - len(inner.invars) :], cost)
             total += count * equation.params.get("length", 1)
         else:
@@ -74,14 +80,6 @@ def _count(jaxpr: Any, marks: list[bool], cost: Any) -> tuple[int, list[bool]]:
             out = [any(marks)] * len(equation.outvars)
         depends.update(zip(equation.outvars, out, strict=True))
     return total, [marked(atom) for atom in jaxpr.outvars]
-
-
-def _inner(equation: Any) -> Any:
-    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        found = equation.params.get(name)
-        if found is not None:
-            return getattr(found, "jaxpr", found)
-    return None
 
 
 def _product(equation: Any) -> int:

@@ -5,6 +5,11 @@ from collections.abc import Mapping
 from catdog_jax.types import InputError
 
 ADDRESS_SECONDS = 300  # for the name of process 0's machine to be known
+LAUNCHED = (  # where launchers say how many processes there are, and which one this is
+    ("SLURM_NTASKS", "SLURM_PROCID"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("", "JOB_COMPLETION_INDEX"),  # Kubernetes tells its pods no number of them
+)
 
 
 def find_others(
@@ -35,31 +40,17 @@ def find_others(
         raise InputError(
             f"--coordinator={address} is no address; give host:port of process 0, or none"
         )
-    for size, rank in (
-        ("SLURM_NTASKS", "SLURM_PROCID"),
-        ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-        ("", "JOB_COMPLETION_INDEX"),  # Kubernetes tells its pods no number of them
-    ):
-        if rank in environ:
-            num_processes = _number(num_processes, environ.get(size))
-            process_id = _number(process_id, environ[rank])
-            break
-    if num_processes is None or process_id is None:
-        missing = "num_processes" if num_processes is None else "process_id"
+    size, rank = next((names for names in LAUNCHED if names[1] in environ), ("", ""))
+    if num_processes is None and size in environ:
+        num_processes = int(environ[size])
+    if process_id is None and rank in environ:
+        process_id = int(environ[rank])
+    if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
         raise InputError(
-            f"--coordinator={address} needs --{missing} too; give every process the same "
-            "--num_processes, and a --process_id of its own from 0"
-        )
-    if not 0 <= process_id < num_processes:
-        raise InputError(
-            f"--process_id={process_id} is out of range; with --num_processes={num_processes} "
-            f"give a number from 0 to {num_processes - 1}"
+            f"--coordinator={address} needs --num_processes, the same for every process, and "
+            f"--process_id, its own from 0 to one less; not {num_processes} and {process_id}"
         )
     return address, num_processes, process_id
-
-
-def _number(given: int | None, text: str | None) -> int | None:
-    return int(text) if given is None and text is not None else given
 
 
 def _ask_launcher(environ: Mapping[str, str]) -> tuple[str, int, int] | None:

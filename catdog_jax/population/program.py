@@ -21,8 +21,8 @@ from catdog_jax.train import (
     TrainState,
     batch_at,
     epoch_order,
+    steps_per_epoch,
 )
-from catdog_jax.train import steps_per_epoch as count_steps_per_epoch
 from catdog_jax.types import Data, Params
 
 Observe = Callable[[Params], PyTree]
@@ -70,41 +70,36 @@ class Program:
         self._mesh = mesh
         self._observe = observe or (lambda params: ())
         self._sharing = sharing(plan.share)
-        self.train = self._place(train, P())
         # Examples that the devices cannot share evenly, each device judges all by itself.
-        self._shared = {
-            name: len(data.labels) % plan.share == 0 for name, data in evaluations.items()
-        }
-        self.evaluations = {
-            name: self._place(data, P(SHARED_AXIS) if self._shared[name] else P())
-            for name, data in evaluations.items()
-        }
+        shared = {name: len(data.labels) % plan.share == 0 for name, data in evaluations.items()}
+        self._examples = {name: P(SHARED_AXIS) if even else P() for name, even in shared.items()}
+        self.train = self._place(train, P())
+        self.evaluations = self._place(dict(evaluations), self._examples)
         sample = learner.sample
         self._num_examples = sample.size if sample else train.labels.shape[0]
-        self.steps_per_epoch = count_steps_per_epoch(self._num_examples, learner.batch_size)
-        # The types of these NamedTuples speak of arrays; here each field is an array's spec.
-        key_specs: list[Any] = [P() if key.ndim == 0 else P(AXIS) for key in keys[:-1]]
-        state_specs: list[Any] = [P(), P(AXIS), P(AXIS), P(AXIS)]
-        self._keys_spec: Any = MemberKeys(*[*key_specs, P(AXIS)])
-        self._state_spec: Any = TrainState(*state_specs)
-        self._init = self._jit(self._init_local, (self._keys_spec,), self._state_spec)
+        self._steps_per_epoch = steps_per_epoch(self._num_examples, learner.batch_size)
+        # Where members lie along the leading axis, the spec is not P(): see `_axes`.
+        streams = (P() if key.ndim == 0 else P(AXIS) for key in keys[:-1])
+        self._keys = MemberKeys._make((*streams, P(AXIS)))
+        self._state = TrainState._make((P(), P(AXIS), P(AXIS), P(AXIS)))
+        self._init = self._jit(self._init_local, (self._keys,), self._state)
         self._segment = self._jit(
             self._segment_local,
-            (self._state_spec, self._keys_spec, P(), P()),
-            (self._state_spec, P(AXIS)),
+            (self._state, self._keys, P(), P()),
+            (self._state, P(AXIS)),
             donate_argnums=(0,),
             compiler_options=loop_options(mesh),
         )
-        examples = {n: P(SHARED_AXIS) if shared else P() for n, shared in self._shared.items()}
-        self._evaluate = self._jit(
-            self._evaluate_local,
-            (P(AXIS), examples),
-            ({name: self._metrics_spec(name) for name in evaluations}, P(AXIS)),
-        )
+        metrics = {
+            name: Metrics._make((P(AXIS), P(AXIS), P(AXIS, *spec)))
+            for name, spec in self._examples.items()
+        }
+        judged = (P(AXIS), self._examples), (metrics, P(AXIS))
+        self._evaluate = self._jit(self._evaluate_local, *judged)
 
     def init(self, keys: MemberKeys) -> TrainState:
         """Draw the starting weights of a wave."""
-        return self._init(self._placed(keys))
+        return self._init(self._place(keys, self._keys))
 
     def segment(
         self, state: TrainState, keys: MemberKeys, num_steps: int
@@ -114,7 +109,7 @@ class Program:
         Returns:
           The new state, and the mean of what was observed over the steps, per member.
         """
-        return self._segment(state, self._placed(keys), self.train, np.int32(num_steps))
+        return self._segment(state, self._place(keys, self._keys), self.train, np.int32(num_steps))
 
     def evaluate(self, params: Params) -> tuple[dict[str, Any], PyTree]:
         """Judge the weights of a wave.
@@ -126,48 +121,30 @@ class Program:
 
     def lower_segment(self, keys: MemberKeys) -> jax.stages.Lowered:
         """Lower the segment program without running it, to read or compile it."""
-        keys = self._placed(keys)
-        return self._segment.lower(self._state_shapes(keys), keys, self.train, np.int32(1))
+        keys = self._place(keys, self._keys)
+        return self._segment.lower(self._shapes(keys), keys, self.train, np.int32(1))
 
     def lower_evaluate(self, keys: MemberKeys) -> jax.stages.Lowered:
         """Lower the program that judges weights, likewise."""
-        params = self._state_shapes(self._placed(keys)).params
-        return self._evaluate.lower(params, self.evaluations)
+        return self._evaluate.lower(self._shapes(keys).params, self.evaluations)
 
     def place(self, state: TrainState) -> TrainState:
         """Put a state from the host (a checkpoint) on the devices."""
-        return jax.device_put(state, self._shardings(state))
+        return self._place(state, self._state)
 
-    def _state_shapes(self, keys: MemberKeys) -> TrainState:
-        state = jax.eval_shape(self._init, keys)
-        return jax.tree.map(_shape, state, self._shardings(state))
+    def _shapes(self, keys: MemberKeys) -> TrainState:
+        return self.place(jax.eval_shape(self._init, keys))
 
-    def _shardings(self, state: TrainState) -> TrainState:
-        def over(tree: PyTree, spec: P) -> PyTree:
-            return jax.tree.map(lambda _: NamedSharding(self._mesh, spec), tree)
+    def _place(self, tree: Any, specs: PyTree) -> Any:
+        """Put arrays on the devices, or note on shapes where they would be."""
 
-        return TrainState(
-            *(over(part, spec) for part, spec in zip(state, self._state_spec, strict=True))
-        )
+        def place(x: Any, spec: P) -> Any:
+            sharding = NamedSharding(self._mesh, spec)
+            if isinstance(x, jax.ShapeDtypeStruct):
+                return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+            return jax.device_put(x, sharding)
 
-    def _placed(self, keys: MemberKeys) -> MemberKeys:
-        return MemberKeys(
-            *(self._place(key, spec) for key, spec in zip(keys, self._keys_spec, strict=True))
-        )
-
-    def _place(self, tree: PyTree, spec: P) -> PyTree:
-        sharding = NamedSharding(self._mesh, spec)
-
-        def place(x: Any) -> Any:
-            shape_only = isinstance(x, jax.ShapeDtypeStruct)
-            return _shape(x, sharding) if shape_only else jax.device_put(x, sharding)
-
-        return jax.tree.map(place, tree)
-
-    def _metrics_spec(self, name: str) -> Metrics:
-        per_example = P(AXIS, SHARED_AXIS) if self._shared[name] else P(AXIS)
-        specs: list[Any] = [P(AXIS), P(AXIS), per_example]
-        return Metrics(*specs)
+        return jax.tree.map(place, tree, jax.tree.broadcast(specs, tree))
 
     def _jit(self, function: Callable, in_specs: Any, out_specs: Any, **options: Any) -> Any:
         # check_vma=False: the default sums gradients of what starts equal on all devices (biases),
@@ -177,25 +154,22 @@ class Program:
         )
         return jax.jit(sharded, **options)
 
-    def _over_chunks(self, function: Callable, varied: PyTree, *args: Any) -> Any:
+    def _over_chunks(self, function: Callable, specs: PyTree, *args: Any) -> Any:
         """Apply a function of one chunk to the chunks of this device, one after another.
 
         Args:
           function: of `args` with the members of a chunk along the leading axis, or of one member's
             where a chunk is one member.
-          varied: like `args` or a prefix of it: whether members lie along the leading axis.
+          specs: of `args`, or a prefix of them: P() where all members share an array.
         """
         leaves, treedef = jax.tree.flatten(args)
-        flags = _spread(varied, args)
-        own = [x for x, v in zip(leaves, flags, strict=True) if v]
+        varied = [spec != P() for spec in jax.tree.leaves(jax.tree.broadcast(specs, args))]
+        own = [x for x, v in zip(leaves, varied, strict=True) if v]
 
         def chunk(xs: Any) -> Any:
             it = iter(xs)
-            return function(
-                *jax.tree.unflatten(
-                    treedef, [next(it) if v else x for x, v in zip(leaves, flags, strict=True)]
-                )
-            )
+            merged = [next(it) if v else x for x, v in zip(leaves, varied, strict=True)]
+            return function(*jax.tree.unflatten(treedef, merged))
 
         count, size = own[0].shape[0], self._plan.chunk
         if size == 1:
@@ -210,53 +184,39 @@ class Program:
         """Turn a function of one member into one of a chunk."""
         return function if self._plan.chunk == 1 else jax.vmap(function, in_axes, out_axes)
 
-    def _key_axes(self) -> MemberKeys:
-        axes: list[Any] = [None if spec == P() else 0 for spec in self._keys_spec]
-        return MemberKeys(*axes)
-
-    def _keys_varied(self) -> MemberKeys:
-        varied: list[Any] = [spec != P() for spec in self._keys_spec]
-        return MemberKeys(*varied)
-
     def _init_local(self, keys: MemberKeys) -> TrainState:
-        init = self._each(self._learner.init, (self._key_axes(),))
-        state = self._over_chunks(init, (self._keys_varied(),), keys)
-        return state._replace(step=jnp.int32(0))
+        init = self._each(self._learner.init, (_axes(self._keys),))
+        return self._over_chunks(init, (self._keys,), keys)._replace(step=jnp.int32(0))
 
     def _segment_local(
         self, state: TrainState, keys: MemberKeys, train: Data, num_steps: Any
     ) -> tuple[TrainState, Info]:
         first = state.step
-        key_axes = self._key_axes()
+        key_axes = _axes(self._keys)
         sample = self._learner.sample
         # None where all members see the same examples at a step.
         rows_axis = 0 if key_axes.order == 0 or (sample and key_axes.data == 0) else None
 
-        def draw(order_key: Any, data_key: Any, step: Any) -> Any:
-            order = epoch_order(order_key, step // self.steps_per_epoch, self._num_examples)
-            return sample.draw(data_key)[order] if sample else order
+        def draw(keys: MemberKeys, step: Any) -> Any:
+            order = epoch_order(keys.order, step // self._steps_per_epoch, self._num_examples)
+            return sample.draw(keys.data)[order] if sample else order
 
         def gather(rows: Any, step: Any) -> Data:
             return batch_at(rows, step, train, self._learner.batch_size)
 
         if rows_axis is not None:
-            draw = self._each(draw, (key_axes.order, key_axes.data, None))
+            draw = self._each(draw, (key_axes, None))
             gather = self._each(gather, (0, None))
 
-        def rows_at(keys: MemberKeys, step: Any) -> Any:
-            return draw(keys.order, keys.data, step)
+        tall = self._tall(state)
 
-        over_members: list[Any] = [None, 0, 0, 0]
-        members = TrainState(*over_members)
-        tall, tall_moments = self._tall(state.params), self._tall(state.opt_state)
-
-        def train_chunk(params: Any, opt_state: Any, diverged: Any, keys: MemberKeys) -> Any:
+        def train_chunk(state: TrainState, keys: MemberKeys) -> Any:
             update = self._each(
                 lambda state, keys, batch: self._learner.step(
-                    state, keys, batch, self._sharing, lambda carried: _transposed(carried, tall)
+                    state, keys, batch, self._sharing, lambda x: _transposed(x, tall.params)
                 ),
-                (members, key_axes, rows_axis),
-                (members, 0),
+                (_axes(self._state), key_axes, rows_axis),
+                (_axes(self._state), 0),
             )
 
             def body(index: Any, carry: Any) -> Any:
@@ -264,51 +224,38 @@ class Program:
                 step = first + index
                 # `step` is the same for all members, so this stays a branch under vmap.
                 rows = jax.lax.cond(
-                    step % self.steps_per_epoch == 0, lambda: rows_at(keys, step), lambda: rows
+                    step % self._steps_per_epoch == 0, lambda: draw(keys, step), lambda: rows
                 )
                 state, info = update(state._replace(step=step), keys, gather(rows, step))
                 return state, rows, jax.tree.map(jnp.add, total, info)
 
-            zero = jnp.zeros(diverged.shape, jnp.float32)
-            start = TrainState(first, params, opt_state, diverged)
+            zero = jnp.zeros(state.diverged_step.shape, jnp.float32)
             state, _, total = jax.lax.fori_loop(
-                0, num_steps, body, (start, rows_at(keys, first), Info(zero, zero))
+                0, num_steps, body, (state, draw(keys, first), Info(zero, zero))
             )
-            mean = jax.tree.map(lambda x: x / num_steps, total)
-            return state.params, state.opt_state, state.diverged_step, mean
+            return state[1:], jax.tree.map(lambda x: x / num_steps, total)  # but the step
 
-        params, opt_state, diverged, info = self._over_chunks(
-            train_chunk,
-            (True, True, True, self._keys_varied()),
-            _transposed(state.params, tall),
-            _transposed(state.opt_state, tall_moments),
-            state.diverged_step,
-            keys,
-        )
-        params, opt_state = _transposed(params, tall), _transposed(opt_state, tall_moments)
-        return TrainState(first + num_steps, params, opt_state, diverged), info
+        turned = _transposed(state, tall)
+        ends, info = self._over_chunks(train_chunk, (self._state, self._keys), turned, keys)
+        return _transposed(TrainState(first + num_steps, *ends), tall), info
 
     def _tall(self, tree: PyTree) -> PyTree:
         """Mark the matrices [M, ., .] that are carried from step to step transposed."""
 
-        def mark(x: Any) -> bool:
-            if self._plan.matrices == "stored" or x.ndim != 3:
-                return False
-            return x.shape[-2] >= TALL * x.shape[-1]
-
-        return jax.tree.map(mark, tree)
+        turn = self._plan.matrices != "stored"
+        return jax.tree.map(
+            lambda x: turn and x.ndim == 3 and x.shape[1] >= TALL * x.shape[2], tree
+        )
 
     def _evaluate_local(self, params: Params, evaluations: Mapping[str, Data]) -> Any:
+        ways = {n: ALONE if spec == P() else self._sharing for n, spec in self._examples.items()}
+
         def judge(params: Params) -> Any:
-            metrics = {
-                name: self._learner.evaluate(
-                    params, data, self._sharing if self._shared[name] else ALONE
-                )
-                for name, data in evaluations.items()
-            }
+            judged = self._learner.evaluate
+            metrics = {n: judged(params, data, ways[n]) for n, data in evaluations.items()}
             return metrics, self._observe(params)
 
-        return self._over_chunks(self._each(judge, (0,)), (True,), params)
+        return self._over_chunks(self._each(judge, (0,)), (P(AXIS),), params)
 
 
 def _transposed(tree: PyTree, marks: PyTree) -> PyTree:
@@ -316,11 +263,6 @@ def _transposed(tree: PyTree, marks: PyTree) -> PyTree:
     return jax.tree.map(lambda x, mark: jnp.swapaxes(x, -1, -2) if mark else x, tree, marks)
 
 
-def _shape(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-
-def _spread(prefix: PyTree, tree: PyTree) -> list[Any]:
-    """Repeat each leaf of a prefix for every leaf below it."""
-    below = jax.tree.map(lambda p, x: jax.tree.map(lambda _: p, x), prefix, tree)
-    return jax.tree.leaves(below)
+def _axes(specs: Any) -> Any:
+    """Tell `vmap` where members lie: along the leading axis, or nowhere."""
+    return jax.tree.map(lambda spec: None if spec == P() else 0, specs)

@@ -35,7 +35,6 @@ leaves such a device idle. TPUs were not at hand; `--strategy=measure` finds out
 """
 
 import math
-from typing import NamedTuple
 
 _TINY = 64 * 1024  # bytes of weights
 _SMALL = 512 * 1024
@@ -43,39 +42,29 @@ _WAVE_STATE = 48 * 2**20  # bytes of weights and moments per CPU device
 _MOST_IN_TURN = 16
 
 
-class Choice(NamedTuple):
-    """How the members of a model share a device.
-
-    Attributes:
-      strategy: 'map', 'chunk' or 'vmap'.
-      chunk: most members vmapped together, 0 for all of a device.
-      conv: form of the convolution.
-    """
-
-    strategy: str
-    chunk: int
-    conv: str
-
-
-def choose(backend: str, strategy: str, conv: str, weights: int, has_conv: bool) -> Choice:
+def choose(
+    backend: str, strategy: str, conv: str, weights: int, has_conv: bool
+) -> tuple[str, int, str]:
     """Apply the rule.
 
     Args:
       backend: 'cpu', 'gpu' or 'tpu'.
       strategy: as asked for; 'auto' leaves it to the rule.
-      conv: likewise.
+      conv: form of the convolution, likewise.
       weights: bytes of one member's.
       has_conv: whether the formula has convolutions.
+
+    Returns:
+      ('map', 'chunk' or 'vmap'; most members vmapped together, 0 for all of a device; form of the
+      convolution).
     """
     if strategy == "auto":
-        if backend != "cpu":
-            strategy = "vmap"
-        else:
-            strategy = "map" if has_conv or weights > _SMALL else "chunk"
+        on_cpu = "map" if has_conv or weights > _SMALL else "chunk"
+        strategy = on_cpu if backend == "cpu" else "vmap"
     chunk = {"map": 1, "vmap": 0}.get(strategy, 64 if weights <= _TINY and not has_conv else 4)
     if conv == "auto":
         conv = "direct" if strategy == "map" else "patches"
-    return Choice(strategy, chunk, conv)
+    return strategy, chunk, conv
 
 
 def members_in_turn(weights: int) -> int:

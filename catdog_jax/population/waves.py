@@ -1,18 +1,19 @@
 """The host's side of training: waves one after another, segments, evaluations, snapshots."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.population.members import DEFAULT_SEEDS, Members, Seeds, member_keys
-from catdog_jax.population.plan import Plan, local_plan
+from catdog_jax.population.plan import Plan, make_plan
 from catdog_jax.population.program import Observe, Program
 from catdog_jax.train import Learner, MemberKeys, TrainState
 from catdog_jax.types import Data
@@ -46,12 +47,10 @@ class Snapshot(NamedTuple):
     """A wave between two segments, in host memory that nothing else writes to.
 
     Attributes:
-      step: steps done.
       state: TrainState of numpy arrays.
       history: as of a `Wave`; what is not evaluated or reached yet is nan.
     """
 
-    step: int
     state: TrainState
     history: dict[str, PyTree]
 
@@ -81,7 +80,6 @@ class Wave(NamedTuple):
 
     Attributes:
       number: of the wave.
-      start: its first member's number.
       steps: [E] int32, steps done at each evaluation.
       history: name -> [M, E, ...]: '<evaluation>_loss' (nats), '<evaluation>_accuracy' (0 to 1),
         'observed' where something was, 'logits' [M, E, N, K] float16 where they are kept, and
@@ -92,7 +90,6 @@ class Wave(NamedTuple):
     """
 
     number: int
-    start: int
     steps: np.ndarray
     history: dict[str, PyTree]
     logits: dict[str, np.ndarray]
@@ -109,14 +106,13 @@ def train_population(
     evaluations: Mapping[str, Data],
     seeds: Seeds = DEFAULT_SEEDS,
     plan: Plan | None = None,
-    mesh: Mesh | None = None,
     observe: Observe | None = None,
     begin: PyTree | None = None,
     keep_logits: str = "",
     keep_params: Collection[int] = (),
     waves: Iterable[int] | None = None,
-    restore: Callable[[int, Snapshot], Snapshot | None] | None = None,
-    on_segment: Callable[[Segment], None] | None = None,
+    restore: Callable[[int, Snapshot], Snapshot | None] = lambda wave, like: None,
+    on_segment: Callable[[Segment], None] = lambda segment: None,
 ) -> Iterator[Wave]:
     """Train a population wave after wave.
 
@@ -130,7 +126,6 @@ def train_population(
       evaluations: name -> examples to judge weights on.
       seeds: see `member_keys`.
       plan: see `make_plan`; made for this machine by default.
-      mesh: devices; all local ones by default.
       observe: params -> array [S] kept at every evaluation as history['observed'].
       begin: params [M, ...] that members begin with in the place of those that are drawn.
       keep_logits: the evaluation whose logits are kept each time, in float16; '': none.
@@ -143,130 +138,111 @@ def train_population(
       One Wave after the other, in order.
     """
     if plan is None:
-        plan = local_plan(learner.model, train.inputs, learner.batch_size, members.count)
-    mesh = member_mesh(plan.num_devices, plan.share) if mesh is None else mesh
+        shape = (learner.batch_size, *train.inputs.shape[1:])
+        batch = jax.ShapeDtypeStruct(shape, train.inputs.dtype)
+        plan = make_plan(learner.model, batch, members.count)
+    mesh = member_mesh(plan.num_devices, plan.share)
     keys = member_keys(seeds, members.rows(0, plan.wave))
     program = Program(learner, keys, train, evaluations, plan, mesh, observe)
     for index in range(math.ceil(members.count / plan.wave)) if waves is None else waves:
-        first = index * plan.wave
-        keys = member_keys(seeds, members.rows(first, first + plan.wave))
-        runner = _WaveRunner(program, schedule, keys, first, index, keep_logits, keep_params)
-        own = begin and jax.tree.map(lambda x, first=first: _rows(x, first, plan.wave), begin)
-        runner.start(own, restore)
-        for step, count, loss, seconds in runner.segments():
-            if on_segment is not None:
-                on_segment(Segment(index, step, count, loss, seconds, runner.snapshot))
+        numbers = range(index * plan.wave, (index + 1) * plan.wave)
+        keys = member_keys(seeds, members.rows(numbers.start, numbers.stop))
+        runner = _WaveRunner(program, schedule, keys, index, keep_logits, sorted(keep_params))
+        rows = functools.partial(np.take, indices=numbers, axis=0, mode="clip")
+        runner.start(None if begin is None else jax.tree.map(rows, begin), restore)
+        for segment in runner.segments():
+            on_segment(segment)
         yield runner.finish()
 
 
+@dataclass
 class _WaveRunner:
     """One wave from its start, or from a snapshot, to its end."""
 
-    def __init__(
-        self,
-        program: Program,
-        schedule: Schedule,
-        keys: MemberKeys,
-        first: int,
-        index: int,
-        keep_logits: str,
-        keep_params: Collection[int],
-    ):
-        self._program = program
-        self._schedule = schedule
-        self._keys = keys
-        self._first = first
-        self._index = index
-        self._keep_logits, self._keep_params = keep_logits, sorted(keep_params)
-        self._history: dict[str, PyTree] = {}
-        self._metrics: Any = None
-        self._step = 0
+    program: Program
+    schedule: Schedule
+    keys: MemberKeys
+    index: int
+    keep_logits: str
+    keep_params: list[int]
+    state: Any = None
+    step: int = 0
+    history: dict[str, PyTree] = field(default_factory=dict)
+    metrics: Any = None
 
     def start(
-        self, begin: PyTree | None, restore: Callable[[int, Snapshot], Snapshot | None] | None
+        self, begin: PyTree | None, restore: Callable[[int, Snapshot], Snapshot | None]
     ) -> None:
-        self._state = self._program.init(self._keys)
+        self.state = self.program.init(self.keys)
         if begin is not None:
-            self._state = self._program.place(self._state._replace(params=begin))
-        if self._keep_params:
-            empty = jax.tree.map(lambda x: np.full(x.shape, np.nan, x.dtype), self._state.params)
-            self._history["params"] = {str(step): empty for step in self._keep_params}
+            self.state = self.program.place(self.state._replace(params=begin))
+        if self.keep_params:
+            empty = jax.tree.map(lambda x: np.full(x.shape, np.nan, x.dtype), self.state.params)
+            self.history["params"] = {str(step): empty for step in self.keep_params}
         self._reached()
-        found = restore(self._index, self.snapshot()) if restore is not None else None
-        if found is not None:
-            self._state = self._program.place(found.state)
-            self._history = jax.tree.map(np.array, found.history)
-            self._step = found.step
-            if self._step == self._schedule.num_steps:
+        if found := restore(self.index, self.snapshot()):
+            self.state = self.program.place(found.state)
+            self.history = jax.tree.map(np.array, found.history)
+            self.step = int(found.state.step)
+            if self.step == self.schedule.num_steps:
                 self._reached()
 
-    def segments(self) -> Iterator[tuple[int, int, float, float]]:
+    def segments(self) -> Iterator[Segment]:
         limit = 1
-        while self._step < self._schedule.num_steps:
-            stops = (*self._schedule.evaluations, *self._keep_params)
-            count = min(limit, min(s for s in stops if s > self._step) - self._step)
+        stops = (*self.schedule.evaluations, *self.keep_params)
+        while self.step < self.schedule.num_steps:
+            count = min(limit, min(s for s in stops if s > self.step) - self.step)
             begin = time.perf_counter()
-            self._state, info = self._program.segment(self._state, self._keys, count)
+            self.state, info = self.program.segment(self.state, self.keys, count)
             losses = np.asarray(info.loss)
             seconds = time.perf_counter() - begin
-            self._step += count
+            self.step += count
             if count == limit:
                 limit = max(1, min(2 * limit, int(limit * SEGMENT_SECONDS / max(seconds, 1e-6))))
             self._reached()
-            running = losses[np.asarray(self._state.diverged_step) < 0]
+            running = losses[np.asarray(self.state.diverged_step) < 0]
             loss = float(running.mean()) if running.size else math.nan
-            yield self._step, count, loss, seconds
+            yield Segment(self.index, self.step, count, loss, seconds, self.snapshot)
 
     def snapshot(self) -> Snapshot:
         # The next segment gives these buffers to XLA, so nothing here may share memory with them.
-        state = jax.tree.map(lambda x: np.array(x, copy=True), self._state)
-        return Snapshot(self._step, state, jax.tree.map(np.copy, self._history))
+        return Snapshot(_copied(self.state), jax.tree.map(np.copy, self.history))
 
     def finish(self) -> Wave:
-        return Wave(
-            number=self._index,
-            start=self._first,
-            steps=np.array(self._schedule.evaluations, np.int32),
-            history=self._history,
-            logits={name: np.array(m.logits) for name, m in self._metrics.items()},
-            diverged_step=self._diverged_step(),
-            params=jax.tree.map(lambda x: np.array(x, copy=True), self._state.params),
-        )
-
-    def _diverged_step(self) -> np.ndarray:
         # No step comes after the last update to find that it went too far: its evaluation does.
-        diverged = np.array(self._state.diverged_step)
-        for metrics in self._metrics.values():
-            lost = ~np.isfinite(np.asarray(metrics.loss))
-            diverged = np.where((diverged < 0) & lost, np.int32(self._schedule.num_steps), diverged)
-        return diverged
+        diverged = np.array(self.state.diverged_step)
+        for metrics in self.metrics.values():
+            lost = (diverged < 0) & ~np.isfinite(np.asarray(metrics.loss))
+            diverged[lost] = self.schedule.num_steps
+        return Wave(
+            number=self.index,
+            steps=np.array(self.schedule.evaluations, np.int32),
+            history=self.history,
+            logits={name: np.array(m.logits) for name, m in self.metrics.items()},
+            diverged_step=diverged,
+            params=_copied(self.state.params),
+        )
 
     def _reached(self) -> None:
         """Keep the params, and judge the members, where that is due."""
-        if self._step in self._keep_params:
-            params = jax.tree.map(lambda x: np.array(x, copy=True), self._state.params)
-            self._history["params"][str(self._step)] = params
-        if self._step not in self._schedule.evaluations:
+        if self.step in self.keep_params:
+            self.history["params"][str(self.step)] = _copied(self.state.params)
+        if self.step not in self.schedule.evaluations:
             return
-        self._metrics, observed = self._program.evaluate(self._state.params)
-        column = self._schedule.evaluations.index(self._step)
-        for name, metrics in self._metrics.items():
-            self._record(f"{name}_loss", column, metrics.loss)
-            self._record(f"{name}_accuracy", column, metrics.accuracy)
-            if name == self._keep_logits:
-                self._record("logits", column, metrics.logits, np.float16)
-        if jax.tree.leaves(observed):
-            self._record("observed", column, observed)
-
-    def _record(self, name: str, column: int, values: Any, dtype: Any = None) -> None:
-        with np.errstate(over="ignore"):  # of members that diverge
-            values = np.asarray(values, dtype)
-        if name not in self._history:
-            shape = (values.shape[0], len(self._schedule.evaluations), *values.shape[1:])
-            self._history[name] = np.full(shape, np.nan, values.dtype)
-        self._history[name][:, column] = values
+        self.metrics, observed = self.program.evaluate(self.state.params)
+        found = {"observed": observed} if jax.tree.leaves(observed) else {}
+        for name, metrics in self.metrics.items():
+            found |= {f"{name}_loss": metrics.loss, f"{name}_accuracy": metrics.accuracy}
+            if name == self.keep_logits:
+                with np.errstate(over="ignore"):  # of members that diverge
+                    found["logits"] = np.asarray(metrics.logits, np.float16)
+        evaluations = self.schedule.evaluations
+        for name, values in found.items():
+            if name not in self.history:
+                shape = (values.shape[0], len(evaluations), *values.shape[1:])
+                self.history[name] = np.full(shape, np.nan, values.dtype)
+            self.history[name][:, evaluations.index(self.step)] = values
 
 
-def _rows(array: Any, first: int, count: int) -> Any:
-    """Take some members' rows, the last again beyond the end."""
-    return np.asarray(array)[np.minimum(np.arange(first, first + count), len(array) - 1)]
+def _copied(tree: PyTree) -> Any:
+    return jax.tree.map(lambda x: np.array(x, copy=True), tree)

@@ -6,13 +6,12 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from catdog_jax.models import linear
-from catdog_jax.registry import OneOf, checked
+from catdog_jax.registry import OneOf
 from catdog_jax.types import Classifier, Spec
 
 ANSWERS = {"cat": (1.0, 0.0), "dog": (0.0, 1.0)}
 
 
-@checked
 def constant(
     input_shape: tuple[int, ...], *, answer: Annotated[str, OneOf(tuple(ANSWERS))] = "dog"
 ) -> Classifier:

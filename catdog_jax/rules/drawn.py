@@ -2,7 +2,7 @@
 
 First the head is found: a face is two eyes and a nose full of fine contrast, with calm around.
 Then eleven places of the face are looked at, in the head's own coordinates (radius 1, y up), where
-`data/drawing_animal.py` and `data/drawing_face.py` put ears, eyes, nose, tongue, whiskers and body.
+`data/drawing_animal.py` puts ears, eyes, nose, tongue, whiskers and body.
 Every number was typed in from reading those files. Only two things were mended on drawings, never
 against the class: the head finder, by where the head had been drawn, and the test of the nose's
 size, which did not answer to the size of a pink nose.
@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from catdog_jax.models._shapes import ImageShape
-from catdog_jax.registry import checked
+from catdog_jax.models.parts import ImageShape
 from catdog_jax.rules import looking
 from catdog_jax.rules.looking import Beliefs
 from catdog_jax.types import Classifier, Spec
@@ -110,8 +109,7 @@ def find_head(
     Returns:
       one row of `PLACES` per picture: x, y, radius, tilt.
     """
-    light = looking.luminance(pictures)
-    fine = jnp.abs(light - looking.blur(light))
+    fine = looking.contrast(looking.luminance(pictures))
     places = jnp.asarray(PLACES, jnp.float32)
     left, right = (
         jnp.einsum("byx,psyx->bps", fine, _masks(rows, places)[0])
@@ -136,8 +134,7 @@ def measures(
       what was measured, in the order of `BELIEFS`; and how much of it lies in the picture, 0..1.
     """
     masks, area = _masks(regions, places, fold=True)
-    light = looking.luminance(pictures)
-    rough = jnp.abs(light - looking.blur(light))
+    rough = looking.contrast(looking.luminance(pictures))
     names = list(REGIONS)
     colour = dict(
         zip(names, jnp.einsum("bryx,byxc->rbc", masks, pictures, precision="highest"), strict=True)
@@ -187,7 +184,6 @@ def apply(params: DrawnParams, images: Float[Array, "B H W 3"]) -> Float[Array, 
     return looking.logits(votes(params, images))
 
 
-@checked
 def drawn(input_shape: ImageShape) -> Classifier:
     """Build the rule for drawn pictures.
 

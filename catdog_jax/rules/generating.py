@@ -19,16 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from catdog_jax.data.drawing_factors import (
-    CUED,
-    CUES,
-    DEFAULT_DIFFICULTY,
-    FUR_ODDS,
-    FURS,
-    PATTERN_ODDS,
-    sample_factors,
-)
-from catdog_jax.registry import Range, checked
+from catdog_jax.data import drawing_factors as drawing
+from catdog_jax.data.drawing_factors import CUED, CUES, DEFAULT_DIFFICULTY
+from catdog_jax.registry import Range
+from catdog_jax.rules import looking
 from catdog_jax.types import Classifier, InputError, Spec, Split
 
 READ = tuple(cue for cue in CUES if cue != "coat")
@@ -41,17 +35,11 @@ ROUNDING = 1e-5
 @functools.cache
 def factor_names() -> tuple[str, ...]:
     """Name the factors of a drawn picture in sorted order: the columns that `apply` reads."""
-    return tuple(sorted(jax.eval_shape(lambda: sample_factors(jax.random.key(0), 0))))
+    return tuple(sorted(jax.eval_shape(lambda: drawing.sample_factors(jax.random.key(0), 0))))
 
 
 def factors_matrix(split: Split) -> Float[np.ndarray, "N F"]:
-    """Lay the factors of a split out as rows, columns in sorted order of their names.
-
-    Raises:
-      InputError: the examples have no factors.
-    """
-    if not split.factors:
-        raise InputError("these examples have no known factors; only drawn pictures have them")
+    """Lay the factors of a split out as rows, columns in sorted order of their names."""
     columns = [split.factors[name] for name in sorted(split.factors)]
     return np.stack(columns, axis=1).astype(np.float32)
 
@@ -91,12 +79,17 @@ def votes(params: GeneratingParams, factors: Float[Array, "B F"]) -> Float[Array
     lean = (followed - params.middle[None]) / params.half[None]
     reach = (params.reach / jnp.abs(params.half))[None] + ROUNDING
     low, high = lean - reach, lean + reach
+
+    def open_to_cats(lowest: Array, highest: Array) -> Array:
+        """Measure how much of the leans that a cat may have lies in lowest..highest."""
+        within = jnp.minimum(highest, 1.0 + ROUNDING) - jnp.maximum(lowest, params.smallest)
+        return jnp.maximum(within, 0.0)
+
     read = []
     for cue in READ:
         columns = np.array([i for i, (name, *_) in enumerate(CUED.values()) if name == cue])
         lowest, highest = low[:, columns].max(1), high[:, columns].min(1)
-        cat = _common(lowest, highest, params.smallest, 1.0 + ROUNDING)
-        dog = _common(lowest, highest, -1.0 - ROUNDING, -params.smallest)
+        cat, dog = open_to_cats(lowest, highest), open_to_cats(-highest, -lowest)
         nearer = jnp.sign(lowest + highest)  # drawn at another difficulty than was said
         some = cat + dog > 0.0
         read.append(jnp.where(some, (cat - dog) / jnp.where(some, cat + dog, 1.0), nearer))
@@ -113,11 +106,9 @@ def apply(params: GeneratingParams, factors: Float[Array, "B F"]) -> Float[Array
     Returns:
       logits of cat and dog, in votes.
     """
-    half = 0.5 * votes(params, factors).sum(1)
-    return jnp.stack([half, -half], axis=1)
+    return looking.logits(-votes(params, factors))
 
 
-@checked
 def generating(
     input_shape: tuple[int, ...], *, difficulty: Annotated[float, Range(0, 1)] = DEFAULT_DIFFICULTY
 ) -> Classifier:
@@ -137,28 +128,10 @@ def generating(
             f"{num_factors} factors of drawn pictures"
         )
     _, dog, cat, spread = (np.array(column) for column in zip(*CUED.values(), strict=True))
-    numbers = (
-        (dog + cat) / 2.0,
-        (cat - dog) / 2.0,
-        NUM_OWN * spread,
-        1.0 - SHRINKING * difficulty,
-        FURS,
-        FUR_REACH,
-        FUR_ODDS,
-        PATTERN_ODDS,
-    )
+    leans = ((dog + cat) / 2.0, (cat - dog) / 2.0, NUM_OWN * spread, 1.0 - SHRINKING * difficulty)
+    numbers = (*leans, drawing.FURS, FUR_REACH, drawing.FUR_ODDS, drawing.PATTERN_ODDS)
     params = GeneratingParams(*(jnp.asarray(number, jnp.float32) for number in numbers))
     return Classifier(params, apply)
-
-
-def _common(
-    lowest: Float[Array, " B"],
-    highest: Float[Array, " B"],
-    start: Float[Array, ""] | float,
-    end: Float[Array, ""] | float,
-) -> Float[Array, " B"]:
-    """Measure how much of start..end lies in lowest..highest."""
-    return jnp.maximum(jnp.minimum(highest, end) - jnp.maximum(lowest, start), 0.0)
 
 
 def _coat(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 GRID = 32  # pixels of a side; every picture is brought to this size before it is looked at
 
@@ -74,29 +74,19 @@ def slopes(light: Grey) -> tuple[Grey, Grey]:
     return across, down
 
 
-def blur(light: Grey) -> Grey:
-    """Average over 3 x 3 pixels."""
+def contrast(light: Grey) -> Grey:
+    """Measure how far each pixel is from the average over 3 x 3."""
     wide = jnp.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
-    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9.0
+    return jnp.abs(light - (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9.0)
 
 
-def rises(
-    value: Float[Array, "..."], limit: Float[Array, ""] | float, softness: float
-) -> Float[Array, "..."]:
+def rises(value: Grey, limit: Float[Array, ""] | float, softness: float) -> Grey:
     """Return how surely a value is above a limit, 0..1."""
     return jax.nn.sigmoid((value - limit) / softness)
 
 
-def mean_in(values: Grey, region: Float[Array, "..."]) -> Float[Array, " B"]:
-    """Average over a region.
-
-    Args:
-      values: one number per pixel.
-      region: 0..1 per pixel, [H, W], or [B, H, W] where each picture has its own.
-
-    Returns:
-      one mean per picture; 0 where the region is empty.
-    """
-    region = jnp.broadcast_to(region if region.ndim == 3 else region[None], values.shape)
-    return (values * region).sum((1, 2)) / jnp.maximum(region.sum((1, 2)), 1e-3)
+def mean_in(values: Grey, region: Bool[Array, "H W"]) -> Float[Array, " B"]:
+    """Average one number per pixel over a region; 0 where that is empty."""
+    weights = region.astype(jnp.float32)
+    return (values * weights[None]).sum((1, 2)) / jnp.maximum(weights.sum(), 1e-3)

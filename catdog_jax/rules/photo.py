@@ -9,8 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from catdog_jax.models._shapes import ImageShape
-from catdog_jax.registry import checked
+from catdog_jax.models.parts import ImageShape
 from catdog_jax.rules import looking
 from catdog_jax.rules.looking import Beliefs, mean_in, rises
 from catdog_jax.types import Classifier, Spec
@@ -72,46 +71,32 @@ def measures(margins: Float[Array, "6"], images: Float[Array, "B H W 3"]) -> Flo
     x, y = looking.coordinates()
     radius = jnp.sqrt(x**2 + y**2)
 
-    border = _where(jnp.maximum(jnp.abs(x), jnp.abs(y)) > 0.75)
-    middle = _where(radius < 0.6)
-    upper = _where((y > 0.1) & (y < 0.9) & (jnp.abs(x) < 0.8))
-    below = _where((jnp.abs(x) < 0.35) & (y < 0.0) & (y > -0.7))
+    border = jnp.maximum(jnp.abs(x), jnp.abs(y)) > 0.75
+    middle = radius < 0.6
+    upper = (y > 0.1) & (y < 0.9) & (jnp.abs(x) < 0.8)
+    below = (jnp.abs(x) < 0.35) & (y < 0.0) & (y > -0.7)
     is_green, is_blue, is_warm, is_grey, is_pink, is_yellow = margins
 
-    grass = rises(green - jnp.maximum(red, blue), is_green, 0.02)
-    sky = rises(blue - red, is_blue, 0.03) * rises(light, 0.5, 0.1)
-    warm = rises(red - blue, is_warm, 0.04)
-    grey = rises(-(pictures.max(-1) - pictures.min(-1)), -is_grey, 0.03)
+    grass = mean_in(rises(green - jnp.maximum(red, blue), is_green, 0.02), border)
+    sky = mean_in(rises(blue - red, is_blue, 0.03) * rises(light, 0.5, 0.1), y > 0.6)
+    warm = mean_in(rises(red - blue, is_warm, 0.04), border)
+    grey = mean_in(rises(-(pictures.max(-1) - pictures.min(-1)), -is_grey, 0.03), middle)
     pink = rises(red - green, is_pink, 0.03) * rises(blue - green, -0.05, 0.03)
-    yellow = rises(jnp.minimum(red, green) - blue, is_yellow, 0.03) * rises(
-        green - red, -0.05, 0.03
-    )
+    tongue = mean_in(pink, below)
+    yellow = rises(jnp.minimum(red, green) - blue, is_yellow, 0.03)
+    yellow *= rises(green - red, -0.05, 0.03)
+    eyes = mean_in(yellow, middle) - mean_in(yellow, border)
     steep = across**2 + down**2 + 1e-5  # the last term: where there is no edge, say nothing
     slanted = mean_in(2.0 * jnp.abs(across * down), upper) / mean_in(steep, upper)
-    feet = _where(y < -0.4)
+    feet = y < -0.4
     upright = (mean_in(across**2, feet) + 0.5e-5) / mean_in(steep, feet)
     spread = jnp.sqrt(_covariance(light, light, middle) + 1e-4)
-    fine = mean_in(jnp.abs(light - looking.blur(light)), middle) / spread
-    nose = mean_in(light, _where((radius > 0.25) & (radius < 0.5))) - mean_in(
-        light, _where(radius < 0.2)
-    )
+    fine = mean_in(looking.contrast(light), middle) / spread
+    around = (radius > 0.25) & (radius < 0.5)
+    nose = mean_in(light, around) - mean_in(light, radius < 0.2)
     mirrored = _covariance(light, light[:, :, ::-1], middle) / spread**2
-    return jnp.stack(
-        [
-            mean_in(grass, border),
-            mean_in(sky, _where(y > 0.6)),
-            mean_in(warm, border),
-            mean_in(grey, middle),
-            slanted,
-            fine,
-            nose,
-            mean_in(pink, below),
-            mean_in(yellow, middle) - mean_in(yellow, border),
-            upright,
-            mirrored,
-        ],
-        axis=1,
-    )
+    found = [grass, sky, warm, grey, slanted, fine, nose, tongue, eyes, upright, mirrored]
+    return jnp.stack(found, axis=1)
 
 
 def votes(params: PhotoParams, images: Float[Array, "B H W 3"]) -> Float[Array, "B T"]:
@@ -132,7 +117,6 @@ def apply(params: PhotoParams, images: Float[Array, "B H W 3"]) -> Float[Array, 
     return looking.logits(votes(params, images))
 
 
-@checked
 def photo(input_shape: ImageShape) -> Classifier:
     """Build the rule for photographs.
 
@@ -146,12 +130,8 @@ def photo(input_shape: ImageShape) -> Classifier:
     return Classifier(PhotoParams(looking.typed_beliefs(BELIEFS), margins), apply)
 
 
-def _where(region: Bool[Array, "H W"]) -> Float[Array, "H W"]:
-    return region.astype(jnp.float32)
-
-
 def _covariance(
-    first: looking.Grey, second: looking.Grey, region: Float[Array, "H W"]
+    first: looking.Grey, second: looking.Grey, region: Bool[Array, "H W"]
 ) -> Float[Array, " B"]:
     product = mean_in(first * second, region)
     return product - mean_in(first, region) * mean_in(second, region)

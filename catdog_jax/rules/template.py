@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from catdog_jax.models import linear
-from catdog_jax.models._shapes import ImageShape
-from catdog_jax.registry import checked
+from catdog_jax.models.parts import ImageShape
 from catdog_jax.types import Classifier, Spec
 
 # '+' brighter in a dog than in a cat, '-' darker, '=' much darker. Believed, not measured:
@@ -76,7 +75,6 @@ def picture(height: int, width: int) -> Float[Array, "H W 3"]:
     return weights / jnp.abs(weights).sum()
 
 
-@checked
 def template(input_shape: ImageShape) -> Classifier:
     """Build the linear classifier whose weights are the drawing.
 

@@ -10,14 +10,13 @@ import itertools
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from catdog_jax.data.cache import cache_dir, processor_digest
 from catdog_jax.ops.conv import FORMS
-from catdog_jax.population import Plan, Program, member_keys
+from catdog_jax.population import Execution, Plan, Program, member_keys
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.run.task import Task
 from catdog_jax.store.atomic import replacing
@@ -26,41 +25,18 @@ from catdog_jax.types import InputError
 SECONDS = 0.5  # of the call that is timed, at least
 
 
-def fastest(task: Task, num_members: int, plan_of: Callable[..., Plan]) -> list[str]:
+def fastest(
+    task: Task, num_members: int, plan_of: Callable[[Task, int, Execution], Plan]
+) -> tuple[str, str, dict[str, Any]]:
     """Find the fastest way to train a task, by trying or in the user's cache.
 
     Args:
       task: what is to be trained.
       num_members: of it.
-      plan_of: (task, members, strategy, form of the convolution, wave) -> plan.
+      plan_of: (task, members, how) -> plan.
 
     Returns:
-      [strategy, form of the convolution].
-    """
-    file, record = recall(task, num_members)
-    conv = task.execution.conv
-    if "member_steps_per_second" not in record:
-        wave = min(num_members, 16 * jax.local_device_count())
-        ranks = {x.ndim for x in jax.tree.leaves(task.param_shapes)}
-        forms = FORMS if conv == "auto" and max(ranks) >= 4 else (conv,)
-        # The written rule, where nothing else fits.
-        rates = record["member_steps_per_second"] = {f"auto {conv}": 0.0}
-        for strategy, form in itertools.product(("map", "chunk", "vmap"), forms):
-            with contextlib.suppress(InputError, jax.errors.JaxRuntimeError):  # too large
-                plan = plan_of(task, num_members, strategy, form, wave)
-                rates[f"{strategy} {plan.conv}"] = rate = member_steps_per_second(task, plan)
-                print(f"{task.label}: {strategy}, {plan.conv}: {rate:,.1f} member-steps/s")
-        with contextlib.suppress(OSError), replacing(file) as out:
-            out.write(json.dumps(record, indent=1).encode())
-    rates = record["member_steps_per_second"]
-    return max(rates, key=rates.__getitem__).split()
-
-
-def recall(task: Task, num_members: int) -> tuple[Path, dict[str, Any]]:
-    """Return what was measured for a task, and the file that holds it.
-
-    Returns:
-      (path, record); where nothing was measured, the record is what a measurement is of.
+      (strategy, form of the convolution, all that was measured).
     """
     how, recipe = task.execution, task.recipe
     record: dict[str, Any] = {
@@ -73,7 +49,24 @@ def recall(task: Task, num_members: int) -> tuple[Path, dict[str, Any]]:
     }
     name = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
     file = cache_dir() / "autotune" / f"{name}.json"
-    return file, json.loads(file.read_bytes()) if file.exists() else record
+    if file.exists():
+        record = json.loads(file.read_bytes())
+    if "member_steps_per_second" not in record:
+        wave = min(num_members, 16 * jax.local_device_count())
+        ranks = {x.ndim for x in jax.tree.leaves(task.param_shapes)}
+        forms = FORMS if how.conv == "auto" and max(ranks) >= 4 else (how.conv,)
+        # The written rule, where nothing else fits.
+        rates = record["member_steps_per_second"] = {f"auto {how.conv}": 0.0}
+        for strategy, form in itertools.product(("map", "chunk", "vmap"), forms):
+            with contextlib.suppress(InputError, jax.errors.JaxRuntimeError):  # too large
+                plan = plan_of(task, num_members, Execution(strategy, form, wave))
+                rates[f"{strategy} {plan.conv}"] = rate = member_steps_per_second(task, plan)
+                print(f"{task.label}: {strategy}, {plan.conv}: {rate:,.1f} member-steps/s")
+        with contextlib.suppress(OSError), replacing(file) as out:
+            out.write(json.dumps(record, indent=1).encode())
+    rates = record["member_steps_per_second"]
+    strategy, conv = max(rates, key=rates.__getitem__).split()
+    return strategy, conv, record
 
 
 def member_steps_per_second(task: Task, plan: Plan) -> float:

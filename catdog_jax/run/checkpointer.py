@@ -7,14 +7,12 @@ import collections
 import concurrent.futures
 import contextlib
 import math
-import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from catdog_jax.population import Snapshot
-from catdog_jax.population.waves import Segment, Wave
-from catdog_jax.run.interrupt import GOES_ON, Interrupted, pending
+from catdog_jax.population.waves import Segment, Snapshot, Wave
+from catdog_jax.run.interrupt import Interrupted, pending
 from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder
 
@@ -58,13 +56,12 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             self._is_written()
             if "first_step" in self._latest:
                 self._latest["kept"] = self._clock + time.monotonic()
-                self._keep_times(0.0, None, self._latest)
+                self._keep_times()
 
     def restore(self, wave: int, like: Snapshot) -> Snapshot | None:
         """Return the last checkpoint of a wave, in the structure of another; None where none is."""
-        tree = {"state": like.state, "history": like.history}
-        found = self._folder.load_checkpoint(self._name, wave, tree)
-        return found and Snapshot(found[0], found[1]["state"], found[1]["history"])
+        found = self._folder.load_checkpoint(self._name, wave, like._asdict())
+        return found and Snapshot(**found[1])
 
     def after_segment(self, segment: Segment, wave_size: int) -> None:
         """Save a checkpoint where one is due or a signal is held back.
@@ -90,21 +87,17 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             self._write(lambda: None)  # the times alone
         if stop is not None:
             self._is_written()
-            raise Interrupted(
-                stop,
-                f"interrupted by {signal.Signals(stop).name} at step {segment.step} of "
-                f"{self._task.label}; saved in {self._folder.path}; {GOES_ON}",
-            )
+            where = f" at step {segment.step} of {self._task.label}"
+            raise Interrupted(stop, f"{where}; saved in {self._folder.path}")
 
     def save(self, segment: Segment) -> None:
         """Save a checkpoint, where the state after this segment is not saved yet."""
         if self._saved == (segment.wave, segment.step):
             return
-        snapshot = segment.snapshot()
-        tree = {"state": snapshot.state, "history": snapshot.history}
-        self._write(self._folder.save_checkpoint, self._name, segment.wave, snapshot.step, tree)
-        self._saved_at = time.monotonic()
         self._saved = segment.wave, segment.step
+        tree = segment.snapshot()._asdict()
+        self._write(self._folder.save_checkpoint, self._name, *self._saved, tree)
+        self._saved_at = time.monotonic()
 
     def keep_wave(self, wave: Wave) -> None:
         """Save a finished wave."""
@@ -125,24 +118,22 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
 
     def _write(self, save: Callable[..., None], *args: Any) -> None:
         """Let the thread save something, then what was spent until now."""
-        now = time.monotonic()
-        spent, self._begin = now - self._begin, now
-        rate = self._timed_steps / self._timed_seconds if self._timed_seconds > 0 else None
-        latest = dict(self._latest)
 
         def write() -> None:
             save(*args)
-            self._keep_times(spent, rate, latest)
+            self._keep_times()
 
         if len(self._writes) > LONGEST_QUEUE:
             self._is_written()
         self._writes.append(self._thread.submit(write))
 
-    def _keep_times(self, seconds: float, rate: float | None, latest: Mapping[str, float]) -> None:
+    def _keep_times(self) -> None:
         """Add what was spent, so that a continued run counts all sessions."""
-        timings = dict(self._folder.manifest.get("timings", {}))
+        timings = self._folder.manifest.get("timings", {})
         spent = {"seconds": 0.0, "rate": math.nan, **timings.get(self._task.label, {})}
-        spent |= {"seconds": spent["seconds"] + seconds, "latest": dict(latest)}
-        if rate is not None:
-            spent["rate"] = rate
-        self._folder.update_manifest(timings=timings | {self._task.label: spent})
+        now = time.monotonic()
+        spent |= {"seconds": spent["seconds"] + now - self._begin, "latest": dict(self._latest)}
+        self._begin = now
+        if self._timed_seconds > 0:
+            spent["rate"] = self._timed_steps / self._timed_seconds
+        self._folder.update_manifest(timings={**timings, self._task.label: spent})

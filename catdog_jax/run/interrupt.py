@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import threading
 from collections.abc import Iterator
 
 GOES_ON = "rerun the same command to resume"  # what most work does after it was interrupted
@@ -11,9 +10,9 @@ GOES_ON = "rerun the same command to resume"  # what most work does after it was
 class Interrupted(BaseException):
     """A signal ended the work; not an Exception, so that nothing swallows it."""
 
-    def __init__(self, signal_number: int, message: str):
-        super().__init__(message)
-        self.signal = signal_number
+    def __init__(self, number: int, after: str = ""):
+        super().__init__(f"interrupted by {signal.Signals(number).name}{after}; {GOES_ON}")
+        self.signal = number
 
 
 class _Pending:
@@ -21,21 +20,15 @@ class _Pending:
     deferred = False
 
 
-_pending = _Pending()
-
-
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into Interrupted while inside; under nohup not the last."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def on_signal(number: int, _frame: object) -> None:
-        if _pending.deferred and _pending.number is None:
-            _pending.number = number
+        if _Pending.deferred and _Pending.number is None:
+            _Pending.number = number
             return
-        raise _interrupted(number)
+        raise Interrupted(number)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -44,7 +37,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        _pending.number, _pending.deferred = None, False
+        _Pending.number, _Pending.deferred = None, False
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -59,20 +52,15 @@ def deferred(saved: str = "") -> Iterator[None]:
     Raises:
       Interrupted: at the end of the block, for a signal that nobody inside has answered.
     """
-    _pending.deferred = True
+    _Pending.deferred = True
     try:
         yield
     finally:
-        _pending.deferred = False
-    if _pending.number is not None:
-        raise _interrupted(_pending.number, saved)
+        _Pending.deferred = False
+    if _Pending.number is not None:
+        raise Interrupted(_Pending.number, saved and f"; {saved}")
 
 
 def pending() -> int | None:
     """Return the number of a signal that is held back, or None."""
-    return _pending.number
-
-
-def _interrupted(number: int, saved: str = "") -> Interrupted:
-    words = [f"interrupted by {signal.Signals(number).name}", saved, GOES_ON]
-    return Interrupted(number, "; ".join(word for word in words if word))
+    return _Pending.number

@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from catdog_jax.analysis.sketch import sketch
-from catdog_jax.population import Plan
+from catdog_jax.population import Execution, Plan, find_machine
 from catdog_jax.population.fit import plan_training
-from catdog_jax.population.machine import LOCAL, find_machine
 from catdog_jax.run import autotune
 from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder, manifest
@@ -45,11 +43,10 @@ def new_plans(tasks: Sequence[Task], count: int) -> Plans:
     for task in tasks:
         how = task.execution
         members = task.members.count if how.wave else math.ceil(task.members.count / count)
-        strategy, conv = how.strategy, how.conv
-        if strategy == MEASURE:
-            strategy, conv = autotune.fastest(task, members, ruled_plan)
-            trials[task.label] = autotune.recall(task, members)[1]
-        plans.append(ruled_plan(task, members, strategy, conv, how.wave))
+        if how.strategy == MEASURE:
+            strategy, conv, trials[task.label] = autotune.fastest(task, members, ruled_plan)
+            how = how._replace(strategy=strategy, conv=conv)
+        plans.append(ruled_plan(task, members, how))
     return Plans(plans, trials)
 
 
@@ -78,7 +75,7 @@ def _repeated(folder: RunFolder, task: Task) -> Plan:
     plan = Plan(**folder.manifest["plans"][task.label])
     if plan.num_devices <= jax.local_device_count():
         return plan
-    smaller = ruled_plan(task, plan.wave, plan.strategy, plan.conv, plan.wave)
+    smaller = ruled_plan(task, plan.wave, Execution(plan.strategy, plan.conv, plan.wave))
     if smaller.wave != plan.wave:  # members would be left out, or counted twice
         raise InputError(
             f"run {folder.path.name!r} was begun in waves of {plan.wave} members of {task.label}, "
@@ -88,15 +85,11 @@ def _repeated(folder: RunFolder, task: Task) -> Plan:
     return smaller
 
 
-def ruled_plan(task: Task, num_members: int, strategy: str, conv: str, wave: int) -> Plan:
+def ruled_plan(task: Task, num_members: int, how: Execution) -> Plan:
     """Plan a task, or so many members of it, on this machine; see `plan_training`."""
     plan, _ = plan_training(
-        task.training(sketch)._replace(members=task.members.rows(0, num_members)),
-        find_machine(LOCAL),
-        strategy=strategy,
-        conv=conv,
-        wave=wave,
-        transpose=task.may_transpose,
+        task.training._replace(members=task.members.rows(0, num_members), how=how),
+        find_machine(),
         tell=lambda text: print(f"{task.label}: {text}", flush=True),
     )
     return plan

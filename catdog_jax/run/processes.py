@@ -1,5 +1,6 @@
 """What the processes of a run agree on, which of them trains which wave, and who reads first."""
 
+import contextlib
 import json
 import math
 import os
@@ -37,24 +38,16 @@ def begin(
     use_all_cores()
     group = distributed.join(coordinator, num_processes, process_id)
     use_compilation_cache(compile_cache)
-    if not _writes_cache(group, jax.config.values["jax_compilation_cache_dir"]):
+    # JAX writes its cache without care for others that write the same, so of the processes that
+    # share a folder one writes. The number of a folder is the same on all machines that see it; of
+    # two folders that happen to have the same, one is not written, which does no harm.
+    folder, number = jax.config.values["jax_compilation_cache_dir"], 0
+    with contextlib.suppress(OSError):  # in a bucket
+        number = os.stat(folder).st_ino if folder else 0
+    same = [index for index, n in group.gather("compile_cache", number).items() if n == number]
+    if min(same) != group.index:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
     return group
-
-
-def _writes_cache(group: Group, folder: str | None) -> bool:
-    """Return whether this process keeps what it compiles: one of those that share a folder does.
-
-    JAX writes its cache without care for others that write the same. The number of a folder is the
-    same on all machines that see it; of two folders that happen to have the same, one is not
-    written, which does no harm.
-    """
-    try:
-        number = os.stat(folder).st_ino if folder else 0
-    except OSError:  # in a bucket
-        number = 0
-    same = [index for index, n in group.gather("compile_cache", number).items() if n == number]
-    return min(same) == group.index
 
 
 def read_together(load: Callable[[], Dataset], download: bool = False) -> Dataset:
@@ -148,18 +141,13 @@ def joined_timings(
       mine: the same now, with what the first process spent.
       others: what each of the others spent.
     """
-    joined = {}
+    joined, nothing = {}, {"seconds": 0.0, "rate": math.nan}
     for label in {**mine, **{label: None for found in others for label in found}}:
-        old, own = (found.get(label, {}) for found in (before, mine))
-        earlier, earlier_rate = old.get("seconds", 0.0), old.get("rate", math.nan)
-        spent = [own.get("seconds", 0.0) - earlier]
-        spent += [found[label]["seconds"] for found in others if label in found]
-        rates = [found[label]["rate"] for found in others if label in found]
-        if own.get("rate", math.nan) != earlier_rate:  # else no rate of this session
-            rates.append(own.get("rate", math.nan))
-        known = [rate for rate in rates if math.isfinite(rate)]
-        joined[label] = {
-            "seconds": earlier + max(spent),
-            "rate": sum(known) if known else earlier_rate,
-        }
+        old, own = (found.get(label, nothing) for found in (before, mine))
+        rate = own["rate"] if own["rate"] != old["rate"] else math.nan  # none of this session
+        spent = [{"seconds": own["seconds"] - old["seconds"], "rate": rate}]
+        spent += [found[label] for found in others if label in found]
+        rates = [part["rate"] for part in spent if math.isfinite(part["rate"])]
+        seconds = old["seconds"] + max(part["seconds"] for part in spent)
+        joined[label] = {"seconds": seconds, "rate": sum(rates) or old["rate"]}
     return joined

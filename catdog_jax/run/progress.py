@@ -1,58 +1,44 @@
 """A bar with rate and time left; where output is piped, a line now and then."""
 
+import contextlib
 import sys
 import time
-from types import TracebackType
+from collections.abc import Callable
 
 from tqdm import tqdm
 
 LINE_SECONDS = 15.0
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager["Progress"]):
     """Progress over a known amount of work, on standard error."""
 
-    def __init__(self, title: str, total: int, unit: str, done: int = 0):
+    def __init__(self, title: str, total: int, unit: str):
         """Start.
 
         Args:
           title: what is being done.
           total: units of work in all.
           unit: what is counted.
-          done: units that need not be done any more.
         """
         self._title, self._total, self._unit = title, total, unit
-        self._done = done
         self._last_line = time.monotonic()
         self._start: tuple[int, float] | None = None
-        self._bar = None
-        if sys.stderr.isatty():
-            self._bar = tqdm(
-                total=total, initial=done, desc=title, unit=f" {unit}", unit_scale=True, leave=False
-            )
+        # disable=None: where standard error is no terminal.
+        looks = {"unit": f" {unit}", "unit_scale": True, "leave": False, "disable": None}
+        self._bar = tqdm(total=total, desc=title, **looks)
 
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
     def to(self, done: int, note: str = "") -> None:
         """Tell how much is done in all, with a word on how it goes."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(done - self._done)
-        self._done = done
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(done - self._bar.n)
         now = time.monotonic()
         if self._start is None:  # what came before was compilation, which says nothing of the rate
             self._start = done, now
-        if self._bar is None and now - self._last_line >= LINE_SECONDS:
+        if self._bar.disable and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             share = 100 * done / max(self._total, 1)
             words = [f"{self._title}: {share:.0f} % of {self._total:,} {self._unit}"]
@@ -64,21 +50,18 @@ class Progress:
             print(", ".join([*words, *([note] if note else [])]), file=sys.stderr, flush=True)
 
 
-class ReadingProgress:
-    """Progress of reading pictures, whose number is known only when it begins."""
+def reading_progress() -> Callable[[int, int], None]:
+    """Make a function (done, total) that tells how many pictures are read of how many."""
+    bars: dict[int, Progress] = {}
 
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-        self._total = 0
-
-    def to(self, done: int, total: int) -> None:
-        """Tell how many of how many files are done; a new total starts a new bar."""
-        if self._bar is None or total != self._total:
-            self._bar, self._total = Progress("reading pictures", total, "files"), total
-        self._bar.to(done)
+    def to(done: int, total: int) -> None:
+        if total not in bars:
+            bars[total] = Progress("reading pictures", total, "files")
+        bars[total].to(done)
         if done >= total:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
+            bars.pop(total).__exit__()
+
+    return to
 
 
 def duration(seconds: float | int) -> str:

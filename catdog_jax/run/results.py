@@ -3,23 +3,25 @@
 import functools
 import operator
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+import optax
 
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.data import load_dataset
 from catdog_jax.models.build import build_model
+from catdog_jax.optimizers import HYPERPARAMS
 from catdog_jax.population import Members, Seeds, member_keys
-from catdog_jax.run.progress import ReadingProgress
+from catdog_jax.run.progress import reading_progress
 from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder, StoreError, arrays, atomic, manifest
-from catdog_jax.store.results import RESULTS, WAVES, intact_record
-from catdog_jax.train import MemberKeys
+from catdog_jax.store.manifest import RESULTS, WAVES
+from catdog_jax.train import make_learner
 from catdog_jax.types import Dataset, InputError, Model, Params, Recipe
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ class Population:
     Attributes:
       label: what it is called in the results.
       entry: what the manifest records of it: see `describe`.
-      read: () -> {'observed': …, 'params': …} of the waves, members stacked along the first axis.
+      read: () -> {'observed': …, 'params': …, 'steps': …} of the waves, members stacked along the
+        first axis; asked often, so it remembers.
       load: () -> the data set that it learned from.
       task: what it was asked to do; None where only the run folder says it.
       own: dotted names of builders of one's own that may be imported.
@@ -47,10 +50,6 @@ class Population:
     own: Collection[str] = ()
 
     @functools.cached_property
-    def _waves(self) -> dict[str, Any]:
-        return self.read()
-
-    @functools.cached_property
     def model(self) -> Model:
         """The formula, in its usual form.
 
@@ -59,13 +58,8 @@ class Population:
         """
         if self.task is not None:
             return self.task.formula
-        name = self.entry["entry"]
-        if not name or ("." in name.partition(":")[0] and name not in self.own):
-            raise InputError(
-                f"model {self.label!r} of the run is code of your own, which a run folder does not "
-                "start; type it again in --models"
-            )
-        inputs = self.entry["inputs"]
+        name, inputs = self.entry["entry"], self.entry["inputs"]
+        _check_may_start(name, self.own, f"model {self.label!r}", "models")
         shape, num_classes = tuple(inputs["shape"]), len(inputs["class_names"])
         constants = {key: inputs[key] for key in ("mean", "std") if key in inputs}
         if "vocabulary" in inputs:
@@ -86,22 +80,17 @@ class Population:
     def params(self) -> Params:
         """Final params of all members, [M, ...], in the structure that the formula takes."""
         like = jax.eval_shape(self.model.init, jax.random.key(0))
-        return arrays.restructured(self._waves["params"], like, f"the params of {self.label!r}")
-
-    @property
-    def weights(self) -> Params:
-        """The same in nested dicts, as they lie in the run folder."""
-        return self._waves["params"]
+        return arrays.restructured(self.read()["params"], like, f"the params of {self.label!r}")
 
     @property
     def arrays(self) -> Mapping[str, Any]:
         """What was observed: name -> [M, ...], see `Wave.history`, and 'test_logits' at the end."""
-        return self._waves["observed"]
+        return self.read()["observed"]
 
     @property
     def steps(self) -> np.ndarray:
         """Steps done at each evaluation, [E] int32."""
-        return self._waves["steps"]
+        return self.read()["steps"]
 
     @property
     def diverged_step(self) -> np.ndarray:
@@ -156,30 +145,32 @@ class Population:
         """Params of one member before (0) or after training (1)."""
         return self.member(index) if when else self.start(index)
 
-    @functools.cached_property
-    def keys(self) -> MemberKeys:
-        """What every member is a function of."""
-        columns = {name: np.asarray(x) for name, x in self.entry["streams"].items()}
-        settings = {name: np.asarray(x) for name, x in self.entry["settings"].items()}
-        table = Members(
-            len(next(iter([*columns.values(), *settings.values()]), [0])), columns, settings
-        )
-        return member_keys(Seeds(*self.entry["seeds"]), table.rows(0, self.num_members))
-
     def start(self, index: int) -> Params:
-        """Params that a member began with, drawn again: they are a function of its key.
+        """Params that a member began with: kept ones of step 0, or drawn again from its keys.
 
         Raises:
           RuntimeError: they are not those of the run, going by its sketch of them.
         """
-        keys = self.keys
-        params = self.model.init(keys.init if keys.init.ndim == 0 else keys.init[index])
+        begin = None if self.task is None else self.task.start
+        if "0" in self.arrays.get("params", {}):
+            begin = self.at(0)
+        if begin is not None and not callable(begin):
+            return jax.tree.map(lambda x: np.take(x, index, axis=0, mode="clip"), begin)
+        streams, settings = (
+            {name: np.asarray(x)[[index]] for name, x in self.entry[kind].items()}
+            for kind in ("streams", "settings")
+        )
+        keys = member_keys(Seeds(*self.entry["seeds"]), Members(1, streams, settings))
+        keys = jax.tree.map(lambda x: x[0] if x.ndim else x, keys)
+        learner = make_learner(self.model, optax.identity(), batch_size=1, start=begin)
+        own = {name: x for name, x in keys.settings.items() if name not in HYPERPARAMS}
+        params = learner.init(keys._replace(settings=own)).params
         kept = self.arrays["observed"][index, 0]
         if not np.allclose(sketch(params), kept, rtol=1e-4, atol=1e-4 * np.abs(kept).max()):
             raise RuntimeError(
                 f"the starting weights of member {index} of {self.label} are not drawn here as "
                 "they were in the run; use the versions of the libraries that its manifest.json "
-                "names"
+                "names, or train it with --keep_params=0"
             )
         return params
 
@@ -192,7 +183,6 @@ def describe(task: Task, folder: str, inputs: Mapping[str, Any]) -> dict[str, An
       folder: what it is called in the run folder.
       inputs: what its formula takes.
     """
-    members = task.members
     return {
         "model": task.label,
         "entry": task.model if isinstance(task.model, str) else "",
@@ -200,8 +190,8 @@ def describe(task: Task, folder: str, inputs: Mapping[str, Any]) -> dict[str, An
         "inputs": inputs,
         "recipe": task.recipe._asdict(),
         "seeds": task.seeds,
-        "streams": members.streams,
-        "settings": members.settings,
+        "streams": task.members.streams,
+        "settings": task.members.settings,
         "precision": task.execution.precision,
         "tags": task.tags,
     }
@@ -227,8 +217,8 @@ class Run:
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """Label -> nested dicts of the final params of all members, read when asked for."""
-        return _Lazy(self.populations)
+        """Label -> nested dicts of the final params of all members, as they lie in the folder."""
+        return {label: found.read()["params"] for label, found in self.populations.items()}
 
     def finish(self, data: "xr.Dataset") -> "Run":
         """Write the results, last of all, and let others use the run.
@@ -241,27 +231,12 @@ class Run:
         """
         assert self.folder is not None
         with self.folder:
-            kind = self.manifest["inputs"].get("kind", "numbers")
-            if "run" in self.manifest:
-                data = data.assign_attrs(run=self.manifest["run"]["run"])
-            self.folder.write_results(
-                data.assign_attrs(command=self.manifest["command"], kind=kind)
-            )
+            found = self.manifest
+            attributes = {"run": found["run"]["run"]} if "run" in found else {}
+            attributes["command"] = found["command"]
+            attributes["kind"] = found["inputs"].get("kind", "numbers")
+            self.folder.write_results(data.assign_attrs(attributes))
         return open_run(self.path)
-
-
-class _Lazy(Mapping[str, Any]):
-    def __init__(self, populations: Mapping[str, Population]):
-        self._populations = populations
-
-    def __getitem__(self, label: str) -> Any:
-        return self._populations[label].weights
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._populations)
-
-    def __len__(self) -> int:
-        return len(self._populations)
 
 
 def open_run(
@@ -286,44 +261,36 @@ def open_run(
             f"no run at {str(path)!r}: there is no {manifest.FILE}; give the folder that a "
             "finished command printed"
         )
-    record = intact_record(folder, found)
+    record = manifest.intact_record(folder, found)
     if record is None:
         raise InputError(f"{folder / RESULTS} is missing or damaged; rerun the run's command")
     import xarray as xr  # takes most of a second to import
 
-    with xr.open_dataset(folder / RESULTS, engine="h5netcdf") as file:
-        data = file.load()
+    data = xr.load_dataset(folder / RESULTS, engine="h5netcdf")
     load = functools.cache(functools.partial(_load, found, data_dir, own))
-    populations = {
-        entry["model"]: Population(
-            entry["model"],
-            entry,
-            functools.partial(_read, folder, entry["part"], record),
-            load,
-            None,
-            own,
-        )
-        for entry in found.get("parts", ())
-    }
+    populations = {}
+    for entry in found.get("parts", ()):
+        read = functools.cache(functools.partial(_read, folder, entry["part"], record))
+        populations[entry["model"]] = Population(entry["model"], entry, read, load, own=own)
     return Run(folder, found, populations, data)
+
+
+def _check_may_start(name: str, own: Collection[str], what: str, flag: str) -> None:
+    if not name or ("." in name.partition(":")[0] and name not in own):
+        raise InputError(
+            f"{what} of the run is code of your own, which a run folder does not start; type it "
+            f"again in --{flag}"
+        )
 
 
 def _load(found: Mapping[str, Any], data_dir: str | None, own: Collection[str]) -> Dataset:
     """Load the data set of a run again, and compare it."""
     source = dict(found.get("source", {}))
     name = source.pop("dataset", "")
-    if not name or ("." in name.partition(":")[0] and name not in own):
-        raise InputError(
-            f"the data set {name!r} of the run is read by code of your own, which a run folder "
-            "does not start; type it again in --dataset"
-        )
-    dataset = load_dataset(
-        name,
-        data_dir=data_dir or source["data_dir"],
-        classes=tuple(source["classes"]),
-        image_size=source["image_size"],
-        progress=ReadingProgress().to,
-    )
+    _check_may_start(name, own, f"data set {name!r}", "dataset")
+    source["data_dir"] = data_dir or source["data_dir"]
+    source["classes"] = tuple(source["classes"])
+    dataset = load_dataset(name, **source, progress=reading_progress())
     was, now = (str(x["fingerprint"]) for x in (found["data"], dataset.provenance))
     if was != now:
         raise InputError(
@@ -355,8 +322,6 @@ def stack(waves: list[dict[str, Any]], num_members: int | None) -> dict[str, Any
       waves: 'observed' and 'params' of each, at least one.
       num_members: that were asked for; those beyond fill the last wave only.
     """
-    steps = waves[0]["observed"].pop("steps")
-    for wave in waves[1:]:
-        del wave["observed"]["steps"]
+    steps, *_ = [wave["observed"].pop("steps") for wave in waves]
     joined = jax.tree.map(lambda *x: np.concatenate(x)[:num_members], *waves)
     return {**joined, "steps": steps}

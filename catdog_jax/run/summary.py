@@ -1,6 +1,5 @@
 """What a run will do, said before it starts, and what its manifest records about that."""
 
-import importlib.metadata
 import math
 import os
 import platform
@@ -11,23 +10,14 @@ from typing import Any
 
 import jax
 
-from catdog_jax.analysis.sketch import sketch
-from catdog_jax.population import Plan
-from catdog_jax.population.estimate import (
-    Work,
-    equivalent_steps,
-    product_speed,
-    run_seconds,
-    step_seconds,
-)
-from catdog_jax.population.fit import flops_of, work_of
+from catdog_jax.population import Plan, estimate
 from catdog_jax.population.machine import peak_of
 from catdog_jax.run.progress import duration
 from catdog_jax.run.task import KEEP_BYTES, Task
+from catdog_jax.store.manifest import versions
 from catdog_jax.types import Dataset, InputError
 
 SECONDS_TO_COMPILE = 4.0  # a model
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "xarray")
 
 
 def run_summary(
@@ -94,15 +84,16 @@ def _notes(tasks: Sequence[Task], plans: Sequence[Plan], num_processes: int) -> 
 def training_seconds(tasks: Sequence[Task], plans: Sequence[Plan]) -> float:
     """Estimate how long the run takes, compilation included. The estimate decides nothing."""
     peak = peak_of(jax.local_devices()[0].device_kind)
-    speed = peak or product_speed()
+    speed = peak or estimate.product_speed()
     seconds = SECONDS_TO_COMPILE * len(tasks)
     for task, plan in zip(tasks, plans, strict=True):
-        training = task.training(sketch)
-        work = work_of(training, plan) if peak else Work(flops_of(training), 0, 0)
-        judged = sum(len(data.labels) for data in training.evaluations.values())
-        steps = equivalent_steps(task.schedule, judged, task.recipe.batch_size)
-        step = step_seconds(work, plan, task.execution.precision, speed)
-        seconds += run_seconds(plan, task.members.count, steps, step)
+        training = task.training
+        # A CPU's speed is that of a product, with all that lies around one.
+        work = estimate.Work(estimate.flops_of(training), 0, 0)
+        if peak:
+            work = estimate.work_of(training, plan)
+        step = estimate.step_seconds(work, plan, training.how.precision, speed)
+        seconds += estimate.run_seconds(training, plan, step)
     return seconds
 
 
@@ -153,7 +144,7 @@ def machine_entries() -> dict[str, Any]:
         "system": platform.platform(),
         "backend": jax.default_backend(),
         "devices": [d.device_kind for d in jax.local_devices()],
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
+        **versions(),
     }
 
 
@@ -182,11 +173,8 @@ def size(num_bytes: float | int) -> str:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Set rows of cells in columns: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
         for row in rows
     ]

@@ -10,13 +10,15 @@ import jax
 import numpy as np
 import optax
 
+from catdog_jax.analysis.sketch import sketch
 from catdog_jax.augment import augmenter, parse_augment
 from catdog_jax.models.build import MODEL, build_model, check_logits
 from catdog_jax.optimizers import HYPERPARAMS, NUMBERWISE, make_optimizer
-from catdog_jax.population import Members, Plan, Schedule, Seeds
-from catdog_jax.population.fit import Training
+from catdog_jax.population import Execution, Members, Plan, Schedule, Seeds
+from catdog_jax.population.estimate import Training
+from catdog_jax.population.flops import tree_bytes
 from catdog_jax.population.members import DEFAULT_SEEDS
-from catdog_jax.population.plan import tree_bytes
+from catdog_jax.population.plan import BY_RULE
 from catdog_jax.registry import parse_entry, reason
 from catdog_jax.sample import Sample, parse_sample
 from catdog_jax.train import Learner, MemberKeys, make_learner, steps_per_epoch
@@ -27,23 +29,6 @@ EVAL_SHARE = 0.1  # of the training's work that evaluations may take, as long as
 FEWEST_EVALS, MOST_EVALS = 5, 20
 KEEP_BYTES = 256 * 10**6  # of a model's logits at all its evaluations, kept where no one says
 SETTINGS = (*HYPERPARAMS, "label_smoothing", "gain")
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a task is computed, not what.
-
-    Attributes:
-      strategy: one of STRATEGIES, or 'measure'.
-      conv: form of the convolution, or 'auto'.
-      wave: members that train together; 0 for as many as fit.
-      precision: one of PRECISIONS.
-    """
-
-    strategy: str = "auto"
-    conv: str = "auto"
-    wave: int = 0
-    precision: str = "float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +54,7 @@ class Task:
     data: Dataset
     members: Members
     seeds: Seeds = DEFAULT_SEEDS
-    execution: Execution = Execution()
+    execution: Execution = BY_RULE
     start: Callable[[MemberKeys, Params], Params] | Params | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
 
@@ -98,7 +83,7 @@ class Task:
     @functools.cached_property
     def num_params(self) -> int:
         """Weights of one member."""
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.param_shapes))
+        return sum(leaf.size for leaf in jax.tree.leaves(self.param_shapes))
 
     @functools.cached_property
     def param_shapes(self) -> Params:
@@ -116,7 +101,7 @@ class Task:
         text = self.recipe.sample
         return parse_sample(text, len(self.data.train.labels)) if text else None
 
-    @property
+    @functools.cached_property
     def evaluations(self) -> dict[str, Data]:
         """The examples that members are judged on.
 
@@ -151,13 +136,12 @@ class Task:
 
     def learner(self, plan: Plan) -> Learner:
         """Make the functions of one member in the form that a plan asks for."""
+        names, mean = parse_augment(self.recipe.augment), self.data.constants.get("mean", ())
         return make_learner(
             self.form(plan.conv),
             self.optimizer,
             batch_size=self.recipe.batch_size,
-            augment=augmenter(
-                parse_augment(self.recipe.augment), self.data.constants.get("mean", ())
-            ),
+            augment=augmenter(names, mean),
             smoothing=self.recipe.label_smoothing,
             precision=self.execution.precision,
             microbatch=plan.microbatch,
@@ -166,28 +150,27 @@ class Task:
             start=self.start if callable(self.start) else None,
         )
 
-    def training(self, observe: Any = None) -> Training:
+    @property
+    def training(self) -> Training:
         """Describe by shapes alone what is trained, to plan it and to compile its programs."""
         train, test = self.data.train, self.data.test
         logits = 4 * len(self.data.class_names) * (len(test.labels) + TRAIN_EVAL_EXAMPLES)
-        judged = min(len(train.labels), TRAIN_EVAL_EXAMPLES)
-        part = Data(train.inputs[:judged], train.labels[:judged])
+        data, evaluations = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (train.data, self.evaluations)
+        )
         return Training(
-            model=self.formula,
-            stock=self.form("lax"),
+            form=self.form,
             learner=self.learner,
             batch_size=self.recipe.batch_size,
-            train=_shapes(train.data),
-            evaluations={"train": _shapes(part), "test": _shapes(test.data)},
+            schedule=self.schedule,
+            train=data,
+            evaluations=evaluations,
             members=self.members,
+            how=self.execution,
             fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
-            observe=observe,
+            transpose=parse_entry(self.recipe.optimizer)[0] in NUMBERWISE,
+            observe=sketch,
         )
-
-    @property
-    def may_transpose(self) -> bool:
-        """Whether the optimiser treats a matrix and its transpose alike."""
-        return parse_entry(self.recipe.optimizer)[0] in NUMBERWISE
 
     @property
     def state_bytes(self) -> int:
@@ -261,7 +244,3 @@ def _check_formula(task: Task) -> None:
     examples = jax.ShapeDtypeStruct((2, *inputs.shape[1:]), inputs.dtype)
     num_classes = len(task.data.class_names)
     check_logits("model", name, task.formula.apply, params, examples, num_classes)
-
-
-def _shapes(data: Data) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 
@@ -28,7 +28,7 @@ from catdog_jax.run.results import Population, Run, describe, open_run, stack
 from catdog_jax.run.summary import check_disk, input_entries, machine_entries, run_summary, size
 from catdog_jax.run.task import KEEP_BYTES, Task
 from catdog_jax.store import RunFolder, atomic, run_name
-from catdog_jax.store.results import RESULTS
+from catdog_jax.store.manifest import RESULTS
 from catdog_jax.types import Dataset, InputError
 
 WAITING_SECONDS = 0.5
@@ -62,7 +62,8 @@ def train_run(
       short_name: of the name that a run without `name` gets, beside a digest of the settings.
       command: the command line that makes the run.
       source: what the data set was loaded by, to load it again.
-      out_dir, name, fresh: see `RunFolder.open_or_create`.
+      out_dir: where runs are kept; created if missing.
+      name, fresh: see `RunFolder.open_or_create`.
       growable: whether `num_members` may be larger than that of finished results, which are then
         added to.
       keep: 'logits' of every evaluation, or the 'final' ones; None: all up to 256 MB a model.
@@ -82,36 +83,34 @@ def train_run(
         raise InputError(f"--keep={keep}; allowed: {', '.join(KEEP)}")
     data = tasks[0].data if tasks and data is None else data
     settings = dict(_settings(tasks) if settings is None else settings)
-    group = distributed.current()
+    group, root = distributed.current(), Path(out_dir).expanduser() / experiment
     run = run_name("", settings)  # what the processes call it
     check_same(group, run, experiment, settings)
     if not group.first:
-        _help(group, run, out_dir, experiment, tasks)
+        _help(group, run, root, tasks)
     grown = ("num_members",) if growable else ()
     name = name or run_name(short_name, settings, ignore=grown)
     planned = None
-    if fresh or not has_plans(Path(out_dir).expanduser() / experiment / name):
+    if fresh or not has_plans(root / name):
         planned = new_plans(tasks, group.count)  # before a folder is made: it may be refused
     check_disk(out_dir, tasks, keep)
-    folder = RunFolder.open_or_create(
-        out_dir, experiment, name, settings, growable=grown, fresh=fresh
-    )
+    folder = RunFolder.open_or_create(root, name, settings, growable=grown, fresh=fresh)
     with contextlib.ExitStack() as on_error:
         on_error.callback(folder.close)
         if folder.finished:
             print(f"already done: {folder.path} holds these results; nothing is computed")
             group.tell(f"{run}/task", {})
             return open_run(folder.path)
-        if growable:
-            # What is asked for, or what finished results hold already, where that is more.
-            count = folder.recipe.get("num_members", 0)
-            tasks = [
-                replace(t, members=t.members.rows(0, max(count, t.members.count))) for t in tasks
-            ]
+        # What is asked for, or what finished results hold already, where that is more.
+        num_members = folder.recipe.get("num_members", 0) if growable else 0
+        tasks = _with_members(tasks, num_members)
         plans, trials = kept_plans(folder, tasks) or planned or new_plans(tasks, group.count)
         before = dict(folder.manifest.get("timings", {}))
-        labels = [task.label for task in tasks]
-        kept = folder.manifest.get("keep") or _keep(tasks, keep)
+        job = {
+            "plans": {t.label: plan._asdict() for t, plan in zip(tasks, plans, strict=True)},
+            "keep": folder.manifest.get("keep") or _keep(tasks, keep),
+            "keep_params": sorted(keep_params),
+        }
         parts = [
             describe(task, folder_name(index, task), input_entries(task.data))
             for index, task in enumerate(tasks)
@@ -119,10 +118,8 @@ def train_run(
         folder.update_manifest(
             command=command,
             parts=parts,
-            plans={x: plan._asdict() for x, plan in zip(labels, plans, strict=True)},
             trials=trials,
-            keep=kept,
-            keep_params=sorted(keep_params),
+            **job,
             inputs=input_entries(data) if data else {},
             data=dict(data.provenance) if data else {},
             source=dict(source or {}),
@@ -130,33 +127,20 @@ def train_run(
         )
         if data and data.name == "folder":
             folder.write_files(data.files)
-        if tasks:
-            print(run_summary(tasks, plans, folder.path, group.count), flush=True)
-        else:
-            print(f"run folder: {folder.path}", flush=True)
-        group.tell(
-            f"{run}/task",
-            {
-                "name": folder.path.name,
-                "session": folder.manifest["sessions"][-1],
-                "backend": jax.default_backend(),
-                "plans": [plan._asdict() for plan in plans],
-                "num_members": [task.members.count for task in tasks],
-                "keep": kept,
-                "keep_params": sorted(keep_params),
-            },
-        )
-        _train_tasks(group, run, folder, tasks, plans, kept, keep_params)
+        words = run_summary(tasks, plans, folder.path, group.count) if tasks else ""
+        print(words or f"run folder: {folder.path}", flush=True)
+        job |= {"session": folder.manifest["sessions"][-1], "name": folder.path.name}
+        job |= {"backend": jax.default_backend(), "num_members": num_members}
+        group.tell(f"{run}/task", job)
+        _train_tasks(group, run, folder, tasks, job)
         told = [group.told(f"{run}/timings/{index}") for index in range(1, group.count)]
         if others := [timings for timings in told if timings is not None]:
             spent = folder.manifest.get("timings", {})
             folder.update_manifest(timings=joined_timings(before, spent, others))
         populations = {}
         for index, (task, plan, part) in enumerate(zip(tasks, plans, parts, strict=True)):
-            waves = [
-                folder.await_wave(folder_name(index, task), wave)
-                for wave in range(math.ceil(task.members.count / plan.wave))
-            ]
+            numbers = range(math.ceil(task.members.count / plan.wave))
+            waves = [folder.await_wave(folder_name(index, task), wave) for wave in numbers]
             found = stack(waves, task.members.count)
             populations[task.label] = Population(
                 task.label, part, found.copy, functools.partial(getattr, task, "data"), task
@@ -212,7 +196,8 @@ def take_run(
         "models": ",".join(models),
     }
     name = name or run_name(where.name, settings)
-    folder = RunFolder.open_or_create(out_dir, experiment, name, settings, growable=(), fresh=fresh)
+    root = Path(out_dir).expanduser() / experiment
+    folder = RunFolder.open_or_create(root, name, settings, growable=(), fresh=fresh)
     with contextlib.ExitStack() as on_error:
         on_error.callback(folder.close)
         if folder.finished:
@@ -241,9 +226,8 @@ def _settings(tasks: Sequence[Task]) -> dict[str, Any]:
     for task in tasks:
         parts = describe(task, "", {})
         parts["data fingerprint"] = str(task.data.provenance.get("fingerprint", ""))
-        counting = {name: len(x) for name, x in task.members.streams.items()}
         parts["streams"] = {
-            name: "counts" if list(x) == list(range(counting[name])) else x
+            name: "counts" if list(x) == list(range(len(x))) else x
             for name, x in task.members.streams.items()
         }
         found |= {f"{key} of {task.label}": value for key, value in parts.items()}
@@ -254,19 +238,23 @@ def _keep(tasks: Sequence[Task], asked: str | None) -> dict[str, str]:
     """Decide for each task whether the logits of every evaluation are kept."""
     kept = {}
     for task in tasks:
-        needed = task.logits_bytes
-        kept[task.label] = asked or ("logits" if needed <= KEEP_BYTES else "final")
-        if asked is None and needed > KEEP_BYTES:
+        large = asked is None and task.logits_bytes > KEEP_BYTES
+        kept[task.label] = asked or ("final" if large else "logits")
+        if large:
             print(
                 f"{task.label}: only the last logits are kept, for those of every evaluation take "
-                f"{size(needed)}; --keep=logits keeps them"
+                f"{size(task.logits_bytes)}; --keep=logits keeps them"
             )
     return kept
 
 
-def _help(
-    group: Group, run: str, out_dir: str | os.PathLike[str], experiment: str, tasks: Sequence[Task]
-) -> NoReturn:
+def _with_members(tasks: Sequence[Task], num_members: int) -> list[Task]:
+    """Give tasks at least so many members."""
+    counts = [max(num_members, task.members.count) for task in tasks]
+    return [replace(t, members=t.members.rows(0, n)) for t, n in zip(tasks, counts, strict=True)]
+
+
+def _help(group: Group, run: str, root: Path, tasks: Sequence[Task]) -> NoReturn:
     """Train waves of the run that process 0 has begun.
 
     Raises:
@@ -274,76 +262,68 @@ def _help(
       ProcessEnded: process 0 has ended.
       InputError: this process has other devices, or does not see the folder.
     """
-    if told := group.wait_for(f"{run}/task"):
-        counts = told["num_members"]
-        tasks = [
-            replace(task, members=task.members.rows(0, count))
-            for task, count in zip(tasks, counts, strict=True)
-        ]
-        plans = [Plan(**plan) for plan in told["plans"]]
+    if job := group.wait_for(f"{run}/task"):
         devices, kind = jax.local_device_count(), jax.default_backend()
-        needed = max((plan.num_devices for plan in plans), default=1)
-        if kind != told["backend"] or devices < needed:
+        needed = max((plan["num_devices"] for plan in job["plans"].values()), default=1)
+        if kind != job["backend"] or devices < needed:
             raise InputError(
                 f"{group.name} has {devices} {kind} device(s), and process 0 needs {needed} of "
-                f"{told['backend']}; give all processes the same (on CPU by JAX_NUM_CPU_DEVICES)"
+                f"{job['backend']}; give all processes the same (on CPU by JAX_NUM_CPU_DEVICES)"
             )
-        path = Path(out_dir).expanduser() / experiment / told["name"]
-        with RunFolder.join(path, group.index, told["session"]) as folder:
+        with RunFolder.join(root / job["name"], group.index, job["session"]) as folder:
             print(
                 f"{group.name} on {socket.gethostname()}: trains on {devices} {kind} device(s); "
-                f"run folder: {path}",
+                f"run folder: {folder.path}",
                 flush=True,
             )
-            _train_tasks(group, run, folder, tasks, plans, told["keep"], told["keep_params"])
+            _train_tasks(group, run, folder, _with_members(tasks, job["num_members"]), job)
     print(f"{group.name}: done", flush=True)
     raise WorkerDone
 
 
+class _Part(NamedTuple):
+    """One model's part of a run: its name in the run folder, and the waves that are not done."""
+
+    name: str
+    task: Task
+    plan: Plan
+    queue: WaveQueue
+
+
 def _train_tasks(
-    group: Group,
-    run: str,
-    folder: RunFolder,
-    tasks: Sequence[Task],
-    plans: Sequence[Plan],
-    keep: Mapping[str, str],
-    keep_params: Sequence[int],
+    group: Group, run: str, folder: RunFolder, tasks: Sequence[Task], job: Mapping[str, Any]
 ) -> None:
-    """Train all waves of a run, with its other processes; returns when all waves are done."""
-    names = [folder_name(index, task) for index, task in enumerate(tasks)]
-    queues = [
-        WaveQueue(group, f"{run}/{name}", math.ceil(task.members.count / plan.wave))
-        for name, task, plan in zip(names, tasks, plans, strict=True)
-    ]
+    """Train all waves of a run, with its other processes; returns when all waves are done.
+
+    Args:
+      group, run: the processes, and what they call the run.
+      folder: the run folder.
+      tasks: the populations.
+      job: 'plans' and 'keep' of the tasks by label, and 'keep_params'.
+    """
+    parts = []
+    for index, task in enumerate(tasks):
+        name, plan = folder_name(index, task), Plan(**job["plans"][task.label])
+        num_waves = math.ceil(task.members.count / plan.wave)
+        parts.append(_Part(name, task, plan, WaveQueue(group, f"{run}/{name}", num_waves)))
     while True:
-        for name, task, plan, queue in zip(names, tasks, plans, queues, strict=True):
-            untrained = (w for w in queue.take() if folder.load_wave(name, w) is None)
-            if (first := next(untrained, None)) is not None:
-                waves = itertools.chain([first], untrained)
-                kept: dict[str, Any] = {
-                    "keep_params": [s for s in keep_params if s <= task.recipe.num_steps]
-                }
-                if keep[task.label] == "logits":
-                    kept["keep_logits"] = "test"
-                _train_task(group, folder, name, task, plan, waves, kept)
+        for part in parts:
+            waves = (w for w in part.queue.take() if folder.load_wave(part.name, w) is None)
+            if (first := next(waves, None)) is not None:
+                _train_part(group, folder, part, itertools.chain([first], waves), job)
                 group.tell(f"{run}/timings/{group.index}", folder.manifest["timings"])
-            queue.finish()
-        if not [queue for queue in queues if queue.unfinished()]:
+            part.queue.finish()
+        if not [part for part in parts if part.queue.unfinished()]:
             return
         group.check()  # others train what is left, unless they are gone
         time.sleep(WAITING_SECONDS)
 
 
-def _train_task(
-    group: Group,
-    folder: RunFolder,
-    name: str,
-    task: Task,
-    plan: Plan,
-    waves: Iterable[int],
-    kept: Mapping[str, Any],
+def _train_part(
+    group: Group, folder: RunFolder, part: _Part, waves: Iterable[int], job: Mapping[str, Any]
 ) -> None:
     """Train some waves of one model."""
+    task, plan = part.task, part.plan
     # All processes take the waves in order, so those before one's own are done, or nearly.
     per_wave = plan.wave * task.recipe.num_steps
     total = math.ceil(task.members.count / plan.wave) * per_wave
@@ -352,7 +332,7 @@ def _train_task(
     with (
         deferred(f"{task.label} is trained and saved in {folder.path}"),
         Progress(title, total, "member-steps") as progress,
-        Checkpointer(folder, name, task) as checkpointer,
+        Checkpointer(folder, part.name, task) as checkpointer,
     ):
 
         def on_segment(segment: Segment) -> None:
@@ -375,9 +355,10 @@ def _train_task(
             seeds=task.seeds,
             observe=sketch,
             begin=None if callable(task.start) else task.start,
+            keep_logits="test" if job["keep"][task.label] == "logits" else "",
+            keep_params=[s for s in job["keep_params"] if s <= task.recipe.num_steps],
             waves=waves,
             restore=checkpointer.restore,
             on_segment=on_segment,
-            **kept,
         ):
             checkpointer.keep_wave(wave)

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import hashlib
 import io
-import logging
 import os
 import shutil
 import time
@@ -15,15 +14,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from catdog_jax.store import arrays, atomic, manifest
-from catdog_jax.store.atomic import StoreError, writing
-from catdog_jax.store.lock import hold
-from catdog_jax.store.results import RESULTS, WAVES, intact_record
+from catdog_jax.store.atomic import StoreError, hold, writing
+from catdog_jax.store.manifest import RESULTS, WAVES, logger
 from catdog_jax.types import FileNote, InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-logger = logging.getLogger("catdog_jax.store")
 KEPT = 2  # checkpoints of a wave
 LOCK = "lock"
 VISIBLE_SECONDS = 30.0  # for a network file system to show what another process has written
@@ -55,8 +52,7 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
     @classmethod
     def open_or_create(
         cls,
-        out_dir: str | os.PathLike[str],
-        experiment: str,
+        root: Path,
         name: str,
         recipe: Mapping[str, Any],
         *,
@@ -66,8 +62,7 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
         """Start a run, or continue the one of that name.
 
         Args:
-          out_dir: where runs are kept; created if missing.
-          experiment: name of the experiment.
+          root: the folder of the experiment, `<out_dir>/<experiment>`; created if missing.
           name: name of the run.
           recipe: JSON-ready settings that decide the bits of the results.
           growable: integers of the recipe that may be larger or smaller than before.
@@ -75,13 +70,12 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
 
         Raises:
           InputError: the name is no folder name, the recipe differs from the run's, the folder
-            holds something else, or `out_dir` cannot be written.
+            holds something else, or `root` cannot be written.
           FolderInUse: another process holds the run.
           StoreError: the disk is full.
         """
         manifest.check_name(name)
         asked = manifest.plain(dict(recipe))
-        root = Path(out_dir).expanduser() / experiment
         with contextlib.ExitStack() as undo:
             try:
                 path = make_folder(root, name, fresh)
@@ -90,7 +84,7 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
                 # Processes of a run whose first one is gone may still write waves.
                 for place in path.glob(f"{LOCK}-*"):
                     hold(place).close()
-                folder._begin(experiment, asked, growable)
+                folder._begin(asked, growable)
             except OSError as error:
                 raise InputError(
                     f"cannot write to {root / name} ({error}); choose another --out_dir"
@@ -276,15 +270,15 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
         with writing("files.csv", self.path), atomic.replacing(self.path / "files.csv") as file:
             file.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
-    def _begin(self, experiment: str, asked: dict[str, Any], growable: Collection[str]) -> None:
+    def _begin(self, asked: dict[str, Any], growable: Collection[str]) -> None:
         """Compare the recipe of now with the run's; where something is to be trained, say so."""
-        new = {"experiment": experiment, "name": self.path.name, "recipe": asked}
+        new = {"experiment": self.path.parent.name, "name": self.path.name, "recipe": asked}
         found = manifest.read(self.path) or {**new, "sessions": [], "results": []}
         manifest.check_recipe(self.path.name, found["recipe"], asked, growable)
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         self.manifest, self.recipe = found, dict(asked)
-        record = intact_record(self.path, found)
+        record = manifest.intact_record(self.path, found)
         if record is not None:
             made = record["recipe"]
             most = {key: max(asked[key], made[key]) for key in growable if key in asked}

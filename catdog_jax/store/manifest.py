@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import logging
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from catdog_jax.store.atomic import replacing
+from catdog_jax.store import atomic
 from catdog_jax.types import InputError
 
+logger = logging.getLogger("catdog_jax.store")
 FILE = "manifest.json"
+RESULTS = "results.nc"
+WAVES = "waves"
 _FORMAT = 2  # of run folders; 1, of the first release, had no number
 _LIBRARIES = ("catdog_jax", "jax", "jaxlib", "numpy", "flax", "optax", "xarray")
 
@@ -55,8 +59,19 @@ def write(folder: Path, manifest: Mapping[str, Any]) -> None:
       manifest: plain JSON; see `plain`.
     """
     sealed = {"format": _FORMAT, "sha256": _digest(manifest), **manifest}
-    with replacing(folder / FILE) as file:
+    with atomic.replacing(folder / FILE) as file:
         file.write(json.dumps(sealed, indent=1).encode("utf-8") + b"\n")
+
+
+def intact_record(folder: Path, found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Find the manifest's record of the `results.nc` that is there; None if missing or damaged."""
+    digest = atomic.digest(folder / RESULTS)
+    for record in found["results"]:
+        if record["files"][RESULTS] == digest:
+            return dict(record)
+    if digest is not None:
+        logger.warning("%s is damaged (its digest differs)", folder / RESULTS)
+    return None
 
 
 def run_name(stem: str, recipe: Mapping[str, Any], ignore: Collection[str] = ()) -> str:

@@ -1,13 +1,22 @@
-"""What competitors are asked to train and hand back, and the process that each has of its own."""
+"""What competitors are asked to train and hand back, and the process that each has of its own.
+
+The main job is one of them, as a command of its own: how soon it begins to train, and how long all
+of it takes beside training steps alone.
+"""
 
 import importlib
 import itertools
+import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,16 +24,21 @@ import numpy as np
 
 from catdog_jax.data import load_dataset
 from catdog_jax.models.build import recipe_for
-from catdog_jax.population import varied
 from catdog_jax.population.waves import SEGMENT_SECONDS
-from catdog_jax.run import Execution, Task
+from catdog_jax.run import Task
 from catdog_jax.types import Dataset, Recipe, Split
+from experiments import _tasks
 
 SHAPE = 32, 32, 3
 DATASET = "experiments.baselines.case.noise"
 NUM_BATCHES = 8  # that the baselines have at hand, ready-made
 CHECK_STEPS = 3
 TOLERANCE = {"float32": 0.02, "tf32": 0.2, "bfloat16": 0.5}  # relative, after these steps
+CACHES = ("XDG_CACHE_HOME", "CATDOG_CACHE_DIR", "MPLCONFIGDIR")
+# In which the main job is started -> folder of compiled programs. 'first': nothing is kept, so the
+# pictures of the embedded data set are drawn as well; 'cold': those are kept in the user's cache,
+# but no compiled program; 'warm': compiled programs are kept, too.
+STATES = {"first": "kept", "cold": "none", "warm": "kept"}
 
 
 class Case(NamedTuple):
@@ -57,34 +71,26 @@ class Case(NamedTuple):
 
         The rate is constant and no picture is changed.
         """
-        plain: dict[str, Any] = {"augment": "none", "schedule": "constant"}
-        batch_size = 64 if self.has_conv else 128
-        return recipe_for(self.model, "cifar10")._replace(batch_size=batch_size, **plain)
+        batch_size, proposed = 64 if self.has_conv else 128, recipe_for(self.model, "cifar10")
+        return proposed._replace(batch_size=batch_size, augment="none", schedule="constant")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the main job is to be told, besides a number of steps, to train this case."""
+        names = ("batch_size", "optimizer", "learning_rate", "weight_decay", "augment", "schedule")
+        return {
+            "dataset": DATASET,
+            "models": self.model,
+            "num_members": self.members,
+            "precision": self.precision,
+            "strategy": self.strategy,
+            **{name: getattr(self.recipe, name) for name in names},
+        }
 
     def task(self) -> Task:
         """Make the main job's task of this case."""
-        return Task(
-            label=self.model,
-            model=self.model,
-            recipe=self.recipe,
-            data=load_dataset(DATASET),
-            members=varied(self.members),
-            execution=Execution(strategy=self.strategy, precision=self.precision),
-        )
-
-    def flags(self, num_steps: int) -> list[str]:
-        """Write the flags with which the main job trains this case for so many steps."""
-        recipe = self.recipe._asdict() | {"num_steps": num_steps, "augment": "none"}
-        given = ("num_steps", "batch_size", "optimizer", "learning_rate", "weight_decay", "augment")
-        return [
-            f"--dataset={DATASET}",
-            f"--models={self.model}",
-            f"--num_members={self.members}",
-            f"--precision={self.precision}",
-            f"--strategy={self.strategy}",
-            "--schedule=constant",
-            *(f"--{name}={recipe[name]}" for name in given),
-        ]
+        (task,) = _tasks.tasks(_tasks.TrainConfig(**self.settings), load_dataset(DATASET))
+        return task
 
 
 def noise() -> Dataset:
@@ -171,12 +177,10 @@ def loop(step: Callable[..., Any], batches: Any, wait: Any = jax.block_until_rea
 
 def new_process() -> ProcessPoolExecutor:
     """Make a process, so that threads, devices and memory of competitors never mix."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _alone)
-
-
-def _alone() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this one without a word
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several share a GPU
+    spawn = multiprocessing.get_context("spawn")
+    # Ctrl-C ends this one without a word.
+    return ProcessPoolExecutor(1, spawn, signal.signal, (signal.SIGINT, signal.SIG_DFL))
 
 
 _own: dict[str, Any] = {}  # in the process of a competitor, that one
@@ -231,3 +235,95 @@ def sample() -> float:
     """Train the competitor of this process once more; return member-steps a second."""
     trainer, steps = _own["trainer"], _own["steps"]
     return float(steps * trainer.members / timed(trainer, steps))
+
+
+def main_job(settings: dict[str, Any], out_dir: Path, caches: Path) -> dict[str, float]:
+    """Run the main job of one model in a process of its own.
+
+    Args:
+      settings: of the job.
+      out_dir: where its run folder is made.
+      caches: where it finds and keeps what a user's cache folders hold.
+
+    Returns:
+      Its latest times, see `Checkpointer`; and Unix time in seconds of when it 'began'.
+
+    Raises:
+      RuntimeError: it failed.
+    """
+    settings = {**settings, "out_dir": out_dir, "name": "run", "coordinator": "none"}
+    flags = (f"--{name}={value}" for name, value in settings.items())
+    command = [sys.executable, "-m", "experiments.init_convergence", *flags]
+    environment = {**os.environ, **{name: str(caches / name) for name in CACHES}}
+    began = time.time()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(f"the main job ended with status {done.returncode}: {last}")
+    manifest = json.loads((out_dir / "init_convergence" / "run" / "manifest.json").read_bytes())
+    (timings,) = manifest["timings"].values()
+    return {"began": began, **timings["latest"]}
+
+
+def starts(case: Case, rounds: int, folder: Path) -> dict[str, list[float]]:
+    """Measure how soon the main job begins to train, in each state in turns.
+
+    From just before the process of `python -m experiments.init_convergence` is started to when its
+    first training call, of one step, is back: imports, data, plan, starting weights, compilation,
+    the first evaluation, the step. Python's bytecode and what the system keeps of files in memory
+    are there in all states.
+
+    Args:
+      case: its model, members, precision and strategy.
+      rounds: starts in each state.
+      folder: where run folders and caches are made, and removed.
+
+    Returns:
+      State -> seconds to the first step, one per round.
+    """
+    names = ("models", "num_members", "precision", "strategy")
+    settings = {name: case.settings[name] for name in names}
+    settings |= {"num_steps": 2, "eval_every": 2}  # the first call makes one, as in a long job
+    found: dict[str, list[float]] = {state: [] for state in STATES}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            base = Path(scratch)
+            for state, programs in STATES.items():
+                settings["compile_cache"] = base / programs
+                times = main_job(settings, base / state, base / "user")
+                found[state].append(times["first_step"] - times["began"])
+    return found
+
+
+def job(case: Case, rounds: int, seconds: float, each: float, out_dir: Path) -> dict[str, Any]:
+    """Measure the whole main job after its first step, and samples of the engine alone before.
+
+    Its end is when the last wave is on the disk: training, evaluations, checkpoints, whatever waits
+    in between.
+
+    Args:
+      case: what it trains.
+      rounds: samples of the engine.
+      seconds: that its training should last, about.
+      each: seconds of a sample of the engine.
+      out_dir: where its run folder is made, and stays.
+
+    Returns:
+      'steps' after the first call, of all waves; 'job_seconds' that they and all between took;
+      'engine_seconds' that the engine takes for them; and their 'ratio': by the quartiles of the
+      engine's rates lower, median, upper.
+    """
+    with new_process() as process:
+        info = process.submit(prepare, "engine", case, None, each).result()
+        measured = [process.submit(sample).result() for _ in range(rounds)]
+    rates = np.percentile(measured, [25, 50, 75]) / info["measured"]  # steps of a whole wave
+    steps = max(20, round(seconds * rates[1] / info["waves"]))
+    settings = {**case.settings, "num_steps": steps, "compile_cache": "none"}
+    times = main_job(settings, out_dir, out_dir / "caches")
+    took, done = times["kept"] - times["first_step"], times["steps"]
+    return {
+        "steps": done,
+        "job_seconds": took,
+        "engine_seconds": float(done / rates[1]),
+        "ratio": [float(took * rate / done) for rate in rates],
+    }

@@ -17,7 +17,7 @@ from flax import linen as nn
 
 from catdog_jax.models.build import build_model, normaliser
 from catdog_jax.population import Seeds, member_keys, varied
-from catdog_jax.population.flops import step_flops
+from catdog_jax.population.estimate import flops_of
 from catdog_jax.registry import parse_entry, typed_settings, unknown
 from catdog_jax.train import epoch_order
 from catdog_jax.types import Recipe
@@ -163,9 +163,8 @@ def first_steps(case: Case) -> Start:
     rows = order[: NUM_BATCHES * case.recipe.batch_size].reshape(NUM_BATCHES, -1)
     normalise, labels = normaliser(**task.data.constants), data.labels[rows]
     images = jax.vmap(normalise)(jnp.asarray(data.inputs[rows]))
-    params, module = as_flax(jax.vmap(task.formula.init)(keys.init)), network(case.model)
-    flops = step_flops(module.apply, {"params": jax.tree.map(lambda x: x[0], params)}, images[0])
     kinds = [device.device_kind for device in jax.local_devices()]
+    params, flops = as_flax(jax.vmap(task.formula.init)(keys.init)), flops_of(task.training)
     start = Start(jax.default_backend(), kinds, flops, np.asarray(images), labels, params)
     trainer = prepare(case._replace(members=NUM_CHECKED, precision="float32"), start)
     trainer.train(CHECK_STEPS)

@@ -43,7 +43,7 @@ def test_the_ensemble_is_not_the_mean_member():
     sure, unsure = [4.0, 0.0], [0.0, 0.1]
     logits = np.array([[sure, unsure], [unsure, sure]])
     labels = np.array([0, 0])
-    assert agreement.mean_member_accuracy(logits, labels) == 0.5
+    assert (agreement.predictions(logits) == labels).mean() == 0.5
     assert agreement.ensemble_accuracy(logits, labels) == 1.0
 
 
@@ -59,7 +59,7 @@ def test_one_member_is_its_own_ensemble_even_with_huge_logits():
     labels = np.arange(40) % 3
     alone = np.mean(logits[0].argmax(-1) == labels)
     assert agreement.ensemble_accuracy(logits, labels) == pytest.approx(alone)
-    assert agreement.mean_member_accuracy(logits, labels) == pytest.approx(alone)
+    assert np.isnan(agreement.ensemble_accuracy(logits[:0], labels))
 
 
 def test_balanced_accuracy_equals_scikit_learn():
@@ -81,25 +81,3 @@ def test_votes_count_members():
     chosen = logits.argmax(-1)
     expected = [[np.sum(chosen[:, n] == k) / 4 for k in range(3)] for n in range(40)]
     np.testing.assert_array_equal(agreement.votes(logits), expected)
-
-
-def test_near_ties_are_the_small_margins():
-    logits = np.array([[[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]], [[0.0, 1.0], [2.0, 0.0], [1.0, 0.99]]])
-    np.testing.assert_allclose(agreement.margins(logits), [[1, 0, 1], [1, 2, 0.01]])
-    np.testing.assert_array_equal(agreement.near_ties(logits, 0.0), [1])
-    np.testing.assert_array_equal(agreement.near_ties(logits, 0.05), [1, 2])
-
-
-def test_contested_examples_are_those_with_two_opinions():
-    logits = np.array([[[0.0, 1.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 3.0]]])
-    np.testing.assert_array_equal(agreement.contested(logits), [0])
-    assert agreement.contested(logits[:1]).size == 0
-
-
-def test_members_that_differ_by_rounding_disagree_on_near_ties_only():
-    logits = _logits(num_members=1, num_examples=3000, num_classes=2)
-    noise = np.random.default_rng(1).uniform(-1e-3, 1e-3, size=(8, 3000, 2))
-    members = (logits + noise).astype(np.float32)
-    contested = agreement.contested(members)
-    assert contested.size > 0
-    assert set(contested) <= set(agreement.near_ties(members, 4e-3))

@@ -4,11 +4,13 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from catdog_jax.data import pictures
+from catdog_jax.types import Dataset
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,22 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(pictures, "decode_many", counting)
     return count
+
+
+@pytest.fixture(scope="session")
+def assert_equal() -> Callable[[Dataset, Dataset], None]:
+    """Compare all that two data sets hold."""
+
+    def equal(first: Dataset, second: Dataset) -> None:
+        for split in ("train", "valid", "test"):
+            a, b = getattr(first, split), getattr(second, split)
+            assert (a.ids, list(a.factors)) == (b.ids, list(b.factors))
+            old, new = (a.data, *a.factors.values()), (b.data, *b.factors.values())
+            jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, y, strict=True), old, new)
+        for field in ("name", "class_names", "provenance", "files"):
+            assert getattr(first, field) == getattr(second, field)
+
+    return equal
 
 
 @pytest.fixture(scope="session")

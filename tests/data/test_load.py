@@ -40,13 +40,9 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 def test_a_loader_of_ones_own_gets_flags_and_typed_settings():
     found = load_dataset("my_loaders.own:shade=7:flip=true", data_dir="here")
-    expected = fingerprint(found.train, found.valid, found.test)
-    assert found.provenance == {
-        "data_dir": "here",
-        "shade": 7,
-        "flip": True,
-        "fingerprint": expected,
-    }
+    digest = fingerprint(found.train, found.valid, found.test)
+    typed = {"data_dir": "here", "shade": 7, "flip": True}
+    assert found.provenance == typed | {"fingerprint": digest}
     assert load_dataset("my_loaders.spec").provenance["shade"] == 3
     assert load_dataset("my_loaders.narrow", image_size=9).provenance["size"] == 9
     for name in ("cifar10", "oxford_iiit_pet", "folder", "procedural", "mnist", "my_loaders.own"):
@@ -58,7 +54,7 @@ def test_a_loader_of_ones_own_gets_flags_and_typed_settings():
     [
         ("my_loaders.number", "is a int; give a function"),
         ("my_loaders.wrong", r"returns no catdog_jax\.types\.Dataset"),
-        ("my_loaders.outside", "labels are not integers that each have a class name"),
+        ("my_loaders.outside", "an integer label that has a class name"),
         ("my_loaders.own:shade=dark", "shade=dark is not allowed; give a whole number"),
         ("my_loaders.own:shad=1", "'shad'; known: flip, shade .*did you mean 'shade'"),
         ("foldr", r"unknown data set 'foldr'; known: cats_vs_dogs, .*did you mean 'folder'\?"),
@@ -69,12 +65,9 @@ def test_what_cannot_be_used_is_said_in_one_line(entry, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         load_dataset(entry, data_dir=str(tmp_path))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("size", [-1, 7, 1025])
-def test_image_size_has_a_range(size: int):
-    with pytest.raises(InputError, match=f"--image_size={size} is out of range; give 8 to 1024"):
-        load_dataset("my_loaders.own", image_size=size)
+    for size in (-1, 7, 1025):
+        with pytest.raises(InputError, match=f"--image_size={size} is out of range; give 8 to"):
+            load_dataset(entry, image_size=size)
 
 
 def test_examples_may_be_sentences_or_vectors_but_alike_in_all_splits(module):
@@ -87,5 +80,5 @@ def test_examples_may_be_sentences_or_vectors_but_alike_in_all_splits(module):
         with pytest.raises(InputError, match="alike in all parts"):
             load_dataset("my_loaders.mine")
     module.mine = lambda: dataset(SENTENCES, SENTENCES[:0])
-    with pytest.raises(InputError, match="its test part is empty"):
+    with pytest.raises(InputError, match=r"its test part has inputs int32 \(0, 5\).* N > 0"):
         load_dataset("my_loaders.mine")

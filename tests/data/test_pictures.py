@@ -33,7 +33,7 @@ def test_the_central_square_of_the_right_size_keeps_its_exact_pixels(encode, kin
 def test_path_and_bytes_are_read_alike(encode, tmp_path):
     path = tmp_path / "picture.jpg"
     path.write_bytes(encode(noise(1, 20, 30), "JPEG"))
-    np.testing.assert_array_equal(decode(str(path), 16)[0], decode(path.read_bytes(), 16)[0])
+    np.testing.assert_array_equal(decode(path, 16)[0], decode(path.read_bytes(), 16)[0])
     with pytest.raises(FileNotFoundError):
         decode(tmp_path / "none.jpg", 16)
 

@@ -5,14 +5,14 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from catdog_jax.data import dataset_spec, load_dataset, tfds_prepare
-from catdog_jax.data.tfds_prepare import find_prepared, import_tfds
+from catdog_jax.data import dataset_spec, load_dataset, tfds_images
+from catdog_jax.data.tfds_images import find_prepared, import_tfds
 from catdog_jax.types import Dataset, InputError
 
 BREEDS = ["Abyssinian", "beagle", "boxer"]
@@ -35,54 +35,49 @@ def pixels_of(seed: int, shape: tuple[int, ...] = (20, 24, 3)) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def png(pixels: np.ndarray) -> io.BytesIO:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    buffer.seek(0)
-    return buffer
-
-
-def write_pets(root: Path, splits: dict[str, range], name: str = PETS) -> Path:
+@pytest.fixture
+def write_pets(tmp_path: Path, encode) -> Callable[..., str]:
     """Write a small set with the features of oxford_iiit_pet; needs no TensorFlow."""
-    tfds = import_tfds()
-    f = tfds.features
-    features = f.FeaturesDict(
-        {
-            "image": f.Image(),
-            "label": f.ClassLabel(names=BREEDS),
-            "species": f.ClassLabel(names=["Cat", "Dog"]),
-            "file_name": f.Text(),
-            "segmentation_mask": f.Image(shape=(None, None, 1), use_colormap=True),
-        }
-    )
 
-    def generate(_self: object, seeds: range):
-        for i in seeds:
-            labels = {"label": i % 3, "species": int(i % 3 > 0), "file_name": f"pet_{i}"}
-            mask = png(pixels_of(i, (20, 24)))
-            yield i, {"image": png(pixels_of(i)), "segmentation_mask": mask, **labels}
+    def written(splits: dict[str, range], name: str = PETS) -> str:
+        tfds = import_tfds()
+        f = tfds.features
+        species = f.ClassLabel(names=["Cat", "Dog"])
+        mask = f.Image(shape=(None, None, 1), use_colormap=True)
+        labels = {"label": f.ClassLabel(names=BREEDS), "species": species, "file_name": f.Text()}
+        features = f.FeaturesDict({"image": f.Image(), "segmentation_mask": mask, **labels})
 
-    def info(self: object):
-        keys = ("image", "label")
-        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=keys)
+        def generate(_self: object, seeds: range):
+            for i in seeds:
+                masked = io.BytesIO(encode(pixels_of(i, (20, 24))))
+                labels = {"label": i % 3, "species": int(i % 3 > 0), "file_name": f"pet_{i}"}
+                picture = io.BytesIO(encode(pixels_of(i)))
+                yield i, {"image": picture, "segmentation_mask": masked, **labels}
 
-    def split_generators(self: object, _manager: object):
-        return {split: self._generate_examples(seeds) for split, seeds in splits.items()}
+        def info(self: object):
+            keys = ("image", "label")
+            return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=keys)
 
-    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version("4.0.0")
-        pkg_dir_path = root
-        _info, _split_generators, _generate_examples = info, split_generators, generate
+        def split_generators(self: object, _manager: object):
+            return {split: self._generate_examples(seeds) for split, seeds in splits.items()}
 
-    Builder.name = name
-    Builder(data_dir=root, file_format="array_record").download_and_prepare()
-    return root
+        class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+            VERSION = tfds.core.Version("4.0.0")
+            pkg_dir_path = tmp_path
+            _info, _split_generators, _generate_examples = info, split_generators, generate
+
+        Builder.name = name
+        root = tmp_path / "-".join(splits)
+        Builder(data_dir=root, file_format="array_record").download_and_prepare()
+        return str(root)
+
+    return written
 
 
 @pytest.fixture
-def pets(tmp_path: Path) -> functools.partial[Dataset]:
-    root = write_pets(tmp_path / "tfds", {"train": range(60), "test": range(100, 130)})
-    return functools.partial(load_dataset, PETS, data_dir=str(root), image_size=8)
+def pets(write_pets) -> functools.partial[Dataset]:
+    root = write_pets({"train": range(60), "test": range(100, 130)})
+    return functools.partial(load_dataset, PETS, data_dir=root, image_size=8)
 
 
 def test_cifar10_cats_and_dogs_without_tensorflow(shared_data: Path):
@@ -131,7 +126,7 @@ def test_pets_are_told_apart_by_species(pets):
 def test_other_labels_and_classes_of_which_only_those_are_decoded(pets, decodes):
     folder = pets.keywords["data_dir"]
     by_label = functools.partial(load_dataset, f"{PETS}:label=label", data_dir=folder, image_size=8)
-    with pytest.raises(InputError, match="3 classes; choose at least two .*: Abyssinian, beagle"):
+    with pytest.raises(InputError, match=r"3 classes \(Abyssinian, beagle, .* choose at least two"):
         by_label()
     dataset = by_label(classes=("boxer", "beagle"))
     assert decodes == [60]
@@ -141,9 +136,9 @@ def test_other_labels_and_classes_of_which_only_those_are_decoded(pets, decodes)
         load_dataset(f"{PETS}:label=breed", data_dir=folder)
 
 
-def test_a_prepared_folder_of_any_name_is_found_and_its_validation_used(tmp_path: Path):
+def test_a_prepared_folder_of_any_name_is_found_and_its_validation_used(write_pets):
     splits = {"train": range(30), "validation": range(30, 60), "test": range(60, 90)}
-    root = str(write_pets(tmp_path, splits, name="my_animals"))
+    root = write_pets(splits, name="my_animals")
     dataset = load_dataset("my_animals:label=species", data_dir=root, image_size=8)
     assert sizes(dataset) == [30, 30, 30]
     assert {int(n[4:]) for n in dataset.valid.ids} == set(range(30, 60))
@@ -152,13 +147,12 @@ def test_a_prepared_folder_of_any_name_is_found_and_its_validation_used(tmp_path
         load_dataset("my_animals:label=species:valid=0.1", data_dir=root)
 
 
-def test_without_a_test_split_validation_is_the_test_and_one_split_is_divided(tmp_path: Path):
-    root = write_pets(tmp_path / "a", {"train": range(30), "validation": range(30, 60)})
-    dataset = load_dataset(PETS, data_dir=str(root), image_size=8)
+def test_without_a_test_split_validation_is_the_test_and_one_split_is_divided(write_pets):
+    root = write_pets({"train": range(30), "validation": range(30, 60)})
+    dataset = load_dataset(PETS, data_dir=root, image_size=8)
     assert sizes(dataset) == [30, 0, 30]
     assert dataset.provenance["parts"] == {"train": "train", "validation": "test"}
-    root = write_pets(tmp_path / "b", {"everything": range(90)})
-    dataset = load_dataset(PETS, data_dir=str(root), image_size=8)
+    dataset = load_dataset(PETS, data_dir=write_pets({"everything": range(90)}), image_size=8)
     assert sum(sizes(dataset)) == 90
     assert min(sizes(dataset)) > 0
 
@@ -181,7 +175,7 @@ def test_damage_is_one_line(pets):
 
 
 def test_tfrecord_without_tensorflow_names_both_ways_out(shared_data: Path, monkeypatch):
-    monkeypatch.setattr(tfds_prepare, "have_tensorflow", lambda: False)
+    monkeypatch.setattr(tfds_images, "have_tensorflow", lambda: False)
     with pytest.raises(InputError) as caught:
         load_dataset("cifar10", data_dir=str(shared_data / "tfds_small_tfrecord"))
     text = str(caught.value)
@@ -240,11 +234,10 @@ def test_a_download_fails_in_one_line_or_is_read_and_not_fetched_again(
     builder = import_tfds().core.dataset_builder.DatasetBuilder
     monkeypatch.setattr(builder, "download_and_prepare", download_and_prepare)
     flags = {"data_dir": str(tmp_path), "classes": ("ship", "frog"), "download": True}
-    with pytest.raises(
-        RuntimeError, match=f"download of 'cifar10' into {tmp_path} failed: Max"
-    ) as e:
+    message = rf"download of 'cifar10' into {tmp_path} failed \(ConnectionError: Max"
+    with pytest.raises(RuntimeError, match=message) as e:
         load_dataset("cifar10", **flags)
-    assert "(no route); nothing was trained" in str(e.value)
+    assert "(no route)); nothing was trained" in str(e.value)
     assert "catdog_jax[tfds-prepare]" in str(e.value)
     assert "\n" not in str(e.value)
     for _ in range(2):

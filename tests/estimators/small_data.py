@@ -5,13 +5,19 @@ import numpy as np
 
 
 def pictures(num_examples=90, num_classes=3, shape=(6, 5, 3), seed=0, signal=40.0):
-    """Random pictures in 0..1, multiples of 1/255, whose classes differ in their average."""
+    """Random pictures 0..255, whose classes differ in their average."""
     generator = np.random.default_rng(seed)
     labels = (np.arange(num_examples) % num_classes).astype(np.int32)
     averages = np.random.default_rng(99).normal(128, signal, size=(num_classes, *shape))
     noise = generator.normal(0, 50, size=(num_examples, *shape))
     levels = np.clip(np.rint(averages[labels] + noise), 0, 255)
-    return (levels / 255).astype(np.float32), labels
+    return levels.astype(np.uint8), labels
+
+
+def pixels(*args, **options):
+    """The same as rows [N, D] of numbers in 0..1, as a registered estimator sees them."""
+    images, labels = pictures(*args, **options)
+    return images.reshape(len(images), -1) / np.float32(255), labels
 
 
 def features(num_examples=200, size=12, num_classes=2, seed=0):
@@ -27,20 +33,3 @@ def features(num_examples=200, size=12, num_classes=2, seed=0):
 def logits(classifier, inputs):
     """Apply a classifier, as a float64 array on the host."""
     return np.asarray(classifier.apply(classifier.params, jnp.asarray(inputs)), np.float64)
-
-
-def same_up_to_near_ties(found, decision, expected, margin):
-    """Return whether two lists of classes differ only where a decision was nearly a tie.
-
-    Args:
-      found: [N] classes.
-      decision: [N] or [N, K] float64 decision values of the reference.
-      expected: [N] classes of the reference.
-      margin: largest distance from a tie, in units of the decision.
-    """
-    if decision.ndim == 1:
-        distance = np.abs(decision)
-    else:
-        top = np.sort(decision, axis=1)
-        distance = top[:, -1] - top[:, -2]
-    return bool((distance[found != expected] <= margin).all())

@@ -8,7 +8,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
-from small_data import logits, same_up_to_near_ties
+from small_data import logits
 
 from catdog_jax.estimators.build import fit_estimator
 
@@ -58,8 +58,7 @@ def _agree(entry, train, test):
     elif entry == "centroid":
         np.testing.assert_array_equal(ours, theirs)
     else:
-        assert same_up_to_near_ties(ours, reference.decision_function(test_rows), theirs, 1e-4)
-    print(f"{entry}: {np.mean(ours == test_labels):.4f}, differing {np.sum(ours != theirs)}")
+        assert (np.abs(reference.decision_function(test_rows))[ours != theirs] <= 1e-4).all()
     return np.mean(ours == test_labels)
 
 
@@ -96,5 +95,4 @@ def test_all_pictures_are_classified_as_scikit_learn_does_and_as_others_found(en
 def test_what_cross_validation_chooses_is_better_than_the_nearest_centroid(entry, cifar):
     (images, labels), (test_images, test_labels) = cifar
     found = logits(fit_estimator(entry, images, labels, 2), test_images).argmax(axis=1)
-    print(f"{entry}: {np.mean(found == test_labels):.4f}")
     assert np.mean(found == test_labels) > 0.61

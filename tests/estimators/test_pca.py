@@ -34,20 +34,8 @@ def test_signs_are_fixed_and_the_order_of_examples_does_not_matter():
     np.testing.assert_allclose(again.components, components, atol=1e-5)
 
 
-def test_fewer_components_are_the_first_ones():
-    images, _ = pictures()
-    few, many = principal_components(images, 2), principal_components(images, 9)
-    np.testing.assert_array_equal(few.components, many.components[:, :2])
-    np.testing.assert_array_equal(few.scale, many.scale[:2])
-
-
 @pytest.mark.parametrize("count", [0, 24])
 def test_more_components_than_directions_are_refused(count):
     images, _ = pictures(num_examples=24)
     with pytest.raises(InputError, match=f"components={count} is not allowed; .* give 1..23"):
         principal_components(images, count)
-
-
-def test_examples_that_are_all_alike_are_refused():
-    with pytest.raises(InputError, match="all alike"):
-        principal_components(np.ones((4, 3), np.float32), 1)

@@ -6,8 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from catdog_jax.population import Snapshot, Wave
-from catdog_jax.population.waves import Segment
+from catdog_jax.population.waves import Segment, Snapshot, Wave
 from catdog_jax.run import checkpointer, interrupt
 from catdog_jax.run.checkpointer import Checkpointer
 from catdog_jax.run.task import Task
@@ -54,12 +53,12 @@ def folder(monkeypatch):
 
 
 def segment(step, wave=0):
-    return Segment(wave, step, 1, 0.5, 0.25, lambda: Snapshot(step, np.full(2, step), {}))
+    return Segment(wave, step, 1, 0.5, 0.25, lambda: Snapshot(np.full(2, step), {}))
 
 
 def wave(number=0):
     none = np.zeros(0)
-    return Wave(number, 0, none, {}, {"test": none}, none, {})
+    return Wave(number, none, {}, {"test": none}, none, {})
 
 
 def test_training_goes_on_while_the_disk_is_written_and_order_is_kept(folder, monkeypatch):

@@ -86,7 +86,7 @@ def raising(error):
         (OSError(28, "No space left"), 1, "error: [Errno 28] No space left"),
         (MemoryError(), 1, "error: MemoryError"),
         (RuntimeError("RESOURCE_EXHAUSTED: much\nmore\nof it"), 1, "error: RESOURCE_EXHAUSTED: "),
-        (Interrupted(signal.SIGTERM, "saved"), 143, "saved"),
+        (Interrupted(signal.SIGTERM, "; saved"), 143, "interrupted by SIGTERM; saved"),
     ],
 )
 def test_an_error_is_one_line_and_a_status(error, status, line, capsys):

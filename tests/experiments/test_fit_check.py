@@ -7,8 +7,7 @@ import jax
 import pytest
 
 from catdog_jax.population import fit
-from catdog_jax.population.compiled import Collective, Memory
-from catdog_jax.population.fit import Compiled, CompiledWave
+from catdog_jax.population.fit import Collective, Compiled, CompiledWave, Memory
 from catdog_jax.population.machine import find_machine
 from experiments import fit_check
 

@@ -1,5 +1,7 @@
 """The probes of a run: of the right weights, the right numbers."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,6 @@ from sklearn.linear_model import RidgeCV
 
 import catdog_jax as cj
 from catdog_jax.analysis.layers import (
-    Networks,
     alignment_maps,
     choose,
     factors_of,
@@ -16,7 +17,7 @@ from catdog_jax.analysis.layers import (
     probe_layers,
 )
 from catdog_jax.analysis.probe import PENALTIES
-from catdog_jax.analysis.similarity import linear_cka
+from catdog_jax.analysis.similarity import centred_gram, gram_cka
 from experiments import layers
 
 DATA = "procedural:num_train=96:num_valid=8:num_test=48"
@@ -84,8 +85,8 @@ def test_a_head_that_reads_much_is_replaced_on_all_of_it(dataset):
     constants = {name: dataset.constants[name] for name in ("mean", "std")}
     model = cj.build_model("cnn:widths=8:head=flatten", (8, 8, 3), 2, **constants)
     start = model.init(jax.random.key(0))
-    example = jax.ShapeDtypeStruct((1, 8, 8, 3), np.uint8)
-    networks = {"cnn": Networks(model, lambda member, when: start, np.array([True]), example)}
+    alive = np.array([True])
+    networks = {"cnn": SimpleNamespace(model=model, moment=lambda *_: start, alive=alive)}
     found = [
         probe_layers(
             networks,
@@ -128,8 +129,8 @@ def test_alignment_is_that_of_the_whole_layers(whole, dataset):
     # Member 0 as it started, member 1 as it ended.
     start, trained = (read(found.moment(m, m), dataset.test.inputs) for m in (0, 1))
     cka = whole.data["cka"].values
-    wanted = linear_cka(trained[2], start[1], debiased=True)
-    assert cka[1, 1, 1, 2, 0, 0, 1] == pytest.approx(wanted, abs=1e-5)
+    grams = np.stack([centred_gram(x).ravel() for x in (trained[2], start[1])])
+    assert cka[1, 1, 1, 2, 0, 0, 1] == pytest.approx(gram_cka(grams)[0, 1], abs=1e-5)
     maps = alignment_maps(cka)
     wanted = (cka[0, 1, 0, 1, 1, 1, 2] + cka[0, 1, 1, 1, 1, 0, 2]) / 2
     assert maps[3, 0, 1, 2] == pytest.approx(wanted)

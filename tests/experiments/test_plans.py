@@ -7,9 +7,8 @@ import jax
 import pytest
 
 import catdog_jax as cj
-from catdog_jax.population import Plan
+from catdog_jax.population import Execution, Plan, estimate
 from catdog_jax.run import autotune, plans, summary
-from catdog_jax.run.task import Execution
 from catdog_jax.store import RunFolder
 from catdog_jax.types import InputError
 
@@ -89,7 +88,7 @@ def test_optimisers_that_look_at_the_shape_keep_matrices_as_they_are(task_of):
 
 def test_the_time_of_a_run_is_its_operations_over_a_products_speed(task_of, monkeypatch):
     """On a CPU; `test_estimate` holds that of an accelerator."""
-    monkeypatch.setattr(summary, "product_speed", lambda: 1e6)
+    monkeypatch.setattr(estimate, "product_speed", lambda: 1e6)
     plan = Plan("map", 1, 4, 2, 0, "direct", 0)
     first, second, third = 192 * 8, 8 * 8, 8 * 2
     per_step = 16 * 2 * (2 * first + 3 * second + 3 * third)

@@ -9,9 +9,9 @@ import jax
 import pytest
 
 import catdog_jax as cj
+from catdog_jax.run import Execution
 from catdog_jax.run.plans import new_plans
 from catdog_jax.run.processes import joined_timings
-from catdog_jax.run.task import Execution
 
 SMALL = (
     "--dataset=procedural:num_train=64:num_valid=8:num_test=32",

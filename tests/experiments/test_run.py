@@ -1,5 +1,6 @@
 """A run from its flags to its files: the contract that others build on, number by number."""
 
+import dataclasses
 import signal
 
 import jax
@@ -10,6 +11,7 @@ import xarray as xr
 from PIL import Image
 
 import catdog_jax as cj
+from catdog_jax import population as pop
 from catdog_jax.types import InputError, Model
 from experiments import init_convergence, predict
 
@@ -93,9 +95,12 @@ def test_a_population_keeps_its_logits_and_the_params_of_named_steps(finished, t
         np.testing.assert_allclose(found.logits[-1], final, rtol=1e-3, atol=1e-4)
         logits = judged(found, found.at(8), test_split.inputs)
         np.testing.assert_allclose(found.logits[2], logits, rtol=2e-3, atol=1e-3)
-        starts = [jax.tree.leaves(found.start(m)) for m in range(3)]
-        for kept, *drawn in zip(jax.tree.leaves(found.at(0)), *starts, strict=True):
-            np.testing.assert_allclose(kept, np.stack(drawn), rtol=1e-6, atol=1e-7)
+        observed = {name: x for name, x in found.arrays.items() if name != "params"}
+        drawing = dataclasses.replace(found, read=lambda kept=observed: {"observed": kept})
+        for one in (found, drawing):
+            starts = [jax.tree.leaves(one.start(m)) for m in range(3)]
+            for kept, *drawn in zip(jax.tree.leaves(found.at(0)), *starts, strict=True):
+                np.testing.assert_allclose(kept, np.stack(drawn), rtol=1e-6, atol=1e-7)
         with pytest.raises(InputError, match=f"{label}: no params of step 4 were kept, but of: 0"):
             found.at(4)
 
@@ -190,7 +195,12 @@ def test_a_person_trains_a_formula_of_their_own_from_python(tmp_path, capsys):
 
     recipe = cj.Recipe(6, 16, "adam", 1e-3, eval_every=3)
     data = cj.load_dataset(DATASET, image_size=8)
-    task = cj.Task("mine", Model(init, apply), recipe, data, cj.varied(3))
+    gain = np.array([1.0, 2.0, 0.5])
+    members = cj.Members(3, {"init": np.arange(3)}, {"gain": gain, "learning_rate": 1e-3 * gain})
+    task = cj.Task(
+        "mine", Model(init, apply), recipe, data, members,
+        start=lambda keys, drawn: drawn | {"b": drawn["b"] + keys.settings["gain"]},
+    )  # fmt: skip
     run = cj.train_run([task], experiment="own", out_dir=tmp_path, name="x")
     found = run.populations["mine"]
     test = found.data.test
@@ -198,6 +208,10 @@ def test_a_person_trains_a_formula_of_their_own_from_python(tmp_path, capsys):
     np.testing.assert_allclose(found.logits[-1], logits, rtol=2e-3, atol=1e-3)
     right = (found.logits.argmax(-1) == test.labels).mean(-1).T
     np.testing.assert_allclose(found.arrays["test_accuracy"], right, atol=1e-6)
+    starts = [found.start(m) for m in range(3)]
+    drawn = init(pop.member_keys(pop.Seeds(), members).init[1])
+    np.testing.assert_allclose(starts[1]["w"], 2 * drawn["w"], rtol=1e-6)
+    assert [start["b"].tolist() for start in starts] == [[[x, x]] for x in gain]
     assert run.data is None
     done = run.finish(xr.Dataset({"accuracy": (("member",), right[:, -1])}))
     assert done.path == tmp_path / "own" / "x"

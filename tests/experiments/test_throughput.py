@@ -9,15 +9,14 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
-from catdog_jax.population.flops import step_flops
-from experiments import _cli, init_convergence, throughput
+from catdog_jax.population.estimate import flops_of
+from experiments import throughput
 from experiments.baselines import case as case_module
-from experiments.baselines import flax_loop, main_job
+from experiments.baselines import flax_loop
 from experiments.baselines.case import CHECK_STEPS, Case, Start, Trainer, calibrated, new_process
 
 ROOT = Path(__file__).parents[2]
@@ -44,10 +43,7 @@ def start():
     ],
 )
 def test_the_work_of_a_step_is_what_a_person_counts(model, flops):
-    case, module = Case(model, 1), flax_loop.network(model)
-    images = jnp.zeros((case.recipe.batch_size, 32, 32, 3))
-    params = jax.eval_shape(module.init, jax.random.key(0), images)
-    assert step_flops(module.apply, params, images) == flops
+    assert flops_of(Case(model, 1).task().training) == flops
 
 
 @pytest.mark.parametrize("name", ["engine", "flax_loop", "vmap_scan"])
@@ -97,16 +93,6 @@ def test_steps_are_counted_until_a_sample_lasts():
     assert calls == [1]
     assert 1 < calibrated(trainer, 0.05) <= 50
     assert calls[1] == 1
-
-
-def test_the_job_trains_what_the_engine_is_measured_on():
-    case = Case("linear", 8, strategy="map")
-    config = _cli.parse_flags(case.flags(7), init_convergence.Config)
-    recipe = case.recipe._asdict()
-    for name in ("batch_size", "optimizer", "learning_rate", "weight_decay", "augment", "schedule"):
-        assert getattr(config, name) == recipe[name]
-    assert (config.models, config.num_members, config.num_steps) == ("linear", 8, 7)
-    assert config.strategy == "map"
 
 
 def test_who_meets_whom():
@@ -230,7 +216,7 @@ def test_torch_is_imported_by_nobody_but_its_competitors():
 @pytest.mark.slow  # a command of its own
 def test_a_job_that_fails_is_told_in_its_last_words(tmp_path):
     with pytest.raises(RuntimeError, match="ended with status 2: error: .*mpl"):
-        main_job.run(["--models=mpl"], tmp_path / "job", tmp_path)
+        case_module.main_job({"models": "mpl"}, tmp_path / "job", tmp_path)
 
 
 @pytest.mark.slow  # the whole command, every part of it: five runs of an experiment
@@ -244,7 +230,7 @@ def test_a_whole_benchmark(tmp_path, capsys):
     assert "linear × 2: whole job ÷ engine alone " in said
     (folder,) = (tmp_path / "throughput").iterdir()
     found = json.loads((folder / "throughput.json").read_text())
-    assert found["start"]["linear × 2"].keys() == main_job.STATES.keys()
+    assert found["start"]["linear × 2"].keys() == case_module.STATES.keys()
     job = found["job"]["linear × 2"]
     assert job["ratio"][1] == pytest.approx(job["job_seconds"] / job["engine_seconds"])
     assert (folder / "figures" / "throughput.png").exists()

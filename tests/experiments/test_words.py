@@ -6,9 +6,8 @@ import pytest
 
 from catdog_jax import load_dataset, open_run
 from catdog_jax.analysis import word_vectors
-from catdog_jax.analysis.embeddings import nearest_words
 from catdog_jax.data import grammar
-from catdog_jax.data.annotation import annotate
+from catdog_jax.data.grammar import annotate
 from experiments import words
 
 DATASET = "words:num_train=160:num_valid=2:num_test=96"
@@ -63,7 +62,9 @@ def test_the_vectors_are_those_of_the_weights_and_of_the_starts(whole):
         assert not np.array_equal(start[0], start[1])
         assert 0 < np.abs(start - trained[..., :width]).max() < 0.1
         nearest = whole.data["nearest_word"].sel(embedded=model, when="trained").values
-        np.testing.assert_array_equal(nearest[1], nearest_words(trained[1, :, :width], 3))
+        np.testing.assert_array_equal(
+            nearest[1], word_vectors.nearest_words(trained[1, :, :width], 3)
+        )
 
 
 def test_the_probes_are_refitted_from_the_weights(whole, dataset):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from catdog_jax.models.initializers import INITIALIZERS
+from catdog_jax.models.parts import INITIALIZERS
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.5])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from catdog_jax.data import grammar, words
-from catdog_jax.models import _words, linear
+from catdog_jax.models import linear, parts
 from catdog_jax.models.build import build_model
 from catdog_jax.models.words_conv import neighbours
 from catdog_jax.types import InputError
@@ -61,12 +61,6 @@ def test_the_others_tell_mirrors_apart(entry):
     assert (np.abs(logits[::2] - logits[1::2]).max(axis=1) > 1e-4).all()
 
 
-def test_a_window_of_one_word_is_blind_too():
-    for entry in ("word_conv:window=1", "word_conv:window=1:pool=mean"):
-        logits = logits_of(entry, sentences())
-        np.testing.assert_allclose(logits[::2], logits[1::2], rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("entry", [*BLIND, "word_conv:depth=2:pool=mean", "word_conv"])
 def test_more_padding_changes_nothing(entry):
     tokens = sentences()
@@ -103,7 +97,7 @@ def test_bag_of_words_is_the_linear_formula_on_counts():
     model, params = start("bag_of_words")
     assert isinstance(params, linear.LinearParams)
     counted = np.stack([np.bincount(row, minlength=V)[1:] for row in np.asarray(tokens)])
-    np.testing.assert_array_equal(_words.counts(tokens, V), counted)
+    np.testing.assert_array_equal(parts.counts(tokens, V), counted)
     expected = counted @ np.asarray(params.weights) + np.asarray(params.bias)
     np.testing.assert_allclose(model.apply(params, tokens), expected, rtol=1e-5, atol=1e-6)
 
@@ -134,18 +128,9 @@ def test_neighbours_times_a_kernel_is_a_convolution(window):
 
 
 def test_layers_have_a_vector_per_word_and_then_one_per_sentence():
-    tokens = sentences(4)
-    shapes = {}
-    for entry in ("word_average", "word_conv:depth=2", "word_attention:depth=2"):
-        shapes[entry] = [(name, x.shape[1:]) for name, x in layers_of(entry, tokens).items()]
+    layers = layers_of("word_attention:depth=2", sentences(4))
     word, pooled = (grammar.LENGTH, 32), (32,)
-    assert shapes["word_average"][1:-1] == [
-        ("embedding", word), ("average", pooled), ("hidden1", pooled)
-    ]  # fmt: skip
-    assert shapes["word_conv:depth=2"][1:-1] == [
-        ("embedding", word), ("conv1", word), ("conv2", word), ("pooled", pooled)
-    ]  # fmt: skip
-    assert shapes["word_attention:depth=2"][1:-1] == [
+    assert [(name, x.shape[1:]) for name, x in layers.items()][1:-1] == [
         ("embedding", word), ("attention1", word), ("block1", word), ("attention2", word),
         ("block2", word), ("average", pooled),
     ]  # fmt: skip
@@ -159,7 +144,6 @@ def test_layers_have_a_vector_per_word_and_then_one_per_sentence():
         ("word_conv:window=0", SHAPE, "window=0 is not allowed"),
         ("word_conv:pool=sum", SHAPE, "unknown pool 'sum'; known: max, mean"),
         ("word_attention:heads=5", SHAPE, "heads=5 do not share width=32 evenly"),
-        ("word_attention:activation=step", SHAPE, "unknown activation 'step'"),
         ("word_average:vocabulary=1", SHAPE, "vocabulary=1 is not allowed"),
     ],
 )

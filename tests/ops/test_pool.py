@@ -72,21 +72,16 @@ def test_values_and_gradient_are_those_of_reduce_window():
         np.testing.assert_array_equal(found[1], wanted[1])
 
 
-def test_ties_share_the_gradient_and_reduce_window_gives_it_to_the_first():
+def test_ties_share_the_gradient():
     inputs, ours = of_all(max_pool, tied)
     many = 0
-    for (_, size), x, (y, dx), (stock_y, stock_dx) in zip(
-        CASES, inputs, ours, of_all(reference, tied)[1], strict=True
-    ):
-        np.testing.assert_array_equal(y, stock_y)
+    for (_, size), x, (y, dx) in zip(CASES, inputs, ours, strict=True):
         dy = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)[..., None]
         highest = squares(x, size) == y[..., None]
         share = highest / highest.sum(-1, keepdims=True)
         np.testing.assert_allclose(squares(dx, size), dy * share, rtol=1e-6, atol=1e-7)
-        first = np.cumsum(highest, -1) * highest == 1
-        np.testing.assert_allclose(squares(stock_dx, size), dy * first, rtol=1e-6, atol=1e-7)
         many += int((highest.sum(-1) > 1).sum())
-        # What fills no square is left out by both.
+        # What fills no square is left out.
         rows, columns = (size * (n // size) for n in x.shape[1:3])
         assert not dx[:, rows:].any()
         assert not dx[:, :, columns:].any()
@@ -104,12 +99,7 @@ def test_hessian_products_of_a_curved_loss():
 
         return jax.jit(jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), v)))(x)
 
-    found = np.asarray(product(max_pool))
-    highest = squares(x, 2) == squares(x, 2).max(-1, keepdims=True)
-    bend = -np.sin(squares(x, 2).max(-1, keepdims=True))
-    wanted = bend * highest * squares(v, 2)
-    np.testing.assert_allclose(squares(found, 2), wanted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found, product(reference), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(product(max_pool), product(reference), rtol=1e-5, atol=1e-6)
 
 
 def test_under_vmap_map_scan_and_on_two_devices():

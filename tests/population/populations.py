@@ -6,11 +6,12 @@ import numpy as np
 
 from catdog_jax import population as pop
 from catdog_jax.augment import augmenter
-from catdog_jax.models.build import build_model
+from catdog_jax.models.build import build_model, recipe_for
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population.members import DEFAULT_SEEDS
+from catdog_jax.run import Task
 from catdog_jax.train import make_learner
-from catdog_jax.types import Data, Model
+from catdog_jax.types import Data, Dataset, Model, Split
 
 SHAPE = (8, 8, 3)
 NORMAL = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
@@ -63,11 +64,42 @@ def train(
     )
 
 
+def training(
+    entry,
+    num_members,
+    side=8,
+    sizes=(64, 32),
+    vary=("init",),
+    wave=0,
+    precision="float32",
+    **changes,
+):
+    """What planning knows of a task, on pictures that have a shape alone; the data take nothing."""
+
+    def split(num):
+        pictures = np.broadcast_to(np.uint8(0), (num, side, side, 3))
+        return Split(pictures, np.zeros(num, np.int32), ())
+
+    train, test = map(split, sizes)
+    data = Dataset("shapes", train, split(0), test, ("cat", "dog"), {}, constants=NORMAL)
+    recipe = recipe_for(entry, "cifar10")._replace(augment="none", **changes)
+    how = pop.Execution(wave=wave, precision=precision)
+    task = Task(entry, entry, recipe, data, pop.varied(num_members, vary), execution=how)
+    return task.training._replace(fixed_bytes=0)
+
+
 def keys_of(members, row, seeds=DEFAULT_SEEDS):
     """What one row of a table stands for, as a solo run takes it."""
     keys = pop.member_keys(seeds, members.rows(row, row + 1))
     own = lambda x: x[0] if x.ndim else x  # noqa: E731
     return jax.tree.map(own, keys)
+
+
+def assert_close(found, wanted):
+    """Hold two pytrees of arrays equal but for the order of their sums, over a few steps."""
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        # 1e-7 after a step, growing with the steps.
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
 def assert_same_bits(one, other, rows=slice(None)):
@@ -78,10 +110,7 @@ def assert_same_bits(one, other, rows=slice(None)):
 
 def differs(one, other) -> bool:
     """Return whether any leaf differs anywhere."""
-    return any(
-        bool(np.any(np.asarray(a) != np.asarray(b)))
-        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    )
+    return any(jax.tree.leaves(jax.tree.map(lambda a, b: bool(np.any(a != b)), one, other)))
 
 
 def poisoned_model(member: int, seeds=DEFAULT_SEEDS) -> Model:

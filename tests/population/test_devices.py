@@ -24,7 +24,6 @@ V1 = "9:cpu,cpuacct:/x\n4:memory:/docker/abc\n1:name=systemd:/x\n0::/"
     ("files", "expected"),
     [
         ({}, TOTAL),
-        ({"proc/self/cgroup": "0::/"}, TOTAL),
         ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": f"{64 * MIB}"}, 64 * MIB),
         ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "max"}, TOTAL),
         (
@@ -48,7 +47,6 @@ V1 = "9:cpu,cpuacct:/x\n4:memory:/docker/abc\n1:name=systemd:/x\n0::/"
             {"proc/self/cgroup": V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{48 * MIB}"},
             48 * MIB,
         ),
-        ({"proc/self/cgroup": "nonsense\n0::/../..", "sys/fs/cgroup/memory.max": "0"}, TOTAL),
     ],
 )
 def test_the_smaller_of_machine_and_control_group_counts(files, expected, tmp_path):

@@ -5,44 +5,34 @@ import functools
 import jax
 import numpy as np
 import pytest
+from populations import training
 
-from catdog_jax.models.build import build_model, recipe_for
-from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Plan, Schedule, varied
+from catdog_jax.population import Plan
 from catdog_jax.population.estimate import (
     Work,
-    equivalent_steps,
     least_step,
     member_bytes,
     run_seconds,
     step_seconds,
-    step_work,
+    work_of,
 )
-from catdog_jax.population.flops import step_flops, written_bytes
+from catdog_jax.population.flops import written_bytes
 from catdog_jax.population.machine import PEAKS
-from catdog_jax.train import make_learner
-from catdog_jax.types import Data
 
 H200 = PEAKS["NVIDIA H200"]
 CNN, SMALL = "cnn:widths=32-64-128", "cnn:widths=8-16-32"
 
 
-@functools.cache
-def work(entry, precision, batch_size=64, vary="init"):
-    recipe = recipe_for(entry, "cifar10")
-    tx = make_optimizer(recipe.optimizer, recipe.learning_rate, num_steps=100)
-    normal = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
-    forms = {
-        form: build_model(entry, (32, 32, 3), 2, conv=form, **normal) for form in ("lax", "patches")
-    }
-    learner = make_learner(forms["patches"], tx, batch_size=batch_size, precision=precision)
-    params = jax.eval_shape(forms["lax"].init, jax.eval_shape(lambda: jax.random.key(0)))
-    inputs = jax.ShapeDtypeStruct((batch_size, 32, 32, 3), np.float32)
-    shapes = [((10_000, 32, 32, 3), np.uint8), ((10_000,), np.int32)]
-    train = Data(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
-    return step_work(
-        learner, step_flops(forms["lax"].apply, params, inputs), train, varied(2, (vary,))
+def asked(entry, precision, batch_size=64, vary="init"):
+    sizes, steps = (10_000, 2_000), {"num_steps": 2000, "eval_every": 100}
+    return training(
+        entry, 1000, 32, sizes, (vary,), precision=precision, batch_size=batch_size, **steps
     )
+
+
+@functools.cache
+def work(*settings):
+    return work_of(asked(*settings), together(1))
 
 
 def together(members):
@@ -76,10 +66,9 @@ def test_seconds_are_within_a_factor_of_two_of_a_gpu(
 
 def test_a_whole_run_is_within_a_factor_of_two_of_a_gpu():
     """1,000 default CNNs of 2,000 steps in one wave took 145.6 s."""
-    plan = together(1000)
-    steps = equivalent_steps(Schedule(2000, 100), 512 + 2000, 64)
-    step = step_seconds(work("cnn", "bfloat16"), plan, "bfloat16", H200)
-    assert 145.6 / 2 < run_seconds(plan, 1000, steps, step) < 145.6 * 2
+    step = step_seconds(work("cnn", "bfloat16"), together(1000), "bfloat16", H200)
+    seconds = run_seconds(asked("cnn", "bfloat16"), together(1000), step)
+    assert 145.6 / 2 < seconds < 145.6 * 2
 
 
 @pytest.mark.parametrize(
@@ -104,7 +93,7 @@ def test_what_a_step_costs():
     assert cost.flops == 64 * 2 * 2 * 3072 * 2
     assert 0 <= cost.state - 2 * 4 * weights < 100
     assert cost.moved < 64 * 3072 * 4  # all members see the same pictures,
-    assert work("linear", "float32", vary="order").moved > 2 * 64 * 3072 * 4  # or each its own
+    assert work("linear", "float32", 64, "order").moved > 2 * 64 * 3072 * 4  # or each its own
 
 
 def test_only_what_members_do_not_share_is_written():

@@ -5,16 +5,12 @@ import math
 import jax
 import numpy as np
 import pytest
+from populations import training
 
-from catdog_jax.models.build import build_model
-from catdog_jax.optimizers import make_optimizer
-from catdog_jax.population import Program, Seeds, fit, member_keys, varied
-from catdog_jax.population.compiled import Memory, memory_of
+from catdog_jax.population import Program, Seeds, find_machine, fit, member_keys, varied
 from catdog_jax.population.devices import member_mesh
-from catdog_jax.population.fit import Compiled, CompiledWave, best, largest_wave, plan_training
-from catdog_jax.population.machine import find_machine
-from catdog_jax.train import make_learner
-from catdog_jax.types import Data, InputError
+from catdog_jax.population.fit import Compiled, CompiledWave, Memory, largest_wave, plan_training
+from catdog_jax.types import InputError
 
 
 def straight(slope, offset, budget, says=True, padded=1):
@@ -34,7 +30,9 @@ def straight(slope, offset, budget, says=True, padded=1):
 def test_the_largest_wave_on_a_straight_line(first, slope, multiple, says):
     budget, first = 10_000, max(first // multiple, 1) * multiple
     compile_at = straight(slope, 300, budget, says)
-    found = best(largest_wave(compile_at, first, most=100_000, budget=budget, multiple=multiple))
+    found = fit.best(
+        largest_wave(compile_at, first, most=100_000, budget=budget, multiple=multiple)
+    )
     true = (budget - 300) // slope
     assert found is not None
     assert found.per_device % multiple == 0
@@ -45,7 +43,7 @@ def test_the_largest_wave_on_a_straight_line(first, slope, multiple, says):
 def test_a_step_of_the_line_does_not_mislead():
     """Members 61 to 80 need the same: twice the same figure is no reason to try a thousand."""
     tried = largest_wave(straight(97, 300, 8_900, padded=20), 62, most=1000, budget=8_900)
-    assert 0.9 * 80 <= best(tried).per_device <= 80
+    assert 0.9 * 80 <= fit.best(tried).per_device <= 80
     assert max(wave.per_device for wave in tried) < 100
 
 
@@ -58,33 +56,18 @@ def test_a_search_that_stops_early_leads_to_as_many_waves(slope, most):
         for settle in (False, True)
     )
     assert short == long[: len(short)]
-    assert math.ceil(most / best(short).per_device) == math.ceil(most / best(long).per_device)
-
-
-def training(num_members):
-    model = build_model("mlp:width=8:depth=1", (8, 8, 3), 2)
-    train, test = (
-        Data(np.zeros((num, 8, 8, 3), np.uint8), np.zeros(num, np.int32)) for num in (64, 32)
-    )
-    tx = make_optimizer("sgd", 0.1, num_steps=1)
-    return fit.Training(
-        model=model,
-        stock=model,
-        learner=lambda plan: make_learner(model, tx, batch_size=16, eval_batch=16),
-        batch_size=16,
-        train=shapes(train),
-        evaluations=shapes({"train": train, "test": test}),
-        members=varied(num_members),
-        fixed_bytes=0,
+    assert math.ceil(most / fit.best(short).per_device) == math.ceil(
+        most / fit.best(long).per_device
     )
 
 
-def shapes(tree):
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+def small(num_members, **options):
+    options = {"optimizer": "sgd", "batch_size": 16, **options}
+    return training("mlp:width=8:depth=1", num_members, **options)
 
 
 def test_the_programs_are_those_of_a_run():
-    asked, machine = training(8), find_machine("local")
+    asked, machine = small(8), find_machine()
     plan, tried = plan_training(asked, machine)
     assert tried == []  # on a CPU the rule has the last word
     wave = fit.compile_wave(asked, plan, machine)
@@ -92,9 +75,9 @@ def test_the_programs_are_those_of_a_run():
         lambda x: np.zeros(x.shape, x.dtype), (asked.train, asked.evaluations)
     )
     keys = member_keys(Seeds(), varied(plan.wave))
-    run = Program(asked.learner(plan), keys, train, sets, plan, member_mesh(plan.num_devices))
+    run = Program(asked.learner(plan), keys, train, sets, plan, member_mesh(), asked.observe)
     compiled, judging = wave.programs
-    assert compiled.memory == memory_of(run.lower_segment(keys).compile())
+    assert compiled.memory == fit.memory_of(run.lower_segment(keys).compile())
     assert compiled.memory.aliases > 0
     assert compiled.collectives == judging.collectives == []
     # What the other program reads lies on the device meanwhile: pictures and labels.
@@ -117,34 +100,34 @@ def compiler(monkeypatch):
 
 
 def accelerator(memory, backend="gpu"):
-    return find_machine("local")._replace(backend=backend, memory=memory)
+    return find_machine()._replace(backend=backend, memory=memory)
 
 
 def test_waves_are_as_large_as_compiled_programs_allow(compiler):
     devices = jax.local_device_count()
     machine = accelerator(10_000)  # 9,000 may be filled: 800 members a device
-    plan, tried = plan_training(training(1000 * devices), machine)
+    plan, tried = plan_training(small(1000 * devices), machine)
     assert plan.per_device == 500  # 1,000 a device in two waves of one size
     assert plan.wave == 500 * devices
     assert 10 < plan.bytes_per_member < 12  # as compiled
     assert [wave.per_device for wave in tried] == compiler
-    every, _ = plan_training(training(1000 * devices), machine, search=True)
+    every, _ = plan_training(small(1000 * devices), machine, search=True)
     assert every == plan
     with pytest.raises(
         InputError, match=r"not even 1 member\(s\) fit on a device: they need 0.0 G"
     ):
-        plan_training(training(1000), accelerator(1000))
+        plan_training(small(1000), accelerator(1000))
 
 
 def test_nothing_is_compiled_where_memory_is_not_in_doubt(compiler):
     devices = jax.local_device_count()
-    plan, tried = plan_training(training(1000 * devices), accelerator(2**40))
+    plan, tried = plan_training(small(1000 * devices), accelerator(2**40))
     assert (plan.per_device, tried, compiler) == (1000, [], [])
     weights = 4 * (192 * 8 + 8 + 8 * 2 + 2)
     assert weights < plan.bytes_per_member < 5 * weights  # and a tenth of what a step writes
-    plan, _ = plan_training(training(1000 * devices), accelerator(10_000), wave=4 * devices)
+    plan, _ = plan_training(small(1000 * devices, wave=4 * devices), accelerator(10_000))
     assert (plan.per_device, compiler) == (4, [])  # as a person asked
-    plan_training(training(1000 * devices), accelerator(2**40, "tpu"))  # which pads arrays
+    plan_training(small(1000 * devices), accelerator(2**40, "tpu"))  # which pads arrays
     assert compiler
 
 

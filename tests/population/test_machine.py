@@ -10,8 +10,8 @@ from jax.experimental import topologies
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from catdog_jax.population.compiled import Memory, find_collectives, memory_of
 from catdog_jax.population.devices import AXIS, SHARED_AXIS, member_mesh
+from catdog_jax.population.fit import Memory, find_collectives, memory_of
 from catdog_jax.population.machine import KNOWN, PEAKS, find_machine, peak_of
 from catdog_jax.types import InputError
 

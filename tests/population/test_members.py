@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from catdog_jax.population import STREAMS, Members, Seeds, member_keys, parse_vary, varied
+from catdog_jax.population import Members, Seeds, member_keys, parse_vary, varied
+from catdog_jax.population.members import STREAMS
 from catdog_jax.types import InputError
 
 

@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 
 from catdog_jax.models.build import build_model
-from catdog_jax.population import Schedule, make_plan
+from catdog_jax.population import Execution, Schedule, make_plan
+from catdog_jax.population.machine import Machine
 from catdog_jax.types import InputError
 
-GIB = 2**30
 
-
-def plan(entry="mlp", **options):
-    model = build_model(entry, (32, 32, 3), 2)
-    settings = {"num_members": 32, "num_devices": 2, "backend": "cpu", "memory": 8 * GIB, **options}
-    return make_plan(model, jax.ShapeDtypeStruct((64, 32, 32, 3), np.float32), **settings)
+def plan(entry="mlp", members=32, devices=2, backend="cpu", memory=8, size=64, **options):
+    transpose = options.pop("transpose", False)
+    batch = jax.ShapeDtypeStruct((size, 32, 32, 3), np.float32)
+    machine = Machine("made up", (None,) * devices, backend, "", int(memory * 2**30))
+    model, how = build_model(entry, (32, 32, 3), 2), Execution(**options)
+    return make_plan(model, batch, members, how, machine, transpose=transpose)
 
 
 def test_evaluations_are_counted_without_being_listed():
@@ -43,35 +44,35 @@ def test_the_written_rule(entry, backend, strategy, conv, microbatch):
 def test_waves_are_whole_and_cover_the_members():
     for members in (1, 2, 3, 7, 32, 100):
         for devices in (1, 2, 4):
-            got = plan(num_members=members, num_devices=devices)
+            got = plan(members=members, devices=devices)
             assert got.wave % got.num_devices == 0
             assert got.wave * -(-members // got.wave) - members < devices * -(-members // got.wave)
 
 
 def test_less_memory_means_more_waves_of_nearly_equal_size():
     options = {"num_members": 1000, "strategy": "vmap"}
-    whole = plan("mlp:width=64", memory=64 * GIB, **options)
-    less = plan("mlp:width=64", memory=2 * GIB, **options)
+    whole = plan("mlp:width=64", memory=64, **options)
+    less = plan("mlp:width=64", memory=2, **options)
     assert whole.wave == 1000
     assert less.wave < 1000
     waves = -(-1000 // less.wave)
     assert waves * less.wave - 1000 < 2 * waves
     # Half of a device's memory holds six copies of each member's weights, and activations.
     weights = 4 * (3072 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2)
-    assert less.wave // 2 * 6 * weights < GIB
+    assert less.wave // 2 * 6 * weights < 2**30
 
 
 def test_members_that_take_turns_are_few_per_wave():
     """A core trains them one after another: each would wait for all others at every segment."""
-    assert plan("mlp", num_members=1000).wave == 8
-    assert plan("cnn", num_members=256).wave == 32
-    assert plan("mlp:width=16:depth=1", num_members=4096).wave == 32
-    assert 1000 < plan("linear", num_members=4096).wave < 1500
-    assert plan("mlp", num_members=1000, wave=100).wave == 100
+    assert plan("mlp", members=1000).wave == 8
+    assert plan("cnn", members=256).wave == 32
+    assert plan("mlp:width=16:depth=1", members=4096).wave == 32
+    assert 1000 < plan("linear", members=4096).wave < 1500
+    assert plan("mlp", members=1000, wave=100).wave == 100
 
 
 def test_chunks_are_even():
-    got = plan("linear", num_members=130)
+    got = plan("linear", members=130)
     assert (got.chunk, got.wave) == (33, 132)
     assert plan(wave=5).wave == plan(wave=5, strategy="chunk").wave == 6
 
@@ -87,16 +88,14 @@ def test_chunks_are_even():
     ],
 )
 def test_fewer_members_than_devices(entry, members, devices, used, share):
-    got = plan(entry, num_members=members, num_devices=devices)
+    got = plan(entry, members=members, devices=devices)
     assert (got.num_devices, got.share) == (used, share)
     assert got.wave >= members
     assert got.wave % (used // share) == 0
 
 
 def test_a_batch_is_shared_evenly_or_not_at_all():
-    model = build_model("cnn", (32, 32, 3), 2)
-    shape = jax.ShapeDtypeStruct((9, 32, 32, 3), np.float32)
-    got = make_plan(model, shape, num_members=1, num_devices=2, backend="cpu", memory=8 * GIB)
+    got = plan("cnn", members=1, size=9)
     assert (got.num_devices, got.share) == (1, 1)
 
 
@@ -108,9 +107,9 @@ def test_matrices_are_transposed_on_a_cpu_where_the_optimiser_allows():
 
 def test_too_little_memory_is_an_error():
     with pytest.raises(InputError, match="one member needs about .* GiB on a device that has"):
-        plan("cnn", memory=2**20)
+        plan("cnn", memory=2**-10)
     with pytest.raises(InputError, match="wave 1000000 is more than memory holds; give at most"):
         plan("mlp", wave=1_000_000)
     # On an accelerator the compiled programs tell, and not the estimate.
-    assert plan("cnn", memory=2**20, backend="gpu").wave == 2
+    assert plan("cnn", memory=2**-10, backend="gpu").wave == 2
     assert plan("mlp", wave=1_000_000, backend="tpu").wave == 1_000_000

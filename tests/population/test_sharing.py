@@ -6,20 +6,13 @@ import jax
 import numpy as np
 import optax
 import pytest
-from populations import ALL, examples, learner, plan, train
+from populations import ALL, assert_close, examples, learner, plan, train
 
 from catdog_jax import population as pop
-from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import NUMBERWISE, OPTIMIZERS, make_optimizer
 from catdog_jax.population.devices import member_mesh
 
-TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
 CNN = "cnn:widths=4-8"
-
-
-def assert_close(found, wanted):
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(a, b, **TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -110,22 +103,3 @@ def test_optimisers_that_may_turn_matrices_take_the_same_steps_transposed(name):
     same = np.allclose(one, other, rtol=1e-5, atol=1e-6)
     assert same or name not in NUMBERWISE
     assert np.abs(one - grads[0] - 1).max() > 1e-3
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        # The others in the engine are slow, two programs each; their steps are compared above.
-        pytest.param(name, marks=() if name == "adam" else pytest.mark.slow)
-        for name in sorted(OPTIMIZERS)
-    ],
-)
-def test_optimisers_that_may_turn_matrices_do_not_notice(name):
-    ends = []
-    for kind in ("stored", "transposed"):
-        tx = make_optimizer(name, 1e-3, num_steps=40, weight_decay=0.01)
-        model = build_model("mlp:width=6", (8, 8, 3), 2)
-        wave = train(learner(model=model, tx=tx), plan("map", 2, 2, matrices=kind), 2, steps=4)[0]
-        ends.append(jax.tree.leaves(wave.params))
-    same = all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*ends, strict=True))
-    assert same or name not in NUMBERWISE

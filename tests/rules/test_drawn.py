@@ -44,7 +44,7 @@ def look(rule):
                 name: jnp.where(jnp.isnan(x), factors[name], x) for name, x in changed.items()
             }
             place = jnp.stack([factors[n] for n in ("head_x", "head_y", "scale", "tilt")])
-            return draw(factors, key, 32), place
+            return draw(factors, key, 32).transpose(1, 2, 0), place
 
         pictures, places = jax.vmap(one)(
             jax.random.split(jax.random.key(8), NUM), jnp.zeros(NUM, jnp.int32)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from catdog_jax.rules.build import build_rule
 from catdog_jax.rules.constant import constant
 from catdog_jax.rules.template import LIGHT, RED, picture, template, typed
 from catdog_jax.types import InputError
@@ -20,7 +21,7 @@ def test_constant_never_looks(answer, label):
 
 def test_constant_knows_two_answers():
     with pytest.raises(InputError, match="unknown answer 'dig'.*did you mean 'dog'"):
-        constant((8, 8, 3), answer="dig")
+        build_rule("constant:answer=dig", (8, 8, 3))
 
 
 def test_the_drawing_is_square_and_mirrored():
@@ -30,7 +31,7 @@ def test_the_drawing_is_square_and_mirrored():
         np.testing.assert_array_equal(numbers, numbers[:, ::-1])
 
 
-@pytest.mark.parametrize("size", [(11, 11), (32, 32), (20, 50)], ids=str)
+@pytest.mark.parametrize("size", [(11, 11), (20, 50)], ids=str)
 def test_template_answers_to_its_own_picture(size):
     rule = template((*size, 3))
     drawing = picture(*size)
@@ -41,7 +42,6 @@ def test_template_answers_to_its_own_picture(size):
     assert margin[0] > 1.0
     assert margin[1] < -1.0
     assert abs(margin[2]) < 1e-4  # brightness is no evidence
-    np.testing.assert_allclose(jnp.abs(drawing / jnp.abs(drawing).sum()).sum(), 1.0, rtol=1e-5)
 
 
 def test_template_sees_ears():

@@ -1,30 +1,25 @@
-"""Runs that the tests of the store start from."""
+"""Runs that the tests of the store start from; lets them import `scenario`."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
-
-@pytest.fixture(scope="session")
-def scenario():
-    """The module `scenario.py`: a small run and its parts."""
-    spec = importlib.util.spec_from_file_location(
-        "store_scenario", Path(__file__).with_name("scenario.py")
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
-def folder(tmp_path, scenario):
+def folder(tmp_path):
     """A new run, open."""
-    with scenario.RunFolder.open_or_create(tmp_path, "demo", "x", scenario.RECIPE) as opened:
+    import scenario
+
+    with scenario.RunFolder.open_or_create(tmp_path / "demo", "x", scenario.RECIPE) as opened:
         yield opened
 
 
 @pytest.fixture
-def finished(tmp_path, scenario):
+def finished(tmp_path):
     """A finished run of four members in two waves, closed."""
+    import scenario
+
     return scenario.train(tmp_path)

@@ -58,12 +58,10 @@ def results(folder: RunFolder, waves: int) -> xr.Dataset:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two pytrees are equal in structure, dtype, shape and every bit."""
-    leaves, others = jax.tree.leaves(a), jax.tree.leaves(b)
+    leaves = [[np.asarray(leaf) for leaf in jax.tree.leaves(tree)] for tree in (a, b)]
     return jax.tree.structure(a) == jax.tree.structure(b) and all(
-        np.asarray(x).dtype == np.asarray(y).dtype
-        and np.shape(x) == np.shape(y)
-        and np.asarray(x).tobytes() == np.asarray(y).tobytes()
-        for x, y in zip(leaves, others, strict=True)
+        (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes())
+        for x, y in zip(*leaves, strict=True)
     )
 
 
@@ -73,18 +71,15 @@ def train(out_dir: Path, members: int = 4) -> RunFolder:
     A step that is not on the disk is "trained" again; what is there is checked bit by bit.
     """
     recipe = RECIPE | {"num_members": members}
-    with RunFolder.open_or_create(out_dir, "demo", "x", recipe) as folder:
+    with RunFolder.open_or_create(out_dir / "demo", "x", recipe) as folder:
         if folder.finished:
             return folder
         folder.update_manifest(parts=[{"model": "mlp", "part": MODEL}])
         for wave in range(members // 2):
             if folder.load_wave(MODEL, wave) is not None:
                 continue
-            saved = folder.load_checkpoint(MODEL, wave, state(0))
-            begin = 0
-            if saved is not None:
-                begin, tree = saved
-                assert same(tree, state(begin))
+            begin, tree = folder.load_checkpoint(MODEL, wave, state(0)) or (0, state(0))
+            assert same(tree, state(begin))
             for step in range(begin + 1, 4):
                 folder.save_checkpoint(MODEL, wave, step, state(step))
             folder.save_wave(MODEL, wave, observed(wave), params(wave))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scenario
 
 from catdog_jax.store import RunFolder, StoreError
 from catdog_jax.types import InputError
@@ -35,9 +36,9 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_is_said_and_the_last_checkpoint_survives(small_disk, scenario):
+def test_a_full_disk_is_said_and_the_last_checkpoint_survives(small_disk):
     place = small_disk
-    with RunFolder.open_or_create(place, "demo", "x", scenario.RECIPE) as folder:
+    with RunFolder.open_or_create(place / "demo", "x", scenario.RECIPE) as folder:
         for step in (1, 2):
             folder.save_checkpoint(scenario.MODEL, 0, step, scenario.state(step))
         with open(place / "filler", "wb", buffering=0) as file:
@@ -58,4 +59,4 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_survives(small_disk, scenar
             assert {p: p.read_bytes() for p in folder.path.rglob("*.*")} == before
     subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
     with pytest.raises(InputError, match=r"^cannot write to .*/demo/x \(.*Read-only file system"):
-        RunFolder.open_or_create(place, "demo", "x", {})
+        RunFolder.open_or_create(place / "demo", "x", {})

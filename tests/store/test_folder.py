@@ -4,10 +4,12 @@ import json
 import os
 import re
 import threading
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import scenario
 
 from catdog_jax.store import FolderInUse, RunFolder, StoreError, folder, manifest, run_name
 from catdog_jax.types import FileNote, InputError
@@ -17,7 +19,7 @@ RECIPE = {"learning_rate": 0.1, "num_members": 4, "models": ["linear", "mlp"]}
 
 
 def start(out_dir, recipe=RECIPE, **more):
-    return RunFolder.open_or_create(out_dir, "demo", "x", recipe, **more)
+    return RunFolder.open_or_create(out_dir / "demo", "x", recipe, **more)
 
 
 def refusal(out_dir, recipe=RECIPE, error=InputError):
@@ -63,7 +65,7 @@ def test_other_settings_are_refused_and_up_to_three_named(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_growing_keeps_the_old_members_and_a_finished_run_is_not_touched(tmp_path, scenario):
+def test_growing_keeps_the_old_members_and_a_finished_run_is_not_touched(tmp_path):
     first = scenario.train(tmp_path, members=4)
     waves = {p: p.stat().st_mtime_ns for p in first.path.rglob("*.npz")}
     grown = scenario.train(tmp_path, members=6)
@@ -104,14 +106,8 @@ def test_a_manifest_that_is_damaged_edited_or_old_is_named(tmp_path):
         file.write_bytes(content)
         assert refusal(tmp_path).startswith(f"{file} is damaged, was edited, or is of another ")
         assert file.read_bytes() == content
-    for position in range(len(whole)):
-        content = bytearray(whole)
-        content[position] ^= 1 << position % 8
-        file.write_bytes(content)
-        try:
-            assert manifest.read(file.parent) == found
-        except InputError:
-            continue
+    file.write_bytes(whole)
+    assert manifest.read(file.parent) == found
 
 
 def test_names(tmp_path):
@@ -125,18 +121,18 @@ def test_names(tmp_path):
 
 def test_an_out_dir_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    for out_dir in (tmp_path / "file", tmp_path / "file" / "below", "/proc/catdog"):
+    for out_dir in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/catdog")):
         assert refusal(out_dir).startswith(f"cannot write to {out_dir}/demo/x (")
 
 
 def test_one_process_holds_the_folder(tmp_path):
-    with start(tmp_path), pytest.raises(FolderInUse, match=f"in use by process {os.getpid()};"):
-        start(tmp_path)
+    with start(tmp_path):
+        assert f"in use by process {os.getpid()};" in refusal(tmp_path, error=FolderInUse)
     refusal(tmp_path, {"a": 2})  # lets go of the lock
     start(tmp_path).close()
 
 
-def test_a_process_that_joins_takes_a_wave_over(tmp_path, scenario, monkeypatch):
+def test_a_process_that_joins_takes_a_wave_over(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "VISIBLE_SECONDS", 0.3)
     state, observed = scenario.state(2), scenario.observed(0)
     with start(tmp_path) as first:
@@ -162,7 +158,7 @@ def test_a_process_that_joins_takes_a_wave_over(tmp_path, scenario, monkeypatch)
         assert "timings" not in run.manifest
 
 
-def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_is_skipped(folder, scenario, caplog):
+def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_is_skipped(folder, caplog):
     for step in (2, 9, 10, 100):
         folder.save_checkpoint(MODEL, 0, step, scenario.state(step))
     place = folder.path / "checkpoints/00_mlp/wave_00000"
@@ -176,7 +172,7 @@ def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_is_skipped(folder, 
     assert folder.load_checkpoint(MODEL, 0, scenario.state(0)) is None
 
 
-def test_a_wave_comes_back_and_a_damaged_one_is_named(folder, scenario, caplog):
+def test_a_wave_comes_back_and_a_damaged_one_is_named(folder, caplog):
     observed, params = scenario.observed(0), scenario.params(0)
     for model in (MODEL, "01_ü/../" + "x" * 300):
         assert folder.load_wave(model, 0) is None

@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import scenario
 
 from catdog_jax.run import open_run
 from catdog_jax.store import StoreError
@@ -13,7 +14,7 @@ from catdog_jax.types import InputError
 
 
 @pytest.mark.parametrize("below", ["", "results.nc"])
-def test_a_run_is_read_into_memory(finished, scenario, below):
+def test_a_run_is_read_into_memory(finished, below):
     names = sorted(str(p.relative_to(finished.path)) for p in finished.path.rglob("*.*"))
     waves = [f"waves/00_mlp/wave_0000{wave}.npz" for wave in (0, 1)]
     assert names == ["files.csv", "manifest.json", "results.nc", *waves]
@@ -29,17 +30,17 @@ def test_a_run_is_read_into_memory(finished, scenario, below):
     assert scenario.same(found, expected["dense"]._asdict())
 
 
-def test_a_run_that_is_growing_is_read_as_it_was(finished, scenario):
+def test_a_run_that_is_growing_is_read_as_it_was(finished):
     more = scenario.RECIPE | {"num_members": 6}
     out_dir = finished.path.parents[1]
-    with scenario.RunFolder.open_or_create(out_dir, "demo", "x", more) as folder:
+    with scenario.RunFolder.open_or_create(out_dir / "demo", "x", more) as folder:
         folder.save_wave(scenario.MODEL, 2, scenario.observed(2), scenario.params(2))
     run = open_run(finished.path)
     assert run.data.sizes["member"] == 4
     assert run.params["mlp"]["dense"]["bias"].shape == (4, 2)
 
 
-def test_damaged_or_missing_results_are_named_and_written_again(finished, scenario, caplog):
+def test_damaged_or_missing_results_are_named_and_written_again(finished, caplog):
     path = finished.path / "results.nc"
     whole = path.read_bytes()
     for damage in (lambda: path.write_bytes(whole[:-1]), path.unlink):
@@ -54,7 +55,7 @@ def test_damaged_or_missing_results_are_named_and_written_again(finished, scenar
     assert set(caplog.messages) == {f"{path} is damaged (its digest differs)"}
 
 
-def test_a_damaged_or_foreign_wave_is_named_and_trained_anew(finished, scenario):
+def test_a_damaged_or_foreign_wave_is_named_and_trained_anew(finished):
     path = finished.path / "waves/00_mlp/wave_00001.npz"
     whole = path.read_bytes()
     foreign = path.with_name("wave_00000.npz").read_bytes()

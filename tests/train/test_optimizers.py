@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from catdog_jax.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer
+from catdog_jax.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from catdog_jax.types import InputError
 
 RATES = {"sgd": 0.05, "lion": 0.05, "muon": 0.05, "lamb": 0.05, "rmsprop": 0.05}
@@ -83,10 +83,10 @@ def test_clip_norm_bounds_the_update():
     ("name", "middle", "end"), [("constant", 1.0, 1.0), ("cosine", 0.5, 0.0), ("linear", 0.5, 0.0)]
 )
 def test_schedule_shapes(name, middle, end):
-    shape = SCHEDULES[name](100)
+    shape = make_schedule(SCHEDULES[name], 100)
     values = [float(shape(jnp.int32(s))) for s in (0, 50, 100)]
     np.testing.assert_allclose(values, [1.0, middle, end], atol=1e-6)
-    warm = SCHEDULES[name](100, warmup=0.1)
+    warm = make_schedule(SCHEDULES[name], 100, warmup=0.1)
     np.testing.assert_allclose(
         [float(warm(jnp.int32(s))) for s in range(10)], np.arange(1, 11) / 11, rtol=1e-6
     )
@@ -97,7 +97,7 @@ def test_schedule_shapes(name, middle, end):
     [
         ("adm", "unknown optimizer 'adm'.*did you mean 'adam'"),
         ("sgd:momentun=0.9", "momentun.*did you mean 'momentum'"),
-        ("sgd:momentum=1.5", "momentum=1.5 must be at least 0 and below 1"),
+        ("sgd:momentum=1.5", "momentum=1.5 is not allowed; give a finite number ≥ 0 and < 1"),
         ("sgd:momentum=x", "momentum=x is not allowed; give a finite number"),
         ("sgd:nesterov=maybe", "true or false"),
     ],
