@@ -24,8 +24,7 @@ from catdog_jax.types import Dataset, InputError, Params
 TEMPLATE = Path(__file__).with_name("_program_template.txt")
 COMPARED = 200  # test pictures
 MOST_WEIGHTS = 2_000_000  # 27 MB of text, which Python reads in some 10 s and 2 GB
-LINEAR = ("constant", "template", "centroid", "diagonal_centroid", "lda", "ridge")
-LINEAR += ("logistic", "linear")
+LINEAR = ("constant", "template", "centroid", "diagonal_centroid", "lda", "ridge", "logistic")
 # In float64, with nothing that overflows.
 ACTIVATIONS = {
     "elu": "np.where(x > 0, x, np.expm1(np.minimum(x, 0)))",
@@ -57,10 +56,10 @@ def check_writable(path: str, model: str) -> dict[str, Any]:
         raise InputError(f"--write_program={path}: give the name of a file in a folder that exists")
     name, texts = registry.parse_entry(model)
     settings = registry.typed_settings(model, mlp, texts) if name == "mlp" else {}
-    if name not in (*LINEAR, "mlp") or settings.get("norm", "none") != "none":
+    if name not in (*LINEAR, "linear", "mlp") or settings.get("norm", "none") != "none":
         raise InputError(
             f"{model!r} cannot be written as a program with its numbers typed in; what can: "
-            f"linear formulas ({', '.join(LINEAR)}) and mlp with norm=none"
+            f"linear formulas ({', '.join(LINEAR)}, linear) and mlp with norm=none"
         )
     return settings
 
@@ -152,7 +151,6 @@ def save_program(
     Raises:
       InputError: see `check_writable`, `program_text` and `write_program`.
     """
-    assert run.data is not None
     settings = check_writable(path, name)
     images, constants = data.test.inputs[:COMPARED], {"mean": (0.0,) * 3, "std": (1.0,) * 3}
     if name in run.data.get("linear_rung", ()):

@@ -49,7 +49,6 @@ SMALL_DEEP = (
     ",".join(f"mlp:width=64:depth={depth}" for depth in range(1, 6))
     + ",cnn:widths=8-16-32:head=flatten,resnet:widths=8-16-32:stem_stride=2:head=flatten"
 )
-SMALL_STRETCH = 4.0
 RULES = ("constant", "template", "photo_rule", "drawn_rule", "generating_rule")  # on the ladder
 
 
@@ -82,7 +81,7 @@ class Config(TrainConfig):
 def tasks(config: Config, data: Dataset) -> list[Task]:
     """Make the tasks of the learned rungs; those that read vectors get principal components."""
     small = data.name == "procedural"
-    stretch = config.stretch or (SMALL_STRETCH if small else 1.0)
+    stretch = config.stretch or (4.0 if small else 1.0)
     models = config.models or f"linear,{POLYNOMIALS},{SMALL_DEEP if small else DEEP}"
     vectors, found = None, []
     for entry in listed("models", models):
@@ -186,11 +185,10 @@ def table(run: Run) -> str:
             f"{same:,} of {data.sizes['example']:,} test pictures",
             *notes,
         ]
-    most = int(data["num_members"].max())
     legend = (
-        f"learned by gradient descent: {most} members each, their mean; an interval over pictures "
-        "is a bootstrap of the test examples, one over members Student's; seconds are those of "
-        "all members"
+        f"learned by gradient descent: {int(data['num_members'].max())} members each, their mean; "
+        "an interval over pictures is a bootstrap of the test examples, one over members "
+        "Student's; seconds are those of all members"
     )
     return "\n".join([*aligned(rows), legend, *notes])
 
@@ -253,20 +251,18 @@ def ladder(config: Config) -> None:
             clock = dict(zip(answers["rung"].values, answers["rung_seconds"].values, strict=True))
             found.folder.update_manifest(rung_seconds=clock)
             found = found.finish(answers.drop_vars("rung_seconds"))
-    results = found.data
-    spent = [found.manifest["rung_seconds"][name] for name in results["rung"].values]
-    draw(results.assign(rung_seconds=("rung", spent)), found.path, FIGURES)
+    spent = [found.manifest["rung_seconds"][name] for name in found.data["rung"].values]
+    draw(found.data.assign(rung_seconds=("rung", spent)), found.path, FIGURES)
     print(table(found))
     print(f"results, weights and figures: {found.path}")
-    diverged = results["test_accuracy"].isnull().all("member")
+    diverged = found.data["test_accuracy"].isnull().all("member")
     if diverged.any():
         raise RuntimeError(
-            f"all members of {', '.join(results['rung'].values[diverged])} diverged (a loss "
+            f"all members of {', '.join(found.data['rung'].values[diverged])} diverged (a loss "
             f"that was not finite); lower --learning_rate; what there is: {found.path}"
         )
     if config.write_program:
-        path, model = config.write_program, config.program_model
-        print(save_program(path, model, found, populations, data))
+        print(save_program(config.write_program, config.program_model, found, populations, data))
 
 
 def main(argv: Sequence[str]) -> int:
