@@ -99,7 +99,7 @@ class Config(_cli.Settings):
         Raises:
           InputError: a value that is not allowed.
         """
-        counts = whole_numbers("members", self.members or members, 1)
+        counts = sorted(whole_numbers("members", self.members or members, 1))
         entries = split_list("models", self.models or models)
         for model in entries:
             network(model)
