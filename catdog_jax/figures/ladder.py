@@ -25,8 +25,8 @@ ORIGINS = {
 MAX_DOTS = 200
 REMARKS = {
     "generating_rule": "generating_rule is the ceiling: it is told how each picture was drawn, and "
-    "does not look at pixels. ",
-    "drawn_rule": "Whoever wrote drawn_rule knew the drawing program. ",
+    "does not look at pixels.",
+    "drawn_rule": "Whoever wrote drawn_rule knew the drawing program.",
 }
 ACROSS = 5  # pictures in a line, and so many other linear rungs at most
 INCHES = 1.7  # width of a picture with the room beside it
@@ -111,8 +111,8 @@ def ladder(data: xr.Dataset) -> Figure:
         "on the test examples is on top. Filled marks: on the test examples, the mean over members "
         "where there are several (small dots). Thick line: 95 % interval by drawing the test "
         "examples again and again (bootstrap). Columns: test accuracy, the numbers that a "
-        "classifier holds, and the seconds to get them for all its members together. "
-        + "".join(remark for name, remark in REMARKS.items() if name in names)
+        "classifier holds, and the seconds to get them for all its members together."
+        + "".join(f" {remark}" for name, remark in REMARKS.items() if name in names)
     )
     return style.finish(figure, "The ladder: programmed, estimated, learned", caption, data)
 

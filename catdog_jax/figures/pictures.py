@@ -122,7 +122,7 @@ def first_layer(data: xr.Dataset) -> Figure | None:
     blocks = [x.shape[2] * (1 + parts.GAP) + BETWEEN for x in found.values()]  # sides wide
     widths = [max(1.5, 0.52 * moments * block + 0.5) for block in blocks]
     when = ", before (left) and after training (right)" * (moments > 1)
-    labels: Any = {"xlabel": f"unit{when}", "ylabel": "member"}
+    labels: Any = {"xlabel": "unit", "ylabel": "member"}
     size = widths, 0.6 * rows + 0.7, int(moments > 1)
     figure, panels = style.panels(list(found), *size, **labels)
     for axes, layer, block in zip(panels, found.values(), blocks, strict=True):
