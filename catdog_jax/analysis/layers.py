@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,20 +43,10 @@ COMPARISONS = {
 _OTHERS = ("other_when", "other_cka_member", "other_layer")
 
 
-@runtime_checkable
-class Networks(Protocol):
-    """The members of one model, before and after training: a population is one."""
-
-    @property
-    def model(self) -> Model:
-        """The formula."""
-
-    @property
-    def alive(self) -> np.ndarray:
-        """Members that did not diverge, [M] bool."""
-
-    def moment(self, index: int, when: int) -> Params:
-        """Weights of one member before (0) or after training (1)."""
+# The members of one model, before and after training; a population is one: `model`, its formula;
+# `alive`, those that did not diverge, [M] bool; `moment(index, when)`, the params of one member
+# before (0) or after training (1).
+Networks = Any
 
 
 class Examples(NamedTuple):

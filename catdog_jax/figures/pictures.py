@@ -1,4 +1,4 @@
-"""Test pictures with what the population says about each, and first-layer weights as pictures."""
+"""Test pictures with what the population says of each, and first-layer weights as pictures."""
 
 from typing import Any
 
@@ -50,7 +50,8 @@ def data_sheet(data: xr.Dataset) -> Figure | None:
         f"Chosen by a rule: first the {num_contested} most contested (smallest lead of the winner),"
         " then unanimous ones, evenly spaced through the test set."
     )
-    handles = [Patch(color=hue, label=f"votes for {k}") for k, hue in zip(names, BARS)]  # noqa: B905
+    hues = zip(names, BARS, strict=False)
+    handles = [Patch(color=hue, label=f"votes for {name}") for name, hue in hues]
     title = f"Test pictures and the votes of the population: {model}"
     return style.finish(figure, title, caption, data, *handles)
 

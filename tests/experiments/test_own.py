@@ -55,7 +55,7 @@ def test_odd_names_and_weights_that_are_no_picture(tmp_path, mine, run_folder):
     [
         ("--models={}.too_many", r"makes (2, 3) of 2 examples; apply must return logits [2, 2]"),
         ("--models={}.broken", "fails on uint8 (8, 8, 3) (KeyError: 'v'); mend its apply"),
-        ("--models=linear --dataset={}.empty", "its test part is empty"),
+        ("--models=linear --dataset={}.empty", "its test part has inputs uint8 (0, 8, 8, 3)"),
     ],
 )
 def test_what_a_run_cannot_use_is_refused_before_it_starts(

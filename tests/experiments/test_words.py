@@ -7,7 +7,7 @@ import pytest
 from catdog_jax import load_dataset, open_run
 from catdog_jax.analysis import word_vectors
 from catdog_jax.data import grammar
-from catdog_jax.data.annotation import annotate
+from catdog_jax.data.grammar import annotate
 from experiments import words
 
 DATASET = "words:num_train=160:num_valid=2:num_test=96"
