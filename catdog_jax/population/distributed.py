@@ -79,6 +79,7 @@ class Group:
           client: of JAX's coordination service; None for a process that is alone.
         """
         self.index, self.count, self.sharers = index, count, 1
+        self.runs = itertools.count()  # all processes train their runs in one order
         self._client: Any = client or _Store()
         # A process that is started again has the number of the one before, and another incarnation.
         self._incarnation = secrets.token_hex(8)

@@ -69,12 +69,11 @@ def read_together(load: Callable[[], Dataset], download: bool = False) -> Datase
     return dataset
 
 
-def check_same(group: Group, run: str, experiment: str, settings: Mapping[str, Any]) -> None:
+def check_same(group: Group, experiment: str, settings: Mapping[str, Any]) -> None:
     """Check that the processes of a run have the same settings, data and libraries.
 
     Args:
       group: the processes.
-      run: what they call the run.
       experiment: its name.
       settings: all that decides the numbers of the run.
 
@@ -83,7 +82,7 @@ def check_same(group: Group, run: str, experiment: str, settings: Mapping[str, A
     """
     versions = {f"version of {name}": text for name, text in manifest.versions().items()}
     mine = {"experiment": experiment, **manifest.plain(dict(settings)), **versions}
-    found = group.gather(f"{run}/settings", mine)
+    found = group.gather(f"settings of run {next(group.runs)}", mine)
     for index, other in found.items():
         for key in {**found[0], **other}:
             first, second = (json.dumps(x.get(key, "unset")) for x in (found[0], other))

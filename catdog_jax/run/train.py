@@ -85,7 +85,7 @@ def train_run(
     settings = dict(_settings(tasks) if settings is None else settings)
     group, root = distributed.current(), Path(out_dir).expanduser() / experiment
     run = run_name("", settings)  # what the processes call it
-    check_same(group, run, experiment, settings)
+    check_same(group, experiment, settings)
     if not group.first:
         _help(group, run, root, tasks)
     grown = ("num_members",) if growable else ()

@@ -183,20 +183,21 @@ def test_sigterm_to_one_or_all_saves(asked, tmp_path, start_all, whole):
     assert_same_end(folder, whole)
 
 
-@pytest.mark.slow  # six starts of processes that do not run
-def test_processes_that_do_not_belong_together(tmp_path, start):
-    def both(*others, **options):
-        port = free_port()
-        return ended([start(0, 2, port, **options), start(1, 2, port, *others, **options)])
-
-    for status, _, said in both("--num_steps=5"):
+def test_processes_with_other_flags_are_told_so_at_once(tmp_path, start):
+    port = free_port()
+    for status, _, said in ended([start(0, 2, port), start(1, 2, port, "--num_steps=5")]):
         assert status == 2
         assert said == (
             "error: process 0 was started with num_steps=6, process 1 with 5; give all processes "
             "of a run the same flags, data and libraries\n"
         )
     assert not (tmp_path / "init_convergence").exists()
-    first, other = both("--dataset=nothing")
+
+
+@pytest.mark.slow  # four starts of processes that do not run
+def test_processes_that_do_not_belong_together(start):
+    port = free_port()
+    first, other = ended([start(0, 2, port), start(1, 2, port, "--dataset=nothing")])
     assert (first[0], other[0]) == (1, 2)
     assert other[2].startswith("error: unknown data set 'nothing'")
     assert first[2].startswith("error: process 1 of 2 has ended (unknown data set 'nothing'")
