@@ -6,7 +6,7 @@ data, so that a data set is an argument of the compiled program and not a consta
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from catdog_jax import losses
 from catdog_jax.augment import Augment
 from catdog_jax.optimizers import set_hyperparams
 from catdog_jax.sample import Sample, permutation
-from catdog_jax.types import Data, InputError, Key, Model, Params
+from catdog_jax.types import Data, First, InputError, Key, Model, Params
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -134,6 +134,7 @@ def make_learner(
     eval_batch: int = 256,
     sample: Sample | None = None,
     start: Callable[[MemberKeys, Params], Params] | None = None,
+    joined: bool = False,
 ) -> Learner:
     """Make a learner of a formula and an optimiser.
 
@@ -151,6 +152,8 @@ def make_learner(
       eval_batch: examples evaluated at a time.
       sample: of the training examples, drawn from `keys.data`; None for all of them.
       start: (keys, what `model.init` drew) -> the params that a member begins with.
+      joined: whether `step`, vmapped over members that share their batch, computes their first
+        layers as one (see `types.First`) and the rest of one member after another.
 
     Settings of `keys.settings` take the place of what is given here and to the optimiser.
 
@@ -190,11 +193,23 @@ def make_learner(
             inputs = augment(jax.random.fold_in(keys.augment, state.step), inputs)
         spread = keys.settings.get("label_smoothing", smoothing)
 
-        def loss_sum(carried: PyTree, inputs: Array, labels: Array) -> Array:
+        def loss_sum(carried: PyTree, inputs: Array, labels: Array, spread: Array) -> Array:
             return jnp.sum(objective.loss(logits_of(view(carried), inputs), labels, spread))
 
+        parts = functools.partial(_in_microbatches, microbatch)
+        gradient: Any = functools.partial(parts, jax.value_and_grad(loss_sum))
+        if joined and model.first:
+            first, rest = model.first, model.first.rest
+
+            def rest_sum(carried: PyTree, made: Array, labels: Array, spread: Array) -> Array:
+                return jnp.sum(objective.loss(rest(view(carried), made), labels, spread))
+
+            of_members = functools.partial(parts, functools.partial(_joined, first, rest_sum))
+            gradient = jax.custom_batching.custom_vmap(gradient)
+            marks = True, jax.tree.map(lambda _: True, state.params)
+            gradient.def_vmap(lambda size, batched, *args: (of_members(*args), marks))
         inputs, labels = sharing.part((inputs, labels))
-        total = sharing.total(_value_and_grad(loss_sum, state.params, inputs, labels, microbatch))
+        total = sharing.total(gradient(state.params, inputs, labels, jnp.float32(spread)))
         loss, grads = jax.tree.map(lambda x: x / num, total)
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -255,24 +270,56 @@ def batch_at(order: Int[Array, " n"], step: Int[Array, ""], data: Data, batch_si
     """Gather the examples of one step from the epoch's order."""
     slot = step % steps_per_epoch(order.shape[0], batch_size)
     rows = jax.lax.dynamic_slice(order, (slot * batch_size,), (batch_size,))
-    return Data(jnp.asarray(data.inputs)[rows], jnp.asarray(data.labels)[rows])
+    inputs = jnp.asarray(data.inputs)
+    # Whole rows: XLA:CPU computes the index of every number that it gathers from more axes.
+    chosen = inputs.reshape(inputs.shape[0], -1)[rows].reshape(batch_size, *inputs.shape[1:])
+    return Data(chosen, jnp.asarray(data.labels)[rows])
 
 
-def _value_and_grad(
-    loss_sum: Callable[..., Array], params: Params, inputs: Array, labels: Array, microbatch: int
-) -> tuple[Array, Params]:
-    """Sum loss and gradient over parts of a batch of which each fits the cache."""
+def _in_microbatches(
+    size: int,
+    gradient: Callable[..., Any],
+    params: PyTree,
+    inputs: Array,
+    labels: Array,
+    *rest: Any,
+) -> Any:
+    """Sum (loss, gradient) over parts of a batch of which each fits the cache."""
     num = inputs.shape[0]
-    size = next((s for s in range(min(microbatch, num), 0, -1) if num % s == 0), num)
+    size = next((s for s in range(min(size, num), 0, -1) if num % s == 0), num)
     if size == num:
-        return jax.value_and_grad(loss_sum)(params, inputs, labels)
+        return gradient(params, inputs, labels, *rest)
     parts = inputs.reshape(-1, size, *inputs.shape[1:]), labels.reshape(-1, size)
 
-    def add(total: tuple[Array, Params], part: tuple[Array, Array]) -> tuple[tuple, None]:
-        return jax.tree.map(jnp.add, total, jax.value_and_grad(loss_sum)(params, *part)), None
+    def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, gradient(params, *part, *rest)), None
 
-    zero = (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
+    first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), parts)
+    shapes = jax.eval_shape(gradient, params, *first, *rest)
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return jax.lax.scan(add, zero, parts)[0]
+
+
+def _joined(
+    first: First, rest_sum: Callable[..., Array], params: PyTree, inputs: Array, *others: Array
+) -> tuple[Array, PyTree]:
+    """Compute loss and gradient of members [M, ...] of which all see the same examples."""
+    labels, spread = others
+
+    def begin(layers: PyTree) -> Array:
+        count = jax.tree.leaves(layers)[0].shape[0]
+        wide = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1), layers)
+        made = first.apply(wide, inputs)
+        return jnp.moveaxis(made.reshape(*made.shape[:-1], count, -1), -2, 0)
+
+    made, back = jax.vjp(begin, params[first.name])
+    spread = jnp.broadcast_to(spread, made.shape[:1])
+    loss, (grads, of_made) = jax.lax.map(
+        lambda member: jax.value_and_grad(rest_sum, (0, 1))(*member[:2], labels, member[2]),
+        (params, made, spread),
+    )
+    (own,) = back(of_made)
+    return loss, grads | {first.name: jax.tree.map(jnp.add, grads[first.name], own)}
 
 
 def _in_parts(function: Callable[[Array], Array], inputs: Array, size: int) -> Array:

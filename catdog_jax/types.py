@@ -26,6 +26,23 @@ class InputError(ValueError):
     """
 
 
+class First(NamedTuple):
+    """The first layer of a formula, of which those of several members can be computed as one.
+
+    Its output channels have nothing to do with each other, so that layers whose params are joined
+    along the last axis are one layer of more channels.
+
+    Attributes:
+      name: of its params, `params[name]`.
+      apply: (these params, inputs [B, ...]) -> [B, ..., channels].
+      rest: (params, that) -> logits; `rest(params, apply(params[name], inputs))` is the formula.
+    """
+
+    name: str
+    apply: Callable[[Params, Inputs], Array]
+    rest: Callable[[Params, Array], Logits]
+
+
 class Model(NamedTuple):
     """A formula: how weights are drawn and how they turn inputs into logits.
 
@@ -34,11 +51,13 @@ class Model(NamedTuple):
       apply: (params, inputs [B, ...]) -> logits [B, K] float32.
       features: (params, inputs) -> ((name, array [B, ...]), ...), input first, logits last;
         None where a person gave only `init` and `apply`.
+      first: its first layer apart; None where there is no such layer.
     """
 
     init: Callable[[Key], Params]
     apply: Callable[[Params, Inputs], Logits]
     features: Callable[[Params, Inputs], tuple[tuple[str, Array], ...]] | None = None
+    first: First | None = None
 
 
 class Data(NamedTuple):

@@ -78,7 +78,7 @@ class ProgramConfig(Settings):
       wave: members that train together; 0: as many as fit in memory
       strategy: auto (a written rule), map, chunk or vmap: how members share a device; measure: try
         each for a moment and keep the fastest
-      conv: auto, direct, lax or patches: how convolutions are computed, not what
+      conv: auto, direct, lax, patches, wide or winograd: how convolutions are computed, not what
       precision: float32, tf32 or bfloat16
     """
 

@@ -58,7 +58,9 @@ from experiments.baselines.flax_loop import first_steps, network
 ENGINE, PRODUCT = "this engine", "matrix product"
 # By default and with --full: rounds, seconds of a sample and of the job, members.
 QUICK, FULL = (3, 0.5, 60.0, "1,8"), (7, 3.0, 660.0, "1,8,64,256")
-MODELS, JOB_MODEL = "linear,mlp,cnn:widths=32-64-128", "cnn:widths=32-64-128"
+SMALL = "cnn:widths=8-16-32:head=flatten,resnet:widths=8-16-32:stem_stride=2:head=flatten"
+MODELS = f"linear,mlp,cnn:widths=32-64-128,{SMALL}"
+JOB_MODEL = "cnn:widths=32-64-128"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Config(_cli.Settings):
     Attributes:
       parts: list of table (of competitors), start and job (of the main job)
       full: measure all of it, longer and more often: for a quiet hour
-      models: list of linear, mlp, cnn, resnet; empty: by --full, without resnet
+      models: list of linear, mlp, cnn, resnet; empty: these, and those of the embedded data
       members: list of how many members; empty: 1,8, with --full 1,8,64,256
       baselines: list of competitors; empty: all that are installed; none: none
       rounds: samples of each; unset: 3, with --full 7

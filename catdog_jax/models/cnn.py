@@ -1,13 +1,16 @@
 """Convolutional network: stages of convolutions, each closed by a max-pool of two."""
 
+import functools
+from collections.abc import Callable
 from typing import Annotated
 
 from jaxtyping import Array, Float
 
 from catdog_jax.models import parts
+from catdog_jax.ops.conv import FOR_MAP
 from catdog_jax.ops.pool import max_pool
 from catdog_jax.registry import Range
-from catdog_jax.types import Model, Recipe, Spec
+from catdog_jax.types import Model, Params, Recipe, Spec
 
 
 def cnn(
@@ -46,21 +49,33 @@ def cnn(
     widths = widths or (32, 64, 128, 128)[: max(min(input_shape[:2]).bit_length() - 1, 1)]
     parts.check_size("cnn", input_shape, len(widths))
     act = parts.ACTIVATIONS[activation]
+    pool = functools.partial(max_pool, by_slices=conv in FOR_MAP)
+    # Before what never falls, a pool gives the same values for a quarter of the work.
+    pools = (pool, parts.same) if activation in parts.MONOTONE else (parts.same, pool)
+
+    def around(last: bool) -> tuple[Callable[[Array], Array], ...]:
+        """Choose what is done before the bias, before the activation and after it."""
+        before, after = pools if last else (parts.same, parts.same)
+        return (before, parts.same, after) if norm == "none" else (parts.same, before, after)
+
+    def first(layer: Params, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q K"]:
+        then, _, after = around(convs == 1)
+        return after(act(parts.convolved(layer, x, 1, conv, then)))
 
     def layers(net: parts.Net, x: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
         for stage, width in enumerate(widths, 1):
             for index in range(1, convs + 1):
-                name = f"{stage}_{index}"
-                x = parts.Conv(width, kernel_size, net.draw, form=conv, name=f"conv{name}")(x)
-                x = parts.Norm(norm, name=f"norm{name}")(x)
-                if index < convs:
-                    x = net.record(f"conv{name}", act(x))
-            # Same values either way for an activation that never falls; a quarter of the work.
-            x = act(max_pool(x)) if activation in parts.MONOTONE else max_pool(act(x))
-            x = net.record(f"stage{stage}", x)
+                name, last = f"{stage}_{index}", index == convs
+                then, before, after = around(last)
+                convolve = functools.partial(parts.Conv, width, kernel_size, net.draw, then=then)
+                if not net.begun or name != "1_1":
+                    x = convolve(form=conv, name=f"conv{name}")(x)
+                    x = after(act(before(parts.Norm(norm, name=f"norm{name}")(x))))
+                x = net.record(f"stage{stage}" if last else f"conv{name}", x)
         return net.record(head, parts.HEADS[head](x))
 
-    return parts.linen_model(layers, input_shape, num_classes, init, gain)
+    apart = ("conv1_1", first) if norm == "none" else None
+    return parts.linen_model(layers, input_shape, num_classes, init, gain, first=apart)
 
 
 RECIPES = {

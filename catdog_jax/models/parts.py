@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from catdog_jax.ops.conv import FORMS, conv
 from catdog_jax.ops.pool import global_average
 from catdog_jax.registry import OneOf, Range
-from catdog_jax.types import InputError, Inputs, Key, Logits, Model, Params
+from catdog_jax.types import First, InputError, Inputs, Key, Logits, Model, Params
 
 Initializer = Callable[..., Array]  # (key, shape, dtype) -> array
 Features = tuple[tuple[str, Array], ...]
@@ -72,6 +72,23 @@ def check_size(model: str, input_shape: tuple[int, int, int], halvings: int) -> 
         )
 
 
+def same(x: Array) -> Array:
+    """Return what is given."""
+    return x
+
+
+def convolved(
+    layer: Params,
+    x: Float[Array, "B H W C"],
+    stride: int = 1,
+    form: str = "direct",
+    then: Callable[[Array], Array] = same,
+) -> Float[Array, "B P Q K"]:
+    """Convolve images with the params of a `Conv`, of which see the settings."""
+    y = then(conv(x, layer["kernel"].astype(x.dtype), stride=stride, form=form))
+    return y + layer["bias"].astype(y.dtype)[None, None, None] if "bias" in layer else y
+
+
 class Conv(nn.Module):
     """Convolve, with the parameter names of `nn.Conv` and our own operation.
 
@@ -82,6 +99,7 @@ class Conv(nn.Module):
       stride: step between windows; the padding is 'SAME'.
       use_bias: whether a bias per channel is added.
       form: a form of `ops.conv.conv`.
+      then: what is done before the bias is added, to fewer pixels where it is a pool.
     """
 
     features: int
@@ -90,17 +108,17 @@ class Conv(nn.Module):
     stride: int = 1
     use_bias: bool = True
     form: str = "direct"
+    then: Callable[[Array], Array] = same
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q K"]:
         """Return the convolved images."""
         shape = (self.window, self.window, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        y = conv(x, kernel.astype(x.dtype), stride=self.stride, form=self.form)
-        if not self.use_bias:
-            return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        return y + bias.astype(y.dtype)[None, None, None]
+        layer = {"kernel": self.param("kernel", self.kernel_init, shape, jnp.float32)}
+        if self.use_bias:
+            zeros = nn.initializers.zeros
+            layer["bias"] = self.param("bias", zeros, (self.features,), jnp.float32)
+        return convolved(layer, x, self.stride, self.form, self.then)
 
 
 class Norm(nn.Module):
@@ -182,12 +200,13 @@ class Net:
 
     Args:
       x: the inputs, the first output.
+      begun: whether they are what the first layer made of them.
       draw: draws the kernels.
       param: the network's own `nn.Module.param`, for weights of no layer.
     """
 
-    def __init__(self, x: Array, draw: Initializer, param: Callable[..., Array]):
-        self.outputs, self.draw, self.param = [("input", x)], draw, param
+    def __init__(self, x: Array, begun: bool, draw: Initializer, param: Callable[..., Array]):
+        self.outputs, self.begun, self.draw, self.param = [("input", x)], begun, draw, param
 
     def record(self, name: str, x: Array) -> Array:
         """Keep one layer's output and hand it on."""
@@ -215,9 +234,9 @@ class Network(nn.Module):
     gain: float
 
     @nn.compact
-    def __call__(self, inputs: Array) -> Features:
+    def __call__(self, inputs: Array, begun: bool = False) -> Features:
         """Return the named layer outputs, input first, logits last."""
-        net = Net(inputs, self.initializer(self.gain), self.param)
+        net = Net(inputs, begun, self.initializer(self.gain), self.param)
         x = self.layers(net, inputs)
         draw = self.initializer(self.gain * HEAD_GAIN)
         head = nn.Dense(self.num_classes, kernel_init=draw, name="head")
@@ -232,6 +251,7 @@ def linen_model(
     init: str,
     gain: float,
     dtype: DTypeLike = jnp.float32,
+    first: tuple[str, Callable[[Params, Array], Array]] | None = None,
 ) -> Model:
     """Turn a network into init, apply and features.
 
@@ -240,6 +260,8 @@ def linen_model(
       input_shape: shape of one example, without the batch.
       init: a name of INITIALIZERS.
       dtype: of the inputs; int32 for token ids.
+      first: name of the first layer, and (its params, inputs) -> what it makes of them; `layers`
+        leaves it out where it has `begun`. See `types.First`.
 
     Returns:
       The model; its params are nested plain dicts of float32 arrays.
@@ -256,4 +278,8 @@ def linen_model(
     def apply(params: Params, inputs: Inputs) -> Logits:
         return features(params, inputs)[-1][1]
 
-    return Model(start, apply, features)
+    def rest(params: Params, made: Array) -> Logits:
+        outputs: Any = module.apply({"params": params}, made, begun=True)
+        return outputs[-1][1]
+
+    return Model(start, apply, features, First(*first, rest) if first else None)

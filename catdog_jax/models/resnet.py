@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from catdog_jax.models import parts
 from catdog_jax.registry import Range
-from catdog_jax.types import Model, Recipe, Spec
+from catdog_jax.types import Model, Params, Recipe, Spec
 
 
 class Block(nn.Module):
@@ -92,7 +92,7 @@ def resnet(
 
     def layers(net: parts.Net, inputs: Float[Array, "B H W C"]) -> Float[Array, "B D"]:
         stem = parts.Conv(widths[0], 3, net.draw, stem_stride, form=conv, name="stem")
-        x = net.record("stem", stem(inputs))
+        x = net.record("stem", inputs if net.begun else stem(inputs))
         for stage, width in enumerate(widths, 1):
             for index in range(1, blocks + 1):
                 name = f"block{stage}_{index}"
@@ -102,7 +102,10 @@ def resnet(
         x = act(parts.Norm(norm, name="norm")(x))
         return net.record(head, parts.HEADS[head](x))
 
-    return parts.linen_model(layers, input_shape, num_classes, init, gain)
+    def first(layer: Params, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q D"]:
+        return parts.convolved(layer, x, stem_stride, conv)
+
+    return parts.linen_model(layers, input_shape, num_classes, init, gain, first=("stem", first))
 
 
 RECIPES = {

@@ -19,6 +19,7 @@ With 64 images instead of 8 the activations leave the cache: 32→32 direct fall
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,8 +29,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-FORMS = ("direct", "lax", "patches")
+from catdog_jax.ops import winograd
+
+FORMS = ("direct", "lax", "patches", "wide", "winograd")
+FOR_MAP = FORMS[3:]  # of no use under vmap
 _FEW_CHANNELS = 4  # up to here one matrix product over patches beats the convolution kernel
+_SLOW_CHANNELS = 16  # up to here XLA:CPU does not give a convolution to its fast kernel
+_WIDE_COLUMNS = 16  # of an image, up to which the gradient of a kernel gains by it
 
 
 class _Geometry(NamedTuple):
@@ -39,13 +45,13 @@ class _Geometry(NamedTuple):
       stride: step between windows, in pixels.
       image: rows and columns of the inputs.
       window: rows and columns of the kernel.
-      patches: whether it is a matrix product over patches.
+      form: 'direct', 'patches', 'wide' or 'winograd'.
     """
 
     stride: int
     image: tuple[int, int]
     window: tuple[int, int]
-    patches: bool
+    form: str
 
     @property
     def span(self) -> tuple[int, ...]:
@@ -64,6 +70,13 @@ class _Geometry(NamedTuple):
         """The 'SAME' padding, (before, after) for rows and for columns."""
         return tuple((before, max(after, 0)) for before, after in self.overhang)
 
+    def together(self, inputs: int, outputs: int, columns: int) -> int:
+        """Choose how many neighbouring columns are made as one of more channels."""
+        if self.form not in ("wide", "winograd") or max(inputs, outputs) > _SLOW_CHANNELS:
+            return 1
+        most = 2 if outputs > _SLOW_CHANNELS // 2 else 4
+        return math.gcd(columns, most)
+
 
 def conv(
     x: Float[Array, "B H W I"], w: Float[Array, "R S I O"], *, stride: int = 1, form: str = "direct"
@@ -78,7 +91,9 @@ def conv(
       w: kernel.
       stride: step between windows, ≥ 1, the same for rows and columns.
       form: 'direct' for weights shared by the whole batch, above all inside loops; 'patches' for
-        vmap over weights (batched matrix products in place of a grouped convolution); 'lax' is
+        vmap over weights (batched matrix products in place of a grouped convolution); 'wide' as
+        'direct', for CPUs, where few channels meet; 'winograd' as 'wide', with fewer
+        multiplications where `ops.winograd` fits, in float32, and a longer compilation; 'lax' is
         the stock operation.
 
     Returns:
@@ -90,9 +105,14 @@ def conv(
     if form not in FORMS:
         raise ValueError(f"form={form!r}; give one of {', '.join(FORMS)}")
     image, window = (x.shape[1], x.shape[2]), (w.shape[0], w.shape[1])
-    geometry = _Geometry(stride, image, window, form == "patches" or window == (1, 1))
+    if form == "winograd":
+        fits = x.dtype == jnp.float32 and winograd.fits(image, window, stride, min(w.shape[2:]))
+        form = "winograd" if fits else "wide"
+    if form != "lax" and window == (1, 1):
+        form = "patches"
+    geometry = _Geometry(stride, image, window, form)
     if form == "lax":
-        return _correlate(x, w, stride=stride, pads=geometry.pads)
+        return _correlate(x, w, (stride, stride), pads=geometry.pads)
     return _forward(geometry, x, w)
 
 
@@ -102,36 +122,55 @@ def conv(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _forward(geometry: _Geometry, x: Array, w: Array) -> Array:
-    if geometry.patches or x.shape[-1] <= _FEW_CHANNELS:
+    if geometry.form == "winograd":
+        return winograd.forward(x, w, geometry.together(x.shape[3], w.shape[3], x.shape[2]))
+    if geometry.form == "patches" or x.shape[-1] <= _FEW_CHANNELS:
         columns = _patches(geometry, x)
         return lax.dot_general(
             columns, w.reshape(-1, w.shape[-1]), (((columns.ndim - 1,), (0,)), ((), ()))
         )
-    return _correlate(x, w, stride=geometry.stride, pads=geometry.pads)
+    return _wide(geometry, x, w, geometry.pads, geometry.stride)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _input_gradient(geometry: _Geometry, dy: Array, w: Array) -> Array:
-    if geometry.patches or w.shape[2] <= _FEW_CHANNELS:
+    if geometry.form == "winograd":
+        flipped = jnp.flip(w, (0, 1)).transpose(0, 1, 3, 2)
+        return winograd.forward(
+            dy, flipped, geometry.together(dy.shape[3], w.shape[2], dy.shape[2])
+        )
+    if geometry.form == "patches" or w.shape[2] <= _FEW_CHANNELS:
         return _fold(geometry, dy, w)
     pads = tuple(
         (window - 1 - before, window - 1 - after)
         for window, (before, after) in zip(geometry.window, geometry.overhang, strict=True)
     )
     flipped = jnp.flip(w, (0, 1)).transpose(0, 1, 3, 2)
-    return _correlate(dy, flipped, pads=pads, lhs_dilation=geometry.stride)
+    if geometry.stride == 1:
+        return _wide(geometry, dy, flipped, pads)
+    return _correlate(dy, flipped, pads=pads, lhs_dilation=(geometry.stride,) * 2)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _kernel_gradient(geometry: _Geometry, x: Array, dy: Array) -> Array:
-    if geometry.patches:
+    if geometry.form == "winograd":
+        return winograd.kernel_gradient(x, dy)
+    if geometry.form == "patches":
         columns = _patches(geometry, x)
         dw = jnp.tensordot(columns, dy, ((0, 1, 2), (0, 1, 2)))
         return dw.reshape(*geometry.window, x.shape[-1], dy.shape[-1])
     # Channels of x take the place of the batch, and the batch that of the channels.
+    inputs, outputs, width = x.shape[3], dy.shape[3], dy.shape[2]
+    few = width <= _WIDE_COLUMNS
+    together = geometry.together(inputs, outputs, width) if few else 1
+    step = geometry.stride * together
+    dy = dy.reshape(*dy.shape[:2], width // together, together * outputs)
     x, dy = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
-    dw = _correlate(x, dy, pads=geometry.overhang, rhs_dilation=geometry.stride)
-    return dw.transpose(1, 2, 0, 3)
+    dw = _correlate(x, dy, pads=geometry.overhang, rhs_dilation=(geometry.stride, step))
+    dw = dw.transpose(1, 2, 0, 3).reshape(geometry.window[0], -1, inputs, together, outputs)
+    starts = range(0, step, geometry.stride)
+    each = [dw[:, at : at + geometry.window[1], :, i] for i, at in enumerate(starts)]
+    return functools.reduce(jnp.add, each)
 
 
 def _define_gradients(bilinear: Any, gradients: Callable[..., tuple[Array, Array]]) -> None:
@@ -153,10 +192,24 @@ _define_gradients(
 
 
 def _correlate(
-    x: Array, w: Array, *, pads: Any, stride: int = 1, lhs_dilation: int = 1, rhs_dilation: int = 1
+    x: Array,
+    w: Array,
+    strides: Any = (1, 1),
+    *,
+    pads: Any,
+    lhs_dilation: Any = (1, 1),
+    rhs_dilation: Any = (1, 1),
 ) -> Array:
-    strides, lhs, rhs = ((step, step) for step in (stride, lhs_dilation, rhs_dilation))
-    return lax.conv_general_dilated(x, w, strides, pads, lhs, rhs, ("NHWC", "HWIO", "NHWC"))
+    numbers = "NHWC", "HWIO", "NHWC"
+    return lax.conv_general_dilated(x, w, strides, pads, lhs_dilation, rhs_dilation, numbers)
+
+
+def _wide(geometry: _Geometry, x: Array, w: Array, pads: Any, stride: int = 1) -> Array:
+    """Convolve, neighbouring columns as one of more channels where that is faster."""
+    columns = (x.shape[2] + sum(pads[1]) - w.shape[1]) // stride + 1
+    together = geometry.together(x.shape[3], w.shape[3], columns)
+    y = _correlate(x, winograd.widened(w, together, stride), (stride, stride * together), pads=pads)
+    return y.reshape(*y.shape[:2], columns, w.shape[-1])
 
 
 def _patches(geometry: _Geometry, x: Array) -> Array:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from catdog_jax.population.devices import member_mesh
-from catdog_jax.population.estimate import Training, member_bytes, member_state, work_of
+from catdog_jax.population.estimate import Training, flops_of, member_bytes, member_state, work_of
 from catdog_jax.population.flops import tree_bytes
 from catdog_jax.population.machine import Machine
 from catdog_jax.population.members import Seeds, member_keys
@@ -154,6 +154,8 @@ def plan_training(
         machine,
         fixed_bytes=fixed,
         transpose=training.transpose,
+        shared=not {"order", "augment", "data"} & set(training.members.streams),
+        flops=flops_of(training) * training.schedule.num_steps * training.members.count,
     )
     multiple = 1 if plan.strategy == "vmap" else plan.chunk
 

@@ -40,11 +40,11 @@ class Plan(NamedTuple):
 
     Attributes:
       strategy: 'map' (one member at a time, its steps inside), 'chunk' (a few vmapped), 'vmap'.
-      chunk: members vmapped together; 1 for 'map'.
+      chunk: members vmapped together; with 'map', those whose first layer is computed as one.
       wave: members that train together, over all devices.
       num_devices: devices that share a wave.
       microbatch: examples per gradient part, 0 for the whole batch.
-      conv: form of the convolution, 'direct' or 'patches'.
+      conv: form of the convolution, of `ops.conv.FORMS`.
       bytes_per_member: what one member adds to a wave, estimated or as compiled.
       share: devices that share the examples of each member, 1 where each has members of its own.
       matrices: how matrices with many more rows than columns (above all those that multiply
@@ -86,6 +86,8 @@ def make_plan(
     *,
     fixed_bytes: int = 0,
     transpose: bool = False,
+    shared: bool = False,
+    flops: int = 0,
 ) -> Plan:
     """Decide strategy, wave and forms for one model.
 
@@ -98,6 +100,8 @@ def make_plan(
       fixed_bytes: what a wave of any size needs on each device (the data).
       transpose: whether matrices may be carried transposed, as the optimiser treats all numbers
         alike.
+      shared: whether all members see the same examples at a step, changed in the same way.
+      flops: operations of the whole run.
 
     The estimate of memory is rough and high. On a CPU it has the last word; on an accelerator it
     rejects nothing, since the compiled programs tell exactly (`fit.plan_training`).
@@ -113,7 +117,7 @@ def make_plan(
     weights = tree_bytes(params)
     has_conv = any(leaf.ndim >= 4 for leaf in jax.tree.leaves(params))
     strategy, together, conv = rule.choose(
-        machine.backend, how.strategy, how.conv, weights, has_conv
+        machine.backend, how.strategy, how.conv, weights, has_conv, flops
     )
     num_devices, share = rule.devices_for(
         max(num_members, wave), len(machine.devices), batch_size, has_conv
@@ -149,6 +153,11 @@ def make_plan(
         raise InputError(
             f"wave {wave} is more than memory holds; give at most {most * apart}, or 0"
         )
+    joinable = shared and strategy == "map" and share == 1 and how.precision != "bfloat16"
+    if on_cpu and joinable and model.first:
+        part = jax.ShapeDtypeStruct((microbatch or batch_size, *batch.shape[1:]), batch.dtype)
+        made = jax.eval_shape(model.first.apply, params[model.first.name], part)
+        together = rule.members_joined(tree_bytes(made))
     num_chunks = math.ceil(per_device / (together or per_device))
     chunk = math.ceil(per_device / num_chunks)
     matrices = "transposed" if transpose and on_cpu else "stored"

@@ -154,10 +154,11 @@ class Program:
         )
         return jax.jit(sharded, **options)
 
-    def _over_chunks(self, function: Callable, specs: PyTree, *args: Any) -> Any:
+    def _over_chunks(self, function: Callable, specs: PyTree, size: int, *args: Any) -> Any:
         """Apply a function of one chunk to the chunks of this device, one after another.
 
         Args:
+          size: members of a chunk.
           function: of `args` with the members of a chunk along the leading axis, or of one member's
             where a chunk is one member.
           specs: of `args`, or a prefix of them: P() where all members share an array.
@@ -171,7 +172,7 @@ class Program:
             merged = [next(it) if v else x for x, v in zip(leaves, varied, strict=True)]
             return function(*jax.tree.unflatten(treedef, merged))
 
-        count, size = own[0].shape[0], self._plan.chunk
+        count = own[0].shape[0]
         if size == 1:
             return jax.lax.map(chunk, tuple(own))
         if size == count:
@@ -180,13 +181,18 @@ class Program:
         out = jax.lax.map(chunk, parts)
         return jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), out)
 
+    def _alone(self, function: Callable, specs: Any, *args: Any) -> Any:
+        """Apply a function of one member to all of this device: vmapped where steps are, too."""
+        size = 1 if self._plan.strategy == "map" else self._plan.chunk
+        each = function if size == 1 else jax.vmap(function, _axes(specs))
+        return self._over_chunks(each, specs, size, *args)
+
     def _each(self, function: Callable, in_axes: Any, out_axes: Any = 0) -> Callable:
         """Turn a function of one member into one of a chunk."""
         return function if self._plan.chunk == 1 else jax.vmap(function, in_axes, out_axes)
 
     def _init_local(self, keys: MemberKeys) -> TrainState:
-        init = self._each(self._learner.init, (_axes(self._keys),))
-        return self._over_chunks(init, (self._keys,), keys)._replace(step=jnp.int32(0))
+        return self._alone(self._learner.init, (self._keys,), keys)._replace(step=jnp.int32(0))
 
     def _segment_local(
         self, state: TrainState, keys: MemberKeys, train: Data, num_steps: Any
@@ -236,7 +242,8 @@ class Program:
             return state[1:], jax.tree.map(lambda x: x / num_steps, total)  # but the step
 
         turned = _transposed(state, tall)
-        ends, info = self._over_chunks(train_chunk, (self._state, self._keys), turned, keys)
+        specs, size = (self._state, self._keys), self._plan.chunk
+        ends, info = self._over_chunks(train_chunk, specs, size, turned, keys)
         return _transposed(TrainState(first + num_steps, *ends), tall), info
 
     def _tall(self, tree: PyTree) -> PyTree:
@@ -255,7 +262,7 @@ class Program:
             metrics = {n: judged(params, data, ways[n]) for n, data in evaluations.items()}
             return metrics, self._observe(params)
 
-        return self._over_chunks(self._each(judge, (0,)), (P(AXIS),), params)
+        return self._alone(judge, (P(AXIS),), params)
 
 
 def _transposed(tree: PyTree, marks: PyTree) -> PyTree:

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from catdog_jax.data.cache import cache_dir, processor_digest
-from catdog_jax.ops.conv import FORMS
+from catdog_jax.ops.conv import FOR_MAP, FORMS
 from catdog_jax.population import Execution, Plan, Program, member_keys
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.run.task import Task
@@ -58,6 +58,8 @@ def fastest(
         # The written rule, where nothing else fits.
         rates = record["member_steps_per_second"] = {f"auto {how.conv}": 0.0}
         for strategy, form in itertools.product(("map", "chunk", "vmap"), forms):
+            if strategy != "map" and form in FOR_MAP:
+                continue
             with contextlib.suppress(InputError, jax.errors.JaxRuntimeError):  # too large
                 plan = plan_of(task, num_members, Execution(strategy, form, wave))
                 rates[f"{strategy} {plan.conv}"] = rate = member_steps_per_second(task, plan)

@@ -1,4 +1,4 @@
-"""Convolutions of many shapes, three forms, every loop and map they are used in, and refusals."""
+"""Convolutions of many shapes, all forms, every loop and map they are used in, and refusals."""
 
 import functools
 
@@ -24,6 +24,14 @@ CASES = [
     (3, 7, 7, 6, 5, (1, 1), 2),
     (3, 11, 8, 6, 5, (5, 5), 3),
     (3, 8, 9, 1, 5, (4, 4), 3),
+    (2, 7, 12, 8, 8, (3, 3), 1),
+    (2, 8, 8, 9, 16, (3, 2), 2),
+    (2, 6, 8, 32, 33, (3, 3), 1),
+]
+# Those of the tables of `ops.conv` and `ops.winograd`: size, channels in and out.
+TABLE = [
+    *((16, 8, 8), (16, 8, 16), (32, 16, 16), (8, 16, 16), (8, 16, 32), (16, 32, 32), (4, 32, 32)),
+    *((16, 32, 64), (8, 64, 64), (8, 64, 128), (32, 8, 8), (12, 40, 32)),
 ]
 
 
@@ -99,8 +107,50 @@ def test_values_and_gradients_over_shapes(form):
     close(every(pulled, in_form(form), CASES), wanted())
 
 
+@pytest.mark.parametrize("form", ["wide", "winograd"])
+def test_forms_for_a_cpu_are_as_exact_as_float32(form):
+    cases = [(8, size, size, *channels, (3, 3), 1) for size, *channels in TABLE]
+    found = every(pulled, in_form(form), cases)
+    with jax.enable_x64(True):
+        pairs = [tuple(x.astype(np.float64) for x in pair) for pair in draw(cases)]
+
+        def exact(x, w, y):
+            return jax.vjp(stock, x, w)[1](jnp.cos(y))
+
+        given = [np.asarray(y).astype(np.float64) for y, _ in found]
+        true = jax.jit(
+            lambda pairs, ys: [
+                (stock(*pair), exact(*pair, y)) for pair, y in zip(pairs, ys, strict=True)
+            ]
+        )(pairs, given)
+        true = jax.device_get(true)
+    for mine, wanted in zip(
+        jax.tree.leaves(jax.device_get(found)), jax.tree.leaves(true), strict=True
+    ):
+        assert np.abs(mine - wanted).max() < 5e-6 * np.abs(wanted).max()
+
+
+def test_multiplications_are_saved_where_winograd_fits_and_only_there():
+    def multiplied(form, shape, kernel, dtype=jnp.float32, stride=1):
+        x, w = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct(kernel, dtype)
+        one = functools.partial(conv, form=form, stride=stride)
+        text = str(jax.make_jaxpr(one)(x, w))
+        return text.count("conv_general_dilated[")
+
+    fitting = (2, 16, 16, 32), (3, 3, 32, 32)
+    assert multiplied("winograd", *fitting) == 6  # rows of a tile
+    for shape, kernel, options in (
+        (*fitting, {"dtype": jnp.bfloat16}),
+        (*fitting, {"stride": 2}),
+        ((2, 14, 16, 32), fitting[1], {}),  # no whole tiles
+        (fitting[0], (5, 3, 32, 32), {}),
+        (fitting[0], (3, 3, 32, 16), {}),
+    ):
+        assert multiplied("winograd", shape, kernel, **options) == 1
+
+
 # From here on one geometry of each kind: with a border and a step, and pointwise.
-KINDS = [(2, 5, 6, 5, 4, (3, 3), 2), (2, 5, 6, 5, 4, (1, 1), 1)]
+KINDS = [(2, 5, 6, 5, 4, (3, 3), 2), (2, 5, 6, 5, 4, (1, 1), 1), (1, 32, 32, 5, 6, (3, 3), 1)]
 MEMBERS = 2
 
 
@@ -155,5 +205,5 @@ def test_direct_gradients_in_a_loop_are_plain_convolutions():
 
 
 def test_an_unknown_form_is_refused():
-    with pytest.raises(ValueError, match="form='patch'; give one of direct, lax, patches"):
+    with pytest.raises(ValueError, match="form='patch'; give one of direct, lax, patches, wide"):
         conv(jnp.ones((3, 2, 2, 3)), jnp.ones((3, 3, 3, 4)), form="patch")

@@ -55,6 +55,10 @@ def pulled(pool, size, x):
     return y, pull(weights)[0]
 
 
+by_slices = functools.partial(max_pool, by_slices=True)
+both = pytest.mark.parametrize("pool", [max_pool, by_slices])
+
+
 @functools.cache
 def of_all(pool, draw):
     """Compile one program for all cases."""
@@ -64,16 +68,18 @@ def of_all(pool, draw):
     return inputs, jax.device_get(run(inputs))
 
 
-def test_values_and_gradient_are_those_of_reduce_window():
+@both
+def test_values_and_gradient_are_those_of_reduce_window(pool):
     for found, wanted in zip(
-        of_all(max_pool, distinct)[1], of_all(reference, distinct)[1], strict=True
+        of_all(pool, distinct)[1], of_all(reference, distinct)[1], strict=True
     ):
         np.testing.assert_array_equal(found[0], wanted[0])
         np.testing.assert_array_equal(found[1], wanted[1])
 
 
-def test_ties_share_the_gradient():
-    inputs, ours = of_all(max_pool, tied)
+@both
+def test_ties_share_the_gradient(pool):
+    inputs, ours = of_all(pool, tied)
     many = 0
     for (_, size), x, (y, dx) in zip(CASES, inputs, ours, strict=True):
         dy = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)[..., None]
@@ -99,12 +105,13 @@ def test_hessian_products_of_a_curved_loss():
 
         return jax.jit(jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), v)))(x)
 
-    np.testing.assert_allclose(product(max_pool), product(reference), rtol=1e-5, atol=1e-6)
+    for pool in (max_pool, by_slices):
+        np.testing.assert_allclose(product(pool), product(reference), rtol=1e-5, atol=1e-6)
 
 
 def test_under_vmap_map_scan_and_on_two_devices():
     xs = np.stack([distinct((2, 5, 6, 3)), tied((2, 5, 6, 3))])
-    one = functools.partial(pulled, max_pool, 2)
+    one = functools.partial(pulled, by_slices, 2)
     mesh = Mesh(jax.devices()[:2], ("place",))
     part = PartitionSpec("place")
 

@@ -32,7 +32,8 @@ def plan(
     strategy="map", wave=4, num_devices=4, microbatch=0, conv="direct", share=1, matrices="stored"
 ) -> pop.Plan:
     """A plan by hand, so that a test says what it tests."""
-    chunk = {"map": 1, "chunk": 2, "vmap": wave * share // num_devices}[strategy]
+    chunk = {"map": 1, "joined": 2, "chunk": 2, "vmap": wave * share // num_devices}[strategy]
+    strategy = strategy.replace("joined", "map")
     return pop.Plan(strategy, chunk, wave, num_devices, microbatch, conv, 0, share, matrices)
 
 
@@ -113,9 +114,9 @@ def differs(one, other) -> bool:
     return any(jax.tree.leaves(jax.tree.map(lambda a, b: bool(np.any(a != b)), one, other)))
 
 
-def poisoned_model(member: int, seeds=DEFAULT_SEEDS) -> Model:
-    """An MLP whose start is not a number for one member, told by its key."""
-    base = build_model("mlp:width=16", SHAPE, 2, **NORMAL)
+def poisoned_model(member: int, seeds=DEFAULT_SEEDS, entry="mlp:width=16") -> Model:
+    """A formula whose start is not a number for one member, told by its key."""
+    base = build_model(entry, SHAPE, 2, **NORMAL)
     bad = jax.random.key_data(pop.member_keys(seeds, pop.varied(member + 1)).init[member])
 
     def init(key):

@@ -69,6 +69,26 @@ def test_shared_streams_equal_solo_runs(strategy):
     assert_close([x[2] for x in jax.tree.leaves(wave.params)], alone.params)
 
 
+@pytest.mark.parametrize("entry", ["cnn:widths=4-8", "cnn:widths=4-8:convs=2", "resnet:widths=4-8"])
+def test_first_layers_that_are_computed_as_one(entry):
+    """Members are those of their solo runs, each with its own smoothing; a sick one is not felt."""
+    smoothing = np.array([0.0, 0.1, 0.0, 0.3], np.float32)
+    table = pop.Members(4, {"init": np.arange(4)}, {"label_smoothing": smoothing})
+
+    def trained(model=None):
+        one = learner(entry, model=model, joined=True, microbatch=8)
+        return train(one, plan("joined", 4, 1), steps=8, members=table)[0]
+
+    wave = trained()
+    for member in (0, 1, 3):
+        alone = learner(entry, smoothing=float(smoothing[member]))
+        alone = solo(alone, member, 8)
+        assert_close([x[member] for x in jax.tree.leaves(wave.params)], alone.params)
+    sick = trained(poisoned_model(1, entry=entry))
+    assert sick.diverged_step.tolist() == [-1, 0, -1, -1]
+    assert_same_bits(wave.params, sick.params, [0, 2, 3])
+
+
 @pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
 def test_the_same_program_twice_gives_the_same_bits(strategy):
     one, two = (train(learner(), plan(strategy, 8, 4), 8, steps=30) for _ in range(2))

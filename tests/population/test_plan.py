@@ -11,11 +11,11 @@ from catdog_jax.types import InputError
 
 
 def plan(entry="mlp", members=32, devices=2, backend="cpu", memory=8, size=64, **options):
-    transpose = options.pop("transpose", False)
+    more = {x: options.pop(x) for x in ("transpose", "shared", "flops") if x in options}
     batch = jax.ShapeDtypeStruct((size, 32, 32, 3), np.float32)
     machine = Machine("made up", (None,) * devices, backend, "", int(memory * 2**30))
     model, how = build_model(entry, (32, 32, 3), 2), Execution(**options)
-    return make_plan(model, batch, members, how, machine, transpose=transpose)
+    return make_plan(model, batch, members, how, machine, **more)
 
 
 def test_evaluations_are_counted_without_being_listed():
@@ -31,7 +31,7 @@ def test_evaluations_are_counted_without_being_listed():
         ("linear", "cpu", "chunk", "patches", 0),
         ("mlp:width=16:depth=1", "cpu", "chunk", "patches", 0),
         ("mlp", "cpu", "map", "direct", 0),
-        ("cnn", "cpu", "map", "direct", 8),
+        ("cnn", "cpu", "map", "wide", 8),
         ("cnn", "gpu", "vmap", "patches", 0),
         ("mlp", "tpu", "vmap", "patches", 0),
     ],
@@ -39,6 +39,27 @@ def test_evaluations_are_counted_without_being_listed():
 def test_the_written_rule(entry, backend, strategy, conv, microbatch):
     got = plan(entry, backend=backend)
     assert (got.strategy, got.conv, got.microbatch) == (strategy, conv, microbatch)
+
+
+def test_a_long_run_earns_a_longer_compilation():
+    assert plan("cnn", flops=10**14).conv == "winograd"
+    assert plan("cnn", flops=10**14, conv="direct").conv == "direct"
+    assert plan("cnn", flops=10**14, backend="gpu").conv == "patches"
+    assert plan("mlp", flops=10**14).conv == "direct"
+
+
+def test_first_layers_are_joined_where_members_share_their_batches():
+    small, large = "cnn:widths=8-16", "cnn:widths=32-64"
+    assert (plan(small, shared=True).chunk, plan(large, shared=True).chunk) == (8, 2)
+    assert plan(small, shared=True, members=7, devices=1).chunk == 7
+    for options in (
+        {"shared": False},
+        {"members": 1},  # on both devices
+        {"precision": "bfloat16"},
+        {"strategy": "map", "backend": "gpu"},
+    ):
+        assert plan(small, **{"shared": True, **options}).chunk == 1
+    assert plan("cnn:widths=8-16:norm=layer", shared=True).chunk == 1
 
 
 def test_waves_are_whole_and_cover_the_members():
