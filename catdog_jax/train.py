@@ -276,26 +276,19 @@ def batch_at(order: Int[Array, " n"], step: Int[Array, ""], data: Data, batch_si
     return Data(chosen, jnp.asarray(data.labels)[rows])
 
 
-def _in_microbatches(
-    size: int,
-    gradient: Callable[..., Any],
-    params: PyTree,
-    inputs: Array,
-    labels: Array,
-    *rest: Any,
-) -> Any:
+def _in_microbatches(size: int, gradient: Any, params: PyTree, *batch: Array) -> Any:
     """Sum (loss, gradient) over parts of a batch of which each fits the cache."""
-    num = inputs.shape[0]
+    *examples, spread = batch
+    num = examples[0].shape[0]
     size = next((s for s in range(min(size, num), 0, -1) if num % s == 0), num)
     if size == num:
-        return gradient(params, inputs, labels, *rest)
-    parts = inputs.reshape(-1, size, *inputs.shape[1:]), labels.reshape(-1, size)
+        return gradient(params, *batch)
+    parts = [x.reshape(-1, size, *x.shape[1:]) for x in examples]
 
-    def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, gradient(params, *part, *rest)), None
+    def add(total: Any, part: list[Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, gradient(params, *part, spread)), None
 
-    first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), parts)
-    shapes = jax.eval_shape(gradient, params, *first, *rest)
+    shapes = jax.eval_shape(lambda part: gradient(params, *part, spread), [x[0] for x in parts])
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return jax.lax.scan(add, zero, parts)[0]
 

@@ -30,6 +30,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from catdog_jax.ops import winograd
+from catdog_jax.ops.winograd import correlate
 
 FORMS = ("direct", "lax", "patches", "wide", "winograd")
 FOR_MAP = FORMS[3:]  # of no use under vmap
@@ -112,7 +113,7 @@ def conv(
         form = "patches"
     geometry = _Geometry(stride, image, window, form)
     if form == "lax":
-        return _correlate(x, w, (stride, stride), pads=geometry.pads)
+        return correlate(x, w, geometry.pads, (stride, stride))
     return _forward(geometry, x, w)
 
 
@@ -134,21 +135,19 @@ def _forward(geometry: _Geometry, x: Array, w: Array) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _input_gradient(geometry: _Geometry, dy: Array, w: Array) -> Array:
+    flipped = jnp.flip(w, (0, 1)).transpose(0, 1, 3, 2)
     if geometry.form == "winograd":
-        flipped = jnp.flip(w, (0, 1)).transpose(0, 1, 3, 2)
-        return winograd.forward(
-            dy, flipped, geometry.together(dy.shape[3], w.shape[2], dy.shape[2])
-        )
+        together = geometry.together(dy.shape[3], w.shape[2], dy.shape[2])
+        return winograd.forward(dy, flipped, together)
     if geometry.form == "patches" or w.shape[2] <= _FEW_CHANNELS:
         return _fold(geometry, dy, w)
     pads = tuple(
         (window - 1 - before, window - 1 - after)
         for window, (before, after) in zip(geometry.window, geometry.overhang, strict=True)
     )
-    flipped = jnp.flip(w, (0, 1)).transpose(0, 1, 3, 2)
     if geometry.stride == 1:
         return _wide(geometry, dy, flipped, pads)
-    return _correlate(dy, flipped, pads=pads, lhs_dilation=(geometry.stride,) * 2)
+    return correlate(dy, flipped, pads, lhs_dilation=(geometry.stride,) * 2)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -161,12 +160,11 @@ def _kernel_gradient(geometry: _Geometry, x: Array, dy: Array) -> Array:
         return dw.reshape(*geometry.window, x.shape[-1], dy.shape[-1])
     # Channels of x take the place of the batch, and the batch that of the channels.
     inputs, outputs, width = x.shape[3], dy.shape[3], dy.shape[2]
-    few = width <= _WIDE_COLUMNS
-    together = geometry.together(inputs, outputs, width) if few else 1
+    together = geometry.together(inputs, outputs, width) if width <= _WIDE_COLUMNS else 1
     step = geometry.stride * together
     dy = dy.reshape(*dy.shape[:2], width // together, together * outputs)
     x, dy = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
-    dw = _correlate(x, dy, pads=geometry.overhang, rhs_dilation=(geometry.stride, step))
+    dw = correlate(x, dy, geometry.overhang, rhs_dilation=(geometry.stride, step))
     dw = dw.transpose(1, 2, 0, 3).reshape(geometry.window[0], -1, inputs, together, outputs)
     starts = range(0, step, geometry.stride)
     each = [dw[:, at : at + geometry.window[1], :, i] for i, at in enumerate(starts)]
@@ -191,24 +189,11 @@ _define_gradients(
 )
 
 
-def _correlate(
-    x: Array,
-    w: Array,
-    strides: Any = (1, 1),
-    *,
-    pads: Any,
-    lhs_dilation: Any = (1, 1),
-    rhs_dilation: Any = (1, 1),
-) -> Array:
-    numbers = "NHWC", "HWIO", "NHWC"
-    return lax.conv_general_dilated(x, w, strides, pads, lhs_dilation, rhs_dilation, numbers)
-
-
 def _wide(geometry: _Geometry, x: Array, w: Array, pads: Any, stride: int = 1) -> Array:
     """Convolve, neighbouring columns as one of more channels where that is faster."""
     columns = (x.shape[2] + sum(pads[1]) - w.shape[1]) // stride + 1
     together = geometry.together(x.shape[3], w.shape[3], columns)
-    y = _correlate(x, winograd.widened(w, together, stride), (stride, stride * together), pads=pads)
+    y = correlate(x, winograd.widened(w, together, stride), pads, (stride, stride * together))
     return y.reshape(*y.shape[:2], columns, w.shape[-1])
 
 

@@ -68,12 +68,7 @@ def _gradient(size: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array]:
     return (jnp.concatenate([x.reshape(*x.shape[:2], 1, -1) for x in rows], 2).reshape(x.shape),)
 
 
-def _keep(x: Array, size: int) -> tuple[Array, tuple[Array, Array]]:
-    y = _by_slices(x, size)
-    return y, (x, y)
-
-
-_by_slices.defvjp(_keep, _gradient)
+_by_slices.defvjp(lambda x, size: (y := _by_slices(x, size), (x, y)), _gradient)
 
 
 def _squares(x: Array, size: int) -> Array:

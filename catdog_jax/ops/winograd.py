@@ -29,34 +29,26 @@ Source: Winograd 1980; Lavin & Gray 2016, "Fast Algorithms for Convolutional Neu
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 TILE = 4  # rows of the output that are made together
-_OF_INPUT = (  # Bᵀ
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
+_PADS = (0, 0), (1, 1)
+
+
+def _matrix(text: str) -> np.ndarray:
+    return np.array([row.split() for row in text.split(",")], np.float64)
+
+
+_OF_INPUT = _matrix(  # Bᵀ
+    "4 0 -5 0 1 0, 0 -4 -4 1 1 0, 0 4 -4 -1 1 0, 0 -2 -1 2 1 0, 0 2 -1 -2 1 0, 0 4 0 -5 0 1"
 )
-_OF_KERNEL = (  # G
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
-_OF_OUTPUT = (
-    (1, 1, 1, 1, 1, 0),
-    (0, 1, -1, 2, -2, 0),
-    (0, 1, 1, 4, 4, 0),
-    (0, 1, -1, 8, -8, 1),
-)  # Aᵀ
+_OF_KERNEL = _matrix("6 0 0, -4 -4 -4, -4 4 -4, 1 2 4, 1 -2 4, 0 0 24") / 24  # G
+_OF_OUTPUT = _matrix("1 1 1 1 1 0, 0 1 -1 2 -2 0, 0 1 1 4 4 0, 0 1 -1 8 -8 1")  # Aᵀ
 
 
 def fits(image: tuple[int, int], window: tuple[int, int], stride: int, channels: int) -> bool:
@@ -98,7 +90,7 @@ def forward(
 
     def convolved(row: Array, kernel: Array) -> Array:
         row = row.reshape(batch, height // TILE, width, inputs)
-        y = _correlate(row, widened(kernel, together), strides=(1, together))
+        y = correlate(row, widened(kernel, together), _PADS, (1, together))
         return y.reshape(batch, height // TILE, width * outputs)
 
     parts = zip(
@@ -127,15 +119,17 @@ def kernel_gradient(
     dy = jnp.concatenate([dy, jnp.zeros_like(dy[:1])]).reshape(height + 1, -1)
     parts = zip(
         _combined(_OF_INPUT, _tiles(x, 1, TILE + 2)),
-        _combined([*zip(*_OF_OUTPUT, strict=True)], _tiles(dy, 0, TILE)),
+        _combined(_OF_OUTPUT.T, _tiles(dy, 0, TILE)),
         strict=True,
     )
     tall = height // TILE, width, batch
     products = [
-        _correlate(rows.reshape(inputs, *tall), of.reshape(*tall, outputs)).transpose(1, 2, 0, 3)
+        correlate(rows.reshape(inputs, *tall), of.reshape(*tall, outputs), _PADS).transpose(
+            1, 2, 0, 3
+        )
         for rows, of in parts
     ]
-    return jnp.concatenate(_combined([*zip(*_OF_KERNEL, strict=True)], products))
+    return jnp.concatenate(_combined(_OF_KERNEL.T, products))
 
 
 def _tiles(rows: Array, axis: int, count: int) -> list[Array]:
@@ -144,16 +138,15 @@ def _tiles(rows: Array, axis: int, count: int) -> list[Array]:
     return [lax.slice_in_dim(rows, row, row + last, TILE, axis) for row in range(count)]
 
 
-def _combined(matrix: Sequence[Sequence[int | float]], arrays: Sequence[Array]) -> list[Array]:
+def _combined(matrix: np.ndarray, arrays: Sequence[Array]) -> list[Array]:
     """Multiply a matrix by a column of arrays; what it multiplies by zero is left out."""
     return [
         functools.reduce(jnp.add, [x * c for c, x in zip(row, arrays, strict=True) if c])
-        for row in matrix
+        for row in matrix.tolist()
     ]
 
 
-def _correlate(x: Array, w: Array, strides: tuple[int, int] = (1, 1)) -> Array:
-    """Slide a window along columns, of which one is added on each side."""
-    return lax.conv_general_dilated(
-        x, w, strides, ((0, 0), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+def correlate(x: Array, w: Array, pads: Any, strides: Any = (1, 1), **dilations: Any) -> Array:
+    """Slide the kernel over the images."""
+    numbers = "NHWC", "HWIO", "NHWC"
+    return lax.conv_general_dilated(x, w, strides, pads, dimension_numbers=numbers, **dilations)
