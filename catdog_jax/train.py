@@ -40,7 +40,7 @@ class MemberKeys(NamedTuple):
     order: Key
     augment: Key
     data: Key
-    settings: dict[str, Array] = {}  # noqa: RUF012
+    settings: dict[str, Array] = {}  # noqa: RUF012 (a field of a tuple; nothing writes to it)
 
 
 class TrainState(NamedTuple):
@@ -134,7 +134,7 @@ def make_learner(
     eval_batch: int = 256,
     sample: Sample | None = None,
     start: Callable[[MemberKeys, Params], Params] | None = None,
-    joined: bool = False,
+    joined: int = 1,
 ) -> Learner:
     """Make a learner of a formula and an optimiser.
 
@@ -152,8 +152,8 @@ def make_learner(
       eval_batch: examples evaluated at a time.
       sample: of the training examples, drawn from `keys.data`; None for all of them.
       start: (keys, what `model.init` drew) -> the params that a member begins with.
-      joined: whether `step`, vmapped over members that share their batch, computes their first
-        layers as one (see `types.First`) and the rest of one member after another.
+      joined: `step`, vmapped over up to so many members that share their batch, computes their
+        first layers as one (see `types.First`), the rest of one member after another; 1: not so.
 
     Settings of `keys.settings` take the place of what is given here and to the optimiser.
 
@@ -198,19 +198,24 @@ def make_learner(
 
         parts = functools.partial(_in_microbatches, microbatch)
         gradient: Any = functools.partial(parts, jax.value_and_grad(loss_sum))
-        if joined and model.first:
+        if joined > 1 and model.first:
             first, rest = model.first, model.first.rest
 
             def rest_sum(carried: PyTree, made: Array, labels: Array, spread: Array) -> Array:
                 return jnp.sum(objective.loss(rest(view(carried), made), labels, spread))
 
-            of_members = functools.partial(parts, functools.partial(_joined, first, rest_sum))
+            of_members = functools.partial(
+                parts, functools.partial(_joined, joined, first, rest_sum)
+            )
             gradient = jax.custom_batching.custom_vmap(gradient)
             marks = True, jax.tree.map(lambda _: True, state.params)
             gradient.def_vmap(lambda size, batched, *args: (of_members(*args), marks))
         inputs, labels = sharing.part((inputs, labels))
         total = sharing.total(gradient(state.params, inputs, labels, jnp.float32(spread)))
-        loss, grads = jax.tree.map(lambda x: x / num, total)
+        ends, info = finish(state, *jax.tree.map(lambda x: x / num, total))
+        return TrainState(state.step + 1, *ends), info
+
+    def update(state: TrainState, loss: Array, grads: PyTree) -> tuple[tuple, Info]:
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -223,7 +228,11 @@ def make_learner(
             (state.params, state.opt_state),
         )
         diverged_step = jnp.where(running & ~finite, state.step, state.diverged_step)
-        return TrainState(state.step + 1, params, opt_state, diverged_step), Info(loss, grad_norm)
+        return (params, opt_state, diverged_step), Info(loss, grad_norm)
+
+    # Of an update that is vmapped, the last bits depend on how many members there are.
+    one_by_one = jax.custom_batching.sequential_vmap
+    finish = one_by_one(update) if joined > 1 else update
 
     @jax.default_matmul_precision(matmul)
     def evaluate(params: Params, data: Data, sharing: Sharing = ALONE) -> Metrics:
@@ -294,16 +303,29 @@ def _in_microbatches(size: int, gradient: Any, params: PyTree, *batch: Array) ->
 
 
 def _joined(
-    first: First, rest_sum: Callable[..., Array], params: PyTree, inputs: Array, *others: Array
+    room: int,
+    first: First,
+    rest_sum: Callable[..., Array],
+    params: PyTree,
+    inputs: Array,
+    *others: Array,
 ) -> tuple[Array, PyTree]:
-    """Compute loss and gradient of members [M, ...] of which all see the same examples."""
+    """Compute loss and gradient of members [M, ...] of which all see the same examples.
+
+    The one layer always has room for as many: its shape, on which the order of sums may depend,
+    is the same for any number of members beside a member.
+    """
     labels, spread = others
 
     def begin(layers: PyTree) -> Array:
         count = jax.tree.leaves(layers)[0].shape[0]
-        wide = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1), layers)
-        made = first.apply(wide, inputs)
-        return jnp.moveaxis(made.reshape(*made.shape[:-1], count, -1), -2, 0)
+
+        def wide(x: Array) -> Array:
+            x = jnp.pad(x, [(0, room - count)] + [(0, 0)] * (x.ndim - 1))
+            return jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)
+
+        made = first.apply(jax.tree.map(wide, layers), inputs)
+        return jnp.moveaxis(made.reshape(*made.shape[:-1], room, -1), -2, 0)[:count]
 
     made, back = jax.vjp(begin, params[first.name])
     spread = jnp.broadcast_to(spread, made.shape[:1])

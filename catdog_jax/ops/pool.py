@@ -3,17 +3,16 @@
 Reason: the gradient of `lax.reduce_window` max is `select_and_scatter`, which XLA:CPU runs slowly,
 five times as slowly as that of a reshape and `jnp.max`. That counts ties by a reduction over every
 pixel; by slices, both directions are a few passes over arrays [B, P, Q, C], of which XLA:CPU makes
-vector loops. Measured inside a loop, one Zen4 core at about half its speed, 8 images, a bias before
-and a relu after included; µs:
+vector loops. Measured inside a loop, one Zen4 core at about half its speed, 8 images, with a bias
+and a relu; µs:
 
-    image, channels   jnp.max   slices
-    32×32, 8              320       72
-    16×16, 16             148       14
-    8×8, 32                56        7
-    32×32, 32             799       94
+    image, channels   jnp.max   the bias after it   slices
+    32×32, 8              262                 259       66
+    16×16, 16             125                  77       11
+    8×8, 32                57                  43        7
+    32×32, 32             878                 610       94
 
-The bias after the pool alone brings the first to 241 (`models.cnn`). For an H200 the programs by
-slices are compiled to 10 to 20 % more memory.
+For an H200 the programs by slices are compiled to 10 to 20 % more memory.
 """
 
 import functools

@@ -6,22 +6,23 @@ sums of rows that cost little. XLA:CPU gives a convolution to its fast kernel on
 channels, although the wider window multiplies by zeros.
 
 Measured inside a loop (µs for 8 images, one Zen4 core at about half its speed, jax 0.10.2; forward,
-gradient of inputs, gradient of kernel; 'direct' is `ops.conv`'s):
+gradient of inputs, gradient of kernel; 'direct' and 'wide' are `ops.conv`'s):
 
-    channels (size)     direct                 winograd
-    8→8     (16×16)      189    129    159        95     61     84
-    8→16    (16×16)      180    235    171        93    126     97
-    16→16   (32×32)    1,116  1,207  1,334       558    547    691
-    16→16   (8×8)         77     79    101        69     69     63
-    16→32   (8×8)        115     88    114        87     80     79
-    32→32   (16×16)      650    665  1,157       362    406    547
-    32→32   (4×4)         57     55     68        51     54     57
-    32→64   (16×16)    1,029  1,137  2,252       550    691    898
-    64→64   (8×8)        740    722    890       411    517    488
-    64→128  (8×8)      1,579  1,430  1,911       743  1,214    765
+    channels (size)     direct                 wide                   winograd
+    8→8     (16×16)      207    206    180       130    119    105       84     78     84
+    8→16    (16×16)      218    275    187       133    196    153      113    147    105
+    16→16   (32×32)    1,150  1,055    995       725    721  1,270      557    562    757
+    16→16   (8×8)         67     60     72        51     52     58       46     53     45
+    16→32   (8×8)         67     67     88        66     67     89       50     59     57
+    32→32   (16×16)      705    707  1,153         as direct            415    416    530
+    32→32   (4×4)         56     55     67         as direct             48     57     64
+    32→64   (16×16)    1,352  1,382  2,800         as direct            753    825    985
+    64→64   (8×8)        527    527    650         as direct            293    389    333
+    64→128  (8×8)      1,436  1,425  1,943         as direct            755  1,258    773
 
-Columns as channels do not help the gradient of the kernel, and with a stride of 2 nothing was
-faster than 'direct'. Against float64 the error, relative to the largest value, is up to 2.4e-6.
+In whole networks of few channels the twelve sums around each layer take more than this saves: the
+residual network 8-16-32 trained slower with it than 'direct', so there `fits` says no. Against
+float64 the error, relative to the largest value, is up to 3.7e-6 (float32 by 'direct': 1.4e-6).
 
 Source: Winograd 1980; Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks", sec.
 4.1, along one axis; the matrices are theirs for F(4, 3).

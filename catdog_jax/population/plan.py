@@ -40,7 +40,7 @@ class Plan(NamedTuple):
 
     Attributes:
       strategy: 'map' (one member at a time, its steps inside), 'chunk' (a few vmapped), 'vmap'.
-      chunk: members vmapped together; with 'map', those whose first layer is computed as one.
+      chunk: members vmapped together; 1 for 'map', but for members that are joined.
       wave: members that train together, over all devices.
       num_devices: devices that share a wave.
       microbatch: examples per gradient part, 0 for the whole batch.
@@ -49,6 +49,8 @@ class Plan(NamedTuple):
       share: devices that share the examples of each member, 1 where each has members of its own.
       matrices: how matrices with many more rows than columns (above all those that multiply
         pictures) are carried from step to step: 'stored' as they are, or 'transposed'.
+      joined: members for which a first layer that is computed as one has room; at most so many make
+        a chunk. A member's bits depend on it, and not on the chunk.
     """
 
     strategy: str
@@ -60,6 +62,7 @@ class Plan(NamedTuple):
     bytes_per_member: int
     share: int = 1
     matrices: str = "stored"
+    joined: int = 1
 
     @property
     def per_device(self) -> int:
@@ -154,13 +157,15 @@ def make_plan(
             f"wave {wave} is more than memory holds; give at most {most * apart}, or 0"
         )
     joinable = shared and strategy == "map" and share == 1 and how.precision != "bfloat16"
+    joined = 1
     if on_cpu and joinable and model.first:
         part = jax.ShapeDtypeStruct((microbatch or batch_size, *batch.shape[1:]), batch.dtype)
         made = jax.eval_shape(model.first.apply, params[model.first.name], part)
-        together = rule.members_joined(tree_bytes(made))
+        together = joined = rule.members_joined(tree_bytes(made))
     num_chunks = math.ceil(per_device / (together or per_device))
     chunk = math.ceil(per_device / num_chunks)
     matrices = "transposed" if transpose and on_cpu else "stored"
     size = int(resident + activations)
     wave = chunk * num_chunks * apart
-    return Plan(strategy, chunk, wave, num_devices, microbatch, conv, size, share, matrices)
+    bits = microbatch, conv, size, share, matrices, joined
+    return Plan(strategy, chunk, wave, num_devices, *bits)

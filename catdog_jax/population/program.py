@@ -67,6 +67,7 @@ class Program:
         """
         self._learner = learner
         self._plan = plan
+        self._chunk = 0 if plan.chunk == plan.joined == 1 else plan.chunk
         self._mesh = mesh
         self._observe = observe or (lambda params: ())
         self._sharing = sharing(plan.share)
@@ -158,7 +159,7 @@ class Program:
         """Apply a function of one chunk to the chunks of this device, one after another.
 
         Args:
-          size: members of a chunk.
+          size: members of a chunk; 0 for one member without its axis.
           function: of `args` with the members of a chunk along the leading axis, or of one member's
             where a chunk is one member.
           specs: of `args`, or a prefix of them: P() where all members share an array.
@@ -173,7 +174,7 @@ class Program:
             return function(*jax.tree.unflatten(treedef, merged))
 
         count = own[0].shape[0]
-        if size == 1:
+        if size == 0:
             return jax.lax.map(chunk, tuple(own))
         if size == count:
             return chunk(own)
@@ -183,13 +184,13 @@ class Program:
 
     def _alone(self, function: Callable, specs: Any, *args: Any) -> Any:
         """Apply a function of one member to all of this device: vmapped where steps are, too."""
-        size = 1 if self._plan.strategy == "map" else self._plan.chunk
-        each = function if size == 1 else jax.vmap(function, _axes(specs))
+        size = self._chunk if self._plan.joined == 1 else 0
+        each = jax.vmap(function, _axes(specs)) if size else function
         return self._over_chunks(each, specs, size, *args)
 
     def _each(self, function: Callable, in_axes: Any, out_axes: Any = 0) -> Callable:
         """Turn a function of one member into one of a chunk."""
-        return function if self._plan.chunk == 1 else jax.vmap(function, in_axes, out_axes)
+        return jax.vmap(function, in_axes, out_axes) if self._chunk else function
 
     def _init_local(self, keys: MemberKeys) -> TrainState:
         return self._alone(self._learner.init, (self._keys,), keys)._replace(step=jnp.int32(0))
@@ -242,8 +243,8 @@ class Program:
             return state[1:], jax.tree.map(lambda x: x / num_steps, total)  # but the step
 
         turned = _transposed(state, tall)
-        specs, size = (self._state, self._keys), self._plan.chunk
-        ends, info = self._over_chunks(train_chunk, specs, size, turned, keys)
+        specs = self._state, self._keys
+        ends, info = self._over_chunks(train_chunk, specs, self._chunk, turned, keys)
         return _transposed(TrainState(first + num_steps, *ends), tall), info
 
     def _tall(self, tree: PyTree) -> PyTree:

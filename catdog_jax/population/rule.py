@@ -32,7 +32,7 @@ residual network 12.4 / 17.5; without convolutions the exchange costs more than 
 Convolutions of few channels are 'wide' on a CPU (see `ops.conv`; the residual network of the
 embedded data 1.3 times as fast), and 'winograd' where a run is long enough to earn its compilation.
 Members that share their batches have their first layers computed as one where its output stays in
-the second-level cache: 32 convolutional networks of the embedded data 1.34 times as fast in chunks
+the second-level cache: 32 convolutional networks of the embedded data 1.38 times as fast in chunks
 of 8, 1.24 in chunks of 4; 8 networks 16-32-64, whose output is 8 times as large, 0.98 times.
 
 On an H200 'vmap' with patches was the fastest for convolutions (bfloat16, 256 members: 18,300

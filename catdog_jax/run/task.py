@@ -148,7 +148,7 @@ class Task:
             eval_batch=plan.eval_batch,
             sample=self.sample,
             start=self.start if callable(self.start) else None,
-            joined=plan.strategy == "map" and plan.chunk > 1,
+            joined=plan.joined,
         )
 
     @property

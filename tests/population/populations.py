@@ -29,12 +29,20 @@ def examples(num=96, seed=0) -> Data:
 
 
 def plan(
-    strategy="map", wave=4, num_devices=4, microbatch=0, conv="direct", share=1, matrices="stored"
+    strategy="map",
+    wave=4,
+    num_devices=4,
+    microbatch=0,
+    conv="direct",
+    share=1,
+    matrices="stored",
+    joined=1,
 ) -> pop.Plan:
     """A plan by hand, so that a test says what it tests."""
-    chunk = {"map": 1, "joined": 2, "chunk": 2, "vmap": wave * share // num_devices}[strategy]
-    strategy = strategy.replace("joined", "map")
-    return pop.Plan(strategy, chunk, wave, num_devices, microbatch, conv, 0, share, matrices)
+    each = wave * share // num_devices
+    chunk = {"map": min(joined, each), "chunk": 2, "vmap": each}[strategy]
+    bits = microbatch, conv, 0, share, matrices, joined
+    return pop.Plan(strategy, chunk, wave, num_devices, *bits)
 
 
 def learner(entry="mlp:width=16", model: Model | None = None, augment=("flip", "shift"), **options):

@@ -75,9 +75,9 @@ def test_first_layers_that_are_computed_as_one(entry):
     smoothing = np.array([0.0, 0.1, 0.0, 0.3], np.float32)
     table = pop.Members(4, {"init": np.arange(4)}, {"label_smoothing": smoothing})
 
-    def trained(model=None):
-        one = learner(entry, model=model, joined=True, microbatch=8)
-        return train(one, plan("joined", 4, 1), steps=8, members=table)[0]
+    def trained(model=None, devices=1, room=2):
+        one = learner(entry, model=model, joined=room, microbatch=8)
+        return train(one, plan("map", 4, devices, joined=room), steps=8, members=table)[0]
 
     wave = trained()
     for member in (0, 1, 3):
@@ -87,6 +87,10 @@ def test_first_layers_that_are_computed_as_one(entry):
     sick = trained(poisoned_model(1, entry=entry))
     assert sick.diverged_step.tolist() == [-1, 0, -1, -1]
     assert_same_bits(wave.params, sick.params, [0, 2, 3])
+    # With room for four, a chunk of four, two or one.
+    whole, *fewer = (trained(devices=devices, room=4) for devices in (1, 2, 4))
+    for other in fewer:
+        assert_same_bits(whole.params, other.params)
 
 
 @pytest.mark.parametrize("strategy", ["map", "chunk", "vmap"])
