@@ -49,7 +49,8 @@ class Training(NamedTuple):
       schedule: steps and evaluations.
       train: the training examples.
       evaluations: name -> examples to judge the weights on.
-      members: the table of members.
+      members: the table of members, or the part of a process.
+      num_members: of all processes.
       how: what a person asked for.
       fixed_bytes: what a wave of any size needs on each device.
       transpose: see `make_plan`.
@@ -63,6 +64,7 @@ class Training(NamedTuple):
     train: Data
     evaluations: Mapping[str, Data]
     members: Members
+    num_members: int
     how: Execution
     fixed_bytes: int
     transpose: bool

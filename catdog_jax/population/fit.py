@@ -154,8 +154,10 @@ def plan_training(
         machine,
         fixed_bytes=fixed,
         transpose=training.transpose,
-        shared=not {"order", "augment", "data"} & set(training.members.streams),
-        flops=flops_of(training) * training.schedule.num_steps * training.members.count,
+        shared=0
+        if {"order", "augment", "data"} & {*training.members.streams}
+        else training.num_members,
+        flops=flops_of(training) * training.schedule.num_steps * training.num_members,
     )
     multiple = 1 if plan.strategy == "vmap" else plan.chunk
 

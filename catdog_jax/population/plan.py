@@ -89,7 +89,7 @@ def make_plan(
     *,
     fixed_bytes: int = 0,
     transpose: bool = False,
-    shared: bool = False,
+    shared: int = 0,
     flops: int = 0,
 ) -> Plan:
     """Decide strategy, wave and forms for one model.
@@ -103,7 +103,8 @@ def make_plan(
       fixed_bytes: what a wave of any size needs on each device (the data).
       transpose: whether matrices may be carried transposed, as the optimiser treats all numbers
         alike.
-      shared: whether all members see the same examples at a step, changed in the same way.
+      shared: members of the whole run, of which this may be a process's part, where all see the
+        same examples at a step, changed in the same way; 0: they do not.
       flops: operations of the whole run.
 
     The estimate of memory is rough and high. On a CPU it has the last word; on an accelerator it
@@ -156,12 +157,12 @@ def make_plan(
         raise InputError(
             f"wave {wave} is more than memory holds; give at most {most * apart}, or 0"
         )
-    joinable = shared and strategy == "map" and share == 1 and how.precision != "bfloat16"
+    joinable = shared > 3 and strategy == "map" and share == 1 and how.precision != "bfloat16"
     joined = 1
     if on_cpu and joinable and model.first:
         part = jax.ShapeDtypeStruct((microbatch or batch_size, *batch.shape[1:]), batch.dtype)
         made = jax.eval_shape(model.first.apply, params[model.first.name], part)
-        together = joined = rule.members_joined(tree_bytes(made))
+        together = joined = rule.members_joined(tree_bytes(made), shared)
     num_chunks = math.ceil(per_device / (together or per_device))
     chunk = math.ceil(per_device / num_chunks)
     matrices = "transposed" if transpose and on_cpu else "stored"

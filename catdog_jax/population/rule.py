@@ -81,13 +81,18 @@ def choose(
     return strategy, chunk, conv
 
 
-def members_joined(made: int) -> int:
-    """Decide of how many members in turn the first layer is computed as one.
+def members_joined(made: int, num_members: int) -> int:
+    """Decide for how many members in turn a first layer that is computed as one has room.
+
+    Neither devices nor processes decide it, since bits depend on it. Room that stays empty costs:
+    8 convolutional networks of the embedded data, 4 a device, were 0.84 times as fast as torch with
+    room for 8 members.
 
     Args:
       made: bytes of one member's output of it, for the examples of a gradient part.
+      num_members: of the whole run.
     """
-    return min(max(_CACHE // made, 1), _MOST_JOINED)
+    return max(min(_CACHE // made, _MOST_JOINED, num_members // 2), 1)
 
 
 def members_in_turn(weights: int) -> int:

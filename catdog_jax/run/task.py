@@ -167,6 +167,7 @@ class Task:
             train=data,
             evaluations=evaluations,
             members=self.members,
+            num_members=self.members.count,
             how=self.execution,
             fixed_bytes=train.inputs.nbytes + test.inputs.nbytes + logits,
             transpose=parse_entry(self.recipe.optimizer)[0] in NUMBERWISE,

@@ -50,18 +50,19 @@ def test_a_long_run_earns_a_longer_compilation():
 
 def test_first_layers_are_joined_where_members_share_their_batches():
     small, large = "cnn:widths=8-16", "cnn:widths=32-64"
-    for members, devices in ((32, 2), (32, 1), (7, 1), (8, 4), (2, 2)):
-        found = plan(small, shared=True, members=members, devices=devices)
+    for members, devices in ((32, 2), (32, 1), (7, 1), (8, 4), (4, 2)):
+        found = plan(small, shared=32, members=members, devices=devices)
         assert (found.joined, found.chunk) == (8, min(8, -(-members // devices)))
-    assert plan(large, shared=True).joined == 2
+    assert [plan(small, shared=n, members=n).joined for n in (2, 4, 8, 16)] == [1, 2, 4, 8]
+    assert plan(large, shared=32).joined == 2
     for options in (
-        {"shared": False},
+        {"shared": 0},
         {"members": 1},  # on both devices
         {"precision": "bfloat16"},
         {"strategy": "map", "backend": "gpu"},
     ):
-        assert plan(small, **{"shared": True, **options}).joined == 1
-    assert plan("cnn:widths=8-16:norm=layer", shared=True).joined == 1
+        assert plan(small, **{"shared": 32, **options}).joined == 1
+    assert plan("cnn:widths=8-16:norm=layer", shared=32).joined == 1
 
 
 def test_waves_are_whole_and_cover_the_members():
