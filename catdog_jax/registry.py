@@ -10,6 +10,7 @@ import inspect
 import math
 import pkgutil
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -266,7 +267,14 @@ class Kind(NamedTuple):
         hints = _hints(function)
         for name, value in bound.arguments.items():
             check(f"{parse_entry(entry)[0]}: {name}", value, hints.get(name))
-        return function(*bound.args, **bound.kwargs)
+        try:
+            return function(*bound.args, **bound.kwargs)
+        except Exception as error:
+            if isinstance(error, InputError) or not self.is_own(entry):
+                raise
+            raise InputError(
+                f"{self.name} {entry!r} fails ({reason(error)}); mend its builder"
+            ) from error
 
 
 def dotted(path: str, kind: str) -> Any:
@@ -276,6 +284,8 @@ def dotted(path: str, kind: str) -> Any:
       InputError: the module does not exist or fails, or has no such attribute.
     """
     module_name, _, attribute = path.rpartition(".")
+    if module_name.partition(".")[0] in sys.stdlib_module_names:  # it would be called
+        raise InputError(f"{kind} {path!r} is Python's own; give package.module.name of yours")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # '.x' raises ValueError; a module of one's own may raise anything
@@ -292,6 +302,17 @@ def dotted(path: str, kind: str) -> Any:
 def reason(error: Exception) -> str:
     """Write what a person's own code raised on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def is_code(entry: str) -> bool:
+    """Return whether an entry names code of a person's own: a dotted path."""
+    name = entry.partition(":")[0]
+    return "." in name and "/" not in name
+
+
+def printable(text: str) -> str:
+    """Write foreign text so that a terminal shows it and obeys nothing in it."""
+    return "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text)
 
 
 def parse_entry(text: str) -> tuple[str, dict[str, str]]:

@@ -7,25 +7,36 @@
 129, 130, 143   interrupted by SIGHUP, SIGINT, SIGTERM; what was reached is saved
 """
 
+import contextlib
 import inspect
 import io
 import logging
+import os
 import shlex
+import signal
 import sys
+import sysconfig
 import textwrap
+import traceback
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import absl.flags
 
+from catdog_jax import interrupt
+from catdog_jax.interrupt import GOES_ON, Interrupted
 from catdog_jax.population import distributed
-from catdog_jax.registry import check, convert, documented
-from catdog_jax.run.interrupt import GOES_ON, Interrupted, interruptible
+from catdog_jax.registry import check, convert, documented, is_code, printable
 from catdog_jax.run.processes import WorkerDone
 from catdog_jax.types import InputError
+from experiments import _signals
 
+LONGEST = 700  # letters of each half of an error
+CODE = ("models", "dataset", "rules", "estimators")  # flags that may name code of one's own
+VERBOSE = "--verbose"
 HELP_FLAGS = ("--help", "-help", "--helpshort", "-helpshort", "--helpfull", "-h")
 OPERATIONAL = "operational"
 T = TypeVar("T")
@@ -44,7 +55,10 @@ class Settings:
     def __post_init__(self) -> None:
         """Raise InputError for the first value that is not allowed."""
         for name, annotation in flags_of(type(self)).items():
-            check(f"--{name}", getattr(self, name), annotation)
+            value = getattr(self, name)
+            check(f"--{name}", value, annotation)
+            if str(value).startswith("~") and os.path.expanduser(value) == value:
+                raise InputError(f"--{name}={value}: there is no such home; give a whole path")
 
 
 def flags_of(settings: type) -> dict[str, Any]:
@@ -109,14 +123,19 @@ def command_line(settings: Any, experiment: str) -> str:
 
 
 def command(main: Callable[[Sequence[str]], int]) -> typing.NoReturn:
-    """Run an experiment as a command: with its signals, on `sys.argv`, to its exit status."""
+    """Run an experiment as a command, on `sys.argv`, to its exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what no terminal writes
         sys.stdout.reconfigure(errors="backslashreplace")
-    with interruptible():
-        status = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.exit(status)
+    if not signal.getsignal(signal.SIGTERM):  # it was not found by `python -m`
+        _signals.take()
+    interrupt.arrived = _signals.arrived
+    status = main(sys.argv[1:])
+    with contextlib.suppress(OSError):  # who reads it may be gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # At once: a signal that comes while the interpreter takes itself apart would be lost.
+    os._exit(128 + _signals.arrived[0] if _signals.arrived else status)
 
 
 def run(
@@ -130,20 +149,23 @@ def run(
       work: what it returns is ignored.
       after: what a person who interrupts it is told to do.
     """
+    verbose = VERBOSE in argv
+    argv = [argument for argument in argv if argument != VERBOSE]
     if any(argument in HELP_FLAGS for argument in argv):
         print(help_text(settings))
         return 0
     status, message = 1, "a fault of the program"
     try:
+        interrupt.check()
         work(parse_flags(argv, settings))
         status = 0
     except WorkerDone:
         status = 0
     except InputError as error:
-        status, message = 2, _told(error)
+        status, message = 2, _told(error, verbose)
     except Interrupted as stop:
         status, message = 128 + stop.signal, str(stop).replace(GOES_ON, after)
-        print(message, file=sys.stderr)
+        _say(message)
     except (RuntimeError, OSError, MemoryError) as error:
         # Ours are one clear line; XLA's and the system's are shortened to their first.
         status, message = getattr(error, "status", 1), _told(error)
@@ -159,6 +181,7 @@ def parse_flags(argv: Sequence[str], settings: type) -> Any:
       InputError: an unknown flag, a value of a wrong type or range, or a stray argument.
     """
     values, known = absl.flags.FlagValues(), flags_of(settings)
+    argv = [word for typed in argv for word in _from_files(typed)]
     takes_rest = [name for name in known if isinstance(getattr(settings, name), tuple)]
     for name in known.keys() - takes_rest:
         is_bool = isinstance(getattr(settings, name), bool)
@@ -178,6 +201,29 @@ def parse_flags(argv: Sequence[str], settings: type) -> Any:
     return settings(**given)
 
 
+def _from_files(word: str) -> list[str]:
+    """Put the lines of a `--flagfile=FILE` in its place; they start no code.
+
+    Raises:
+      InputError: a file that cannot be read, names another one, or names code.
+    """
+    flag, _, path = word.partition("=")
+    if flag.lstrip("-") != "flagfile":
+        return [word]
+    try:
+        lines = Path(path).expanduser().read_text("utf-8").splitlines()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{word} cannot be read ({error}); give --flagfile=FILE") from None
+    lines = [line.strip() for line in lines if line.strip() and not line.startswith(("#", "//"))]
+    for line in lines:
+        name, _, value = line.lstrip("-").partition("=")
+        if name == "flagfile":
+            raise InputError(f"{word}: {line!r} names another file of flags; type both")
+        if name in CODE and any(is_code(entry) for entry in value.split(",")):
+            raise InputError(f"{word}: {line!r} starts code, which only a command may; type it")
+    return lines
+
+
 def help_text(settings: type) -> str:
     """Write the experiment's docstring and its flags with their defaults."""
     module = sys.modules[settings.__module__]
@@ -192,14 +238,31 @@ def help_text(settings: type) -> str:
             f"  --{flag}" + (f" (default {default})" if default not in (None, "", ()) else "")
         )
         lines.append(textwrap.indent(textwrap.fill(described[flag], 86), " " * 6))
+    lines += [f"  {VERBOSE}", "      show where code of your own has failed"]
     if hasattr(settings, "epilogue"):
         lines += ["", settings.epilogue()]
     return "\n".join(lines)
 
 
-def _told(error: BaseException) -> str:
-    """Print the first line of an error, and return it."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    print(f"error: {line}", file=sys.stderr)
-    logging.getLogger("catdog_jax").debug("traceback", exc_info=error)
+def _told(error: BaseException, verbose: bool = False) -> str:
+    """Print the first line of an error, and return it.
+
+    Args:
+      error: as raised.
+      verbose: whether the traceback of code of a person's own comes before it, that code's alone.
+    """
+    if verbose and error.__cause__:
+        frames = traceback.extract_tb(error.__cause__.__traceback__)
+        ours = (str(Path(__file__).parents[1] / name) for name in ("catdog_jax", "experiments"))
+        known = *ours, sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")
+        own = [frame for frame in frames if not frame.filename.startswith(known)]
+        _say("".join(traceback.format_list(own)).rstrip())
+    line = str(error).strip().split("\n")[0] or type(error).__name__
+    line = printable(line if len(line) <= 2 * LONGEST else f"{line[:LONGEST]} … {line[-LONGEST:]}")
+    _say(f"error: {line}")
     return line
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        print(line, file=sys.stderr, flush=True)

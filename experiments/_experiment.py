@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catdog_jax import run
+from catdog_jax import interrupt, run
 from catdog_jax.store.atomic import replacing
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import Dataset, InputError
@@ -59,10 +59,12 @@ class Experiment:
             found = self.train(config)
         else:
             data = _tasks.read_data(config)
+            interrupt.check()
             tasks, names = self.tasks(config, data), (self.short_name, self.growable)
             found = _tasks.train(config, self.name, data, tasks, *names)
         if found.folder is not None:
             with found.folder:
+                interrupt.check()
                 found = found.finish(self.analyse(found.populations, config))
         draw(found.data, found.path, self.figures)
         print(self.table(found))
@@ -86,7 +88,7 @@ def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
     """
     place = folder / "figures"
     place.mkdir(exist_ok=True)
-    stamp = f"{data.sizes.get('member', 1)} members"
+    said, stamp = "", f"{data.sizes.get('member', 1)} members"
     for pattern, figure in figures.items():
         labels = [str(label) for label in data["model"].values] if "{model}" in pattern else [""]
         for label in labels:
@@ -96,10 +98,16 @@ def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
                 continue
             if sys.stderr.isatty():
                 print(f"drawing {name} …", end="\r", file=sys.stderr, flush=True)
+            interrupt.check()
             if isinstance(figure, str):
                 module, _, function = figure.rpartition(".")
                 figure = getattr(importlib.import_module(f"catdog_jax.figures.{module}"), function)
-            drawn = figure(data.sel(model=[label]) if label else data)
+            style = importlib.import_module("catdog_jax.figures.style")
+            shown, lacking = style.drawable(data.sel(model=[label]) if label else data)
+            if lacking and not said:
+                said = f"figures write {lacking} as code points: their font has no such letters"
+                print(said)
+            drawn = figure(shown)
             if drawn is None:
                 continue
             with replacing(path) as file:

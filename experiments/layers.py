@@ -34,7 +34,7 @@ from catdog_jax.registry import Range
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
-from catdog_jax.types import Dataset
+from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
 from experiments._experiment import Experiment
 from experiments._results import number, training_results
@@ -67,6 +67,11 @@ class Config(TrainConfig):
 
 def tasks(config: Config, data: Dataset) -> list[Task]:
     """The usual tasks, of small models on the embedded pictures."""
+    if min(len(data.train.labels), len(data.test.labels)) < 3:
+        raise InputError(
+            f"the data set {data.name} has {len(data.train.labels)} training and "
+            f"{len(data.test.labels)} test examples; layers are compared on at least 3 of each"
+        )
     models = SMALL_MODELS if data.name == "procedural" else MODELS
     return _tasks.tasks(config, data, models=models)
 

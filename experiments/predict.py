@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from catdog_jax import run
 from catdog_jax.data.pictures import decode
 from catdog_jax.run import Run, open_run
 from catdog_jax.run.summary import aligned
@@ -46,6 +47,7 @@ def predict(config: Config) -> None:
     if not config.pictures:
         raise InputError("no picture given; name one or more files after the flags")
     own = split_list("models", config.models) if config.models else ()
+    run.begin()
     found = open_run(config.run, own=own)
     inputs = found.manifest.get("inputs", {})
     if inputs.get("kind") != "images" or not found.populations:
@@ -53,7 +55,12 @@ def predict(config: Config) -> None:
             f"--run={config.run}: no members trained on pictures in it; give a run folder of "
             "init_convergence or layers"
         )
-    size, names = inputs["shape"][0], inputs["class_names"]
+    (size, width, _), names = inputs["shape"], inputs["class_names"]
+    if size != width:
+        raise InputError(
+            f"--run={config.run}: its pictures are {size} × {width}, and only square ones are cut "
+            "out of others; give a run on square pictures"
+        )
     images = np.stack([read_picture(path, size) for path in config.pictures])
     answers = judge(found, images)
     for i, path in enumerate(config.pictures):

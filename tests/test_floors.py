@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "catdog_jax"
 FLOORS = {
     "types": 0,
+    "interrupt": 0,
+    "host": 0,
     "registry": 1,
     "ops": 2,
     "losses": 2,
@@ -27,7 +29,7 @@ FLOORS = {
 }
 # Rooms beside the stairs, and all that they may know of the package.
 BESIDE = {
-    "store": {"store", "types"},
+    "store": {"interrupt", "store", "types"},
     # A probe is a ridge regression on features, the ladder reads linear weights, and words
     # are annotated by the grammar.
     "analysis": {"analysis", "data", "estimators", "models", "registry", "types"},

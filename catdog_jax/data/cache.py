@@ -6,12 +6,10 @@ processes that write the same file the last one wins, with equal content. A dama
 (the zip container carries checksums) and made again. No fault of the cache ever stops a run.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import platform
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,9 +26,13 @@ _VERSION = 3  # of the file's layout and of what decoding gives: raise it when e
 
 
 def cache_dir() -> Path:
-    """Return the folder of the cache: CATDOG_CACHE_DIR, or the user's cache folder."""
+    """Return the folder of the cache: CATDOG_CACHE_DIR, or the user's cache folder.
+
+    Without a home it is one that no system can make, and no cache is kept.
+    """
     chosen = os.environ.get("CATDOG_CACHE_DIR") or platformdirs.user_cache_dir("catdog_jax")
-    return Path(os.path.expanduser(chosen))
+    path = os.path.expanduser(chosen)
+    return Path(os.devnull, "no home folder") if path.startswith("~") else Path(path)
 
 
 def cached(key: Mapping[str, Any], build: Callable[[], Dataset]) -> Dataset:
@@ -50,15 +52,6 @@ def cached(key: Mapping[str, Any], build: Callable[[], Dataset]) -> Dataset:
     except OSError as error:
         _log.warning("going on without a cache: %s; set CATDOG_CACHE_DIR to another folder", error)
     return dataset
-
-
-def processor_digest() -> str:
-    """Digest what the system says of this processor: its name and its feature flags."""
-    words = [platform.machine(), platform.processor()]
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        words += sorted({x for x in lines if x.startswith(("flags", "Features", "model name"))})
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
 def _write(path: Path, dataset: Dataset) -> None:

@@ -1,6 +1,7 @@
 """Photographs of one's own: class folders, or train/test folders of class folders."""
 
 import os
+import re
 import stat
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,13 @@ from catdog_jax.data.assemble import Example
 from catdog_jax.data.cache import cached
 from catdog_jax.types import Dataset, DatasetSpec, FileNote, InputError
 
-_SPLIT_FOLDERS = {name: name for name in assemble.SPLITS} | {"val": "valid", "validation": "valid"}
-_HIDDEN = (".", "@eaDir")  # the latter is where a NAS keeps small copies
+_SPLIT_FOLDER = r"(train|test|valid|val)(ing|ation)?[-_ ]?(set|data|images)?"
+# Where NAS and other systems keep small copies, what was deleted, and what is no one's picture.
+_HIDDEN = (
+    *(".", "@eaDir", "@__thumb", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot"),
+    *("$RECYCLE.BIN", "__MACOSX", "System Volume Information", "lost+found"),
+)
+_RUN = "manifest.json"  # what a run folder holds
 
 
 def load(
@@ -61,8 +67,8 @@ def load(
             if label not in {example.label for example in used}:
                 whys = [why for path, why in skipped.items() if f"{name}/" in path] or ["empty"]
                 raise InputError(
-                    f"--data_dir={root}: no picture of {name!r} can be used ({whys[0]}); add some, "
-                    "or choose others with --classes=a,b"
+                    f"--data_dir={root}: no picture of {name!r} can be used ({len(whys)} files; the "
+                    f"first: {whys[0]}); add some, or choose others with --classes=a,b"
                 )
         pictures.check_memory(len(used), size)
         names = [example.id for example in used]
@@ -92,8 +98,7 @@ def _layout(root: Path, classes: Sequence[str]) -> tuple[dict[str, str], tuple[s
     """Return the split of each folder of class folders, {'': ''} where undivided, and classes."""
     if not root.is_dir():
         raise InputError(f"--data_dir={root} is no folder; give one that holds class folders")
-    named = [(name, _SPLIT_FOLDERS.get(name.casefold(), "")) for name in _folders(root)]
-    split_of = {name: split for name, split in named if split}
+    split_of = {name: split for name in _folders(root) if (split := _split(name))}
     parts = [name for name, split in split_of.items() if split != "valid"]
     if len(parts) == 1:
         raise InputError(
@@ -105,9 +110,25 @@ def _layout(root: Path, classes: Sequence[str]) -> tuple[dict[str, str], tuple[s
     return split_of, assemble.choose_classes(classes or found, found, str(root))[1]
 
 
+def _split(name: str) -> str:
+    """Return which split a folder of class folders is, going by its name; '' for another folder."""
+    found = re.fullmatch(_SPLIT_FOLDER, name.casefold())
+    return {"val": "valid"}.get(found[1], found[1]) if found else ""
+
+
 def _folders(folder: Path) -> list[str]:
-    found = [path.name for path in folder.iterdir() if path.is_dir()]
-    return sorted(name for name in found if not name.startswith(_HIDDEN))
+    """List the folders in one that may be classes: neither hidden nor full of runs."""
+    found = [path for path in folder.iterdir() if path.is_dir()]
+    found = [path for path in found if not path.name.startswith(_HIDDEN) and not _is_of_runs(path)]
+    return sorted(path.name for path in found)
+
+
+def _is_of_runs(folder: Path) -> bool:
+    """Return whether a folder is a run, or holds runs (of several experiments) and no file."""
+    runs = any(any(folder.glob(depth + _RUN)) for depth in ("*/", "*/*/"))
+    return (folder / _RUN).exists() or (
+        runs and not any(path.is_file() for path in folder.iterdir())
+    )
 
 
 def _list_files(
@@ -135,6 +156,8 @@ def _list_files(
                 skipped[path] = "not inside a class folder"
             elif above and name not in above[0][0]:
                 skipped[path] = above[0][1]
+            elif not is_file and Path(where, name, _RUN).exists():
+                skipped[path] = "a run folder"
             elif not (above or is_file) and Path(where, name).is_symlink():
                 skipped[path] = "a link to a folder; links are not followed"
             elif is_file:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,15 @@ import numpy as np
 from catdog_jax.data.assemble import fingerprint
 from catdog_jax.data.pictures import Progress
 from catdog_jax.data.tfds_images import data_root, find_prepared, import_tfds, spec_for
-from catdog_jax.registry import find_spec, parse_entry, table, typed_settings, unknown
+from catdog_jax.registry import (
+    find_spec,
+    parse_entry,
+    printable,
+    reason,
+    table,
+    typed_settings,
+    unknown,
+)
 from catdog_jax.types import Dataset, DatasetSpec, InputError
 
 _KINDS = ((np.uint8, 4), (np.int32, 2), (np.float32, 2))
@@ -54,10 +63,20 @@ def load_dataset(
     own = typed_settings(entry, load, settings, hidden=(*flags, "progress"))
     parameters = inspect.signature(load).parameters
     if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        for flag in [flag for flag, value in flags.items() if value and flag not in parameters]:
+            raise InputError(
+                f"--{flag}={flags[flag]}: the data set {entry} does not take it; leave it out, or "
+                "give another --dataset (folder: pictures of your own)"
+            )
         flags = {flag: value for flag, value in flags.items() if flag in parameters}
     if "progress" in parameters:
         flags["progress"] = progress or (lambda done, total: None)
-    return _checked(entry, load(**flags, **own))
+    try:
+        return _checked(entry, load(**flags, **own))
+    except (InputError, RuntimeError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a loader of one's own may raise anything
+        raise InputError(f"data set {entry!r} fails ({reason(error)}); mend its loader") from error
 
 
 def dataset_spec(entry: str, data_dir: str | None = None) -> DatasetSpec:
@@ -94,20 +113,28 @@ def _checked(entry: str, dataset: Any) -> Dataset:
             (inputs.dtype, inputs.ndim) not in _KINDS
             or (inputs.dtype, inputs.shape[1:]) != (like.dtype, like.shape[1:])
             or inputs.shape[3:] not in ((), (3,))
+            or not np.isfinite(inputs).all()
             or not (inputs.size or (part == "valid" and not len(inputs)))
             or not len(inputs) == len(labels) == len(split.ids)
             or labels.dtype.kind not in "iu"
+            or not all(isinstance(name, str) for name in split.ids)
             or not set(labels.tolist()) <= set(range(len(dataset.class_names)))
         ):
             raise InputError(
                 f"data set {entry!r}: its {part} part has inputs {inputs.dtype} {inputs.shape} and "
                 f"labels {labels.dtype} {labels.shape}; wanted are uint8 [N, H, W, 3] (pictures), "
-                "int32 [N, T] (sentences) or float32 [N, D] (vectors), alike in all parts, N > 0 "
-                "but in valid; and for each input an id and an integer label that has a class name"
+                "int32 [N, T] (sentences) or float32 [N, D] (finite vectors), alike in all parts, "
+                "N > 0 but in valid; and for each input an id (text) and an integer label with a "
+                "class name"
             )
     # A folder's name may hold bytes that are no UTF-8, which no terminal and no file takes.
-    names = [n.encode("utf-8", "backslashreplace").decode("utf-8") for n in dataset.class_names]
-    provenance = dict(dataset.provenance)
+    names = [printable(name) or "''" for name in dataset.class_names]
+    try:
+        provenance = json.loads(json.dumps(dict(dataset.provenance)))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"data set {entry!r}: its provenance cannot be written as JSON ({error})"
+        ) from error
     if "fingerprint" not in provenance:
         provenance["fingerprint"] = fingerprint(dataset.train, dataset.valid, dataset.test)
     constants = dataset.constants or _constants(dataset)

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from catdog_jax import interrupt
+from catdog_jax.host import host_memory
 from catdog_jax.types import FileNote, InputError
 
 Progress = Callable[[int, int], None]  # done, total
 
 MAX_PIXELS = 64_000_000
+PngImagePlugin.MAX_TEXT_CHUNK = 64 * 2**20  # of a good PNG the profile alone may be large
 _REMARKS = ("very long", "enlarged", "bytes after", "a ")  # notes that change no pixel
 HEAD = 1024  # bytes that tell what a file is
 _MODES = {"L": "grey", "I": "grey", "1": "black and white", "P": "palette"}
@@ -33,7 +35,7 @@ _SIGNATURES = {
     "BMP": rb"BM....\0{4}.{16}",  # two letters alone would also match text
     "zero bytes": rb"\Z",
     "a Git LFS pointer, not the picture itself (fetch it with git lfs pull)": rb"version https://",
-    f"a HEIC or AVIF file; {_READ}": rb"....ftyp(he[iv][cx]|m[is]f1|avi[fs])",
+    f"a HEIC or AVIF file; {_READ}: convert it": rb"....ftyp(he[iv][cx]|m[is]f1|avi[fs])",
     f"a film; {_READ}": rb"....(ftyp|moov)|\x1aE\xdf\xa3|RIFF....AVI ",
     "an HTML page, not a picture": rb"(\xef\xbb\xbf)?\s*<(?i:!doctype html|html|head|body)",
     "text, not a picture": rb"[^\0-\x08\x0e-\x1f]*\Z",
@@ -122,6 +124,7 @@ def in_threads(work: Callable[[Any], Any], items: Sequence[Any], progress: Progr
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for result in pool.map(work, items):
             results.append(result)
+            interrupt.check()
             progress(len(results), len(items))
     return results
 
@@ -136,7 +139,7 @@ def check_memory(count: int, image_size: int) -> None:
     Raises:
       InputError: they would not fit.
     """
-    need, most = count * image_size**2 * 3, psutil.virtual_memory().total // 4
+    need, most = count * image_size**2 * 3, host_memory() // 4
     if need > most:
         fits = int((most / 3 / count) ** 0.5)
         raise InputError(
@@ -146,8 +149,10 @@ def check_memory(count: int, image_size: int) -> None:
 
 
 def _decode(source: bytes | Path, size: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    content = source if isinstance(source, bytes) else source.read_bytes()
-    kind = picture_format(content[:HEAD])
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        head = file.read(HEAD)
+        kind = picture_format(head)  # before a film is read whole
+        content = head + file.read()
     notes = []
     suffix = None if isinstance(source, bytes) else source.suffix
     if suffix is not None and Image.registered_extensions().get(suffix.lower()) != kind:

@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from catdog_jax.data.assemble import check_cat_dog, generated
-from catdog_jax.data.cache import cached, processor_digest
+from catdog_jax.data.cache import cached
 from catdog_jax.data.drawing import draw
 from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, Factors, Scalar, sample_factors
 from catdog_jax.data.pictures import check_memory, in_threads
+from catdog_jax.host import jax_settings, processor_digest
 from catdog_jax.registry import Range
 from catdog_jax.types import Dataset, DatasetSpec
 
@@ -131,7 +132,7 @@ def _drawn_by() -> dict[str, Any]:
         "jaxlib": jaxlib.version.__version__,
         "devices": [jax.default_backend(), jax.local_devices()[0].device_kind],
         "processor": processor_digest(),
-        "flags": [os.environ.get("XLA_FLAGS", ""), str(jax.config.values["jax_enable_x64"])],
+        "flags": [os.environ.get("XLA_FLAGS", ""), jax_settings()],
     }
 
 

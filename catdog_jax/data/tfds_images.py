@@ -8,6 +8,7 @@ import contextlib
 import functools
 import importlib.util
 import itertools
+import json
 import logging
 import os
 import re
@@ -249,6 +250,14 @@ def _opened(root: Path, name: str, download: bool) -> Any:
             folder = builder.data_dir
     again = "prepare it again with --download --data_dir=NEW_FOLDER"
     with _plainly(f"{folder} cannot be read", again):
+        classes = [*_named_classes(Path(folder, "features.json").read_text("utf-8"))]
+    for name_of_class in classes:
+        if not name_of_class.startswith("tensorflow_datasets."):
+            raise InputError(
+                f"{folder}/features.json names the code {name_of_class!r}, which reading would "
+                "start; only features of tensorflow_datasets are read"
+            )
+    with _plainly(f"{folder} cannot be read", again):
         builder = import_tfds().builder_from_directory(folder)
         file_format = builder.info.file_format.value
     if builder.name != name.partition("/")[0]:
@@ -259,6 +268,22 @@ def _opened(root: Path, name: str, download: bool) -> Any:
             f"TensorFlow is installed ({_WITH_TENSORFLOW}); install it, or {again}"
         )
     return builder
+
+
+def _named_classes(told: Any) -> Iterator[str]:
+    """List the Python classes that a description of features names: TFDS would import them."""
+    if isinstance(told, str) and told.lstrip().startswith("{"):  # JSON, also inside of JSON
+        told = json.loads(told)
+    for key, value in told.items() if isinstance(told, dict) else ():
+        is_class = key in ("pythonClassName", "python_class_name") or (
+            key == "type" and "." in value
+        )
+        if is_class and isinstance(value, str):
+            yield value
+    for value in (
+        told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
+    ):
+        yield from _named_classes(value)
 
 
 def have_tensorflow() -> bool:

@@ -8,10 +8,12 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import xarray as xr
+from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from numpy.typing import ArrayLike
 
 # Okabe and Ito 2008, dark colours first: they differ for the colour-blind, and mostly in grey.
@@ -42,10 +44,43 @@ look = partial(matplotlib.style.context, LOOK, after_reset=True)
 class Sheet(Figure):
     """A figure that has the look of this project whenever it is drawn."""
 
+    def savefig(self, *args: Any, **settings: Any) -> None:
+        """Write it, whatever a person has set."""
+        with look():
+            super().savefig(*args, **settings)
+
     def draw(self, renderer: RendererBase) -> None:
         """Draw with settings of its own: ticks are made late, and read them."""
         with look():
             super().draw(renderer)
+
+
+def drawable(data: xr.Dataset) -> tuple[xr.Dataset, str]:
+    """Write letters that the fonts lack as code points, in all texts of what is to be drawn.
+
+    Args:
+      data: names along its axes, and attributes.
+
+    Returns:
+      The same with such texts, and the letters.
+    """
+    fonts = (font_manager.findfont(f"DejaVu {kind}") for kind in ("Sans", "Sans Mono"))
+    known = set.intersection(*(set(FT2Font(font).get_charmap()) for font in fonts)) | {ord("\n")}
+    lacking: dict[str, str] = {}
+
+    def written(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        lacking.update({x: ascii(x)[1:-1] for x in text if ord(x) not in known})
+        return "".join(lacking.get(x, x) for x in text)
+
+    names = {
+        name: (values.dims, np.array([*map(written, values.values.flat)], object), values.attrs)
+        for name, values in data.coords.items()
+        if values.dtype.kind in "OU" and values.ndim == 1
+    }
+    attributes = {name: written(value) for name, value in data.attrs.items()}
+    return data.assign_coords(names).assign_attrs(attributes), "".join(lacking)
 
 
 def sheet(

@@ -1,14 +1,15 @@
 """A cache of compiled programs on the disk, so that a second run starts at once."""
 
 import logging
-import tempfile
+import os
 import warnings
 from pathlib import Path
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from catdog_jax.data.cache import cache_dir, processor_digest
+from catdog_jax.data.cache import cache_dir
+from catdog_jax.host import processor_digest
 from catdog_jax.types import InputError
 
 OFF = "none"
@@ -36,16 +37,11 @@ def use_compilation_cache(folder: str = "") -> None:
         return
     root = Path(folder).expanduser().absolute() if folder else cache_dir().absolute() / "xla"
     path = root / processor_digest()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        why = f"{path} cannot be written to ({error.strerror or error})"
+    there = next(place for place in (path, *path.parents) if os.path.exists(place))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):  # JAX makes it when it writes
+        why = f"{there} cannot be written to"
         if folder:
-            raise InputError(
-                f"--compile_cache={folder}: {why}; give another folder, or {OFF}"
-            ) from error
+            raise InputError(f"--compile_cache={folder}: {why}; give another folder, or {OFF}")
         _log.warning("going on without a cache of compiled programs: %s", why)
         return
     jax.config.update("jax_compilation_cache_dir", str(path))

@@ -1,20 +1,18 @@
 """What the machine offers: devices, their kind, their total memory."""
 
-import contextlib
 import functools
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jax
 import numpy as np
-import psutil
 from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh
 from jaxtyping import Array, PyTree
 
+from catdog_jax.host import host_memory
 from catdog_jax.population import distributed
 from catdog_jax.train import ALONE, Sharing
 
@@ -134,29 +132,3 @@ def round_memory(backend: str, total: int) -> int:
     if backend == "cpu":
         return 1 << (total.bit_length() - 1)
     return total >> 30 << 30 or total
-
-
-def host_memory(root: Path = Path("/")) -> int:
-    """Tell the memory that the processes of this host may use, in bytes.
-
-    That of the machine, or what its control groups (of a container or a batch job; versions 1 and
-    2) and those above are held to, whichever is least.
-
-    Args:
-      root: where /proc and /sys lie.
-    """
-    files = {
-        "": (root / "sys/fs/cgroup", "memory.max"),  # version 2 names no controllers
-        "memory": (root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-    }
-    limits = [psutil.virtual_memory().total]
-    with contextlib.suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-            _, controllers, group = line.split(":", 2)
-            # A container may see its group at the top, under a path that only the host knows.
-            path = PurePosixPath(group.lstrip("/"))
-            for place, name in (files[x] for x in controllers.split(",") if x in files):
-                for part in (path, *path.parents):
-                    with contextlib.suppress(OSError, ValueError):  # not there, or 'max'
-                        limits.append(int((place / part / name).read_text(encoding="ascii")))
-    return min(limits)

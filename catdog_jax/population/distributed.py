@@ -22,6 +22,7 @@ from typing import Any
 
 import jax
 
+from catdog_jax import interrupt
 from catdog_jax.population.launchers import find_others
 
 MEETING_SECONDS = 300  # batch systems start their tasks minutes apart
@@ -133,6 +134,7 @@ class Group:
           ProcessEnded: process 0 has ended, or this one for a wrong input.
         """
         while (told := self.told(key)) is None and not self._is_gone(index):
+            interrupt.check()
             time.sleep(POLL_SECONDS)
         return told
 
@@ -301,7 +303,10 @@ def _connect(address: str, count: int, index: int) -> Any:
     # In a thread, because it waits in C++, where no signal is answered.
     _waiting.append(threading.Thread(target=initialize, daemon=True))
     _waiting[0].start()
-    _waiting[0].join(MEETING_SECONDS)
+    end = time.monotonic() + MEETING_SECONDS
+    while _waiting[0].is_alive() and time.monotonic() < end:
+        interrupt.check()
+        _waiting[0].join(POLL_SECONDS)
     if _waiting[0].is_alive():
         raise RuntimeError(
             f"after {MEETING_SECONDS} s not all of {count} processes have met at {bind}; start "

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from catdog_jax import interrupt
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.population.estimate import Training, flops_of, member_bytes, member_state, work_of
 from catdog_jax.population.flops import tree_bytes
@@ -266,6 +267,7 @@ def compile_wave(
         ("training", program.lower_segment, tree_bytes(sets) // plan.share),
         ("evaluation", program.lower_evaluate, tree_bytes(training.train) + moments),
     ):
+        interrupt.check()
         tell(
             f"compiling the {name} program of {plan.wave:,} members ({plan.per_device:,} a device) "
             f"for {machine.name} ..."

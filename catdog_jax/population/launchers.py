@@ -62,7 +62,7 @@ def _ask_launcher(environ: Mapping[str, str]) -> tuple[str, int, int] | None:
         if not asked or not launcher.is_env_present():
             continue
         count = launcher.get_process_count()
-        if count == 1:
+        if count == 1 or environ.get("SLURM_STEP_NUM_TASKS") == "1":  # the shell of salloc
             return None
         address = launcher.get_coordinator_address(
             timeout_secs=ADDRESS_SECONDS, override_coordinator_port=None

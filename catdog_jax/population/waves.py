@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from catdog_jax import interrupt
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.population.members import DEFAULT_SEEDS, Members, Seeds, member_keys
 from catdog_jax.population.plan import Plan, make_plan
@@ -173,13 +174,16 @@ class _WaveRunner:
     def start(
         self, begin: PyTree | None, restore: Callable[[int, Snapshot], Snapshot | None]
     ) -> None:
+        interrupt.check()  # before each of the programs is compiled
         self.state = self.program.init(self.keys)
         if begin is not None:
             self.state = self.program.place(self.state._replace(params=begin))
         if self.keep_params:
             empty = jax.tree.map(lambda x: np.full(x.shape, np.nan, x.dtype), self.state.params)
             self.history["params"] = {str(step): empty for step in self.keep_params}
+        interrupt.check()
         self._reached()
+        interrupt.check()
         if found := restore(self.index, self.snapshot()):
             self.state = self.program.place(found.state)
             self.history = jax.tree.map(np.array, found.history)

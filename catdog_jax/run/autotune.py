@@ -14,7 +14,9 @@ from typing import Any
 
 import jax
 
-from catdog_jax.data.cache import cache_dir, processor_digest
+from catdog_jax import interrupt
+from catdog_jax.data.cache import cache_dir
+from catdog_jax.host import processor_digest
 from catdog_jax.ops.conv import FOR_MAP, FORMS
 from catdog_jax.population import Execution, Plan, Program, member_keys
 from catdog_jax.population.devices import member_mesh
@@ -58,6 +60,7 @@ def fastest(
         # The written rule, where nothing else fits.
         rates = record["member_steps_per_second"] = {f"auto {how.conv}": 0.0}
         for strategy, form in itertools.product(("map", "chunk", "vmap"), forms):
+            interrupt.check()
             if strategy != "map" and form in FOR_MAP:
                 continue
             with contextlib.suppress(InputError, jax.errors.JaxRuntimeError):  # too large

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from catdog_jax import interrupt
 from catdog_jax.population.waves import Segment, Snapshot, Wave
-from catdog_jax.run.interrupt import Interrupted, pending
 from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder
 
@@ -25,8 +25,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
     """Writes one model's checkpoints, waves and times into the run folder; a context manager.
 
     What fails in its thread is raised by a later call, at the latest at the end of the block;
-    after the block nothing is left to be written. Where a BaseException leaves the block (a second
-    Ctrl-C), what waits is left out, and only the write under way is waited for.
+    after the block nothing is left to be written.
 
     The manifest's timings of the model then hold:
       seconds: that all sessions spent on it.
@@ -51,7 +50,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
         self._latest: dict[str, float] = {}
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._thread.shutdown(cancel_futures=kind is not None and not issubclass(kind, Exception))
+        self._thread.shutdown()
         if kind is None:
             self._is_written()
             if "first_step" in self._latest:
@@ -64,7 +63,7 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
         return found and Snapshot(**found[1])
 
     def after_segment(self, segment: Segment, wave_size: int) -> None:
-        """Save a checkpoint where one is due or a signal is held back.
+        """Save a checkpoint where one is due or a signal has come.
 
         Raises:
           Interrupted: a signal came; the state is on the disk.
@@ -78,17 +77,17 @@ class Checkpointer(contextlib.AbstractContextManager["Checkpointer"]):
             self._timed_seconds += segment.seconds
             self._latest["steps"] += segment.steps
         self._is_written(0.0)
-        stop = pending()
         late = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
         more = segment.step < self._task.schedule.num_steps
-        if stop is not None or (late and more and self._is_written(PATIENCE_SECONDS)):
+        if interrupt.arrived:
+            self.save(segment)
+            self._is_written()
+            where = f" at step {segment.step} of {self._task.label}"
+            interrupt.check(f"{where}; saved in {self._folder.path}")
+        if late and more and self._is_written(PATIENCE_SECONDS):
             self.save(segment)
         elif first:
             self._write(lambda: None)  # the times alone
-        if stop is not None:
-            self._is_written()
-            where = f" at step {segment.step} of {self._task.label}"
-            raise Interrupted(stop, f"{where}; saved in {self._folder.path}")
 
     def save(self, segment: Segment) -> None:
         """Save a checkpoint, where the state after this segment is not saved yet."""

@@ -32,11 +32,20 @@ def begin(
       compile_cache: see `use_compilation_cache`.
 
     Raises:
-      InputError: wrong input.
+      InputError: wrong input, or no device.
       RuntimeError: the other processes did not come, or have ended.
     """
     use_all_cores()
     group = distributed.join(coordinator, num_processes, process_id)
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        why = (str(error).splitlines() or ["no such platform"])[0]
+        chosen = os.environ.get("JAX_PLATFORMS", "")
+        raise InputError(
+            f"JAX finds no device ({why:.200}); JAX_PLATFORMS={chosen}: give one that is here, "
+            "like cpu, or unset it"
+        ) from error
     use_compilation_cache(compile_cache)
     # JAX writes its cache without care for others that write the same, so of the processes that
     # share a folder one writes. The number of a folder is the same on all machines that see it; of

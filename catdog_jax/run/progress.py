@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
+from catdog_jax import interrupt
+
 LINE_SECONDS = 15.0
 
 
@@ -31,8 +33,14 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def to(self, done: int, note: str = "") -> None:
-        """Tell how much is done in all, with a word on how it goes."""
+    def to(self, done: int, note: str = "", stop: bool = True) -> None:
+        """Tell how much is done in all, with a word on how it goes.
+
+        Raises:
+          Interrupted: a signal has come, and `stop` says that work may end here.
+        """
+        if stop:
+            interrupt.check()
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(done - self._bar.n)
         now = time.monotonic()

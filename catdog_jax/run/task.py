@@ -27,6 +27,7 @@ from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
 EVAL_SHARE = 0.1  # of the training's work that evaluations may take, as long as they are few
 FEWEST_EVALS, MOST_EVALS = 5, 20
+STARTS = 4  # of a formula of one's own that are tried before it is trained
 KEEP_BYTES = 256 * 10**6  # of a model's logits at all its evaluations, kept where no one says
 SETTINGS = (*HYPERPARAMS, "label_smoothing", "gain")
 
@@ -246,3 +247,24 @@ def _check_formula(task: Task) -> None:
     examples = jax.ShapeDtypeStruct((2, *inputs.shape[1:]), inputs.dtype)
     num_classes = len(task.data.class_names)
     check_logits("model", name, task.formula.apply, params, examples, num_classes)
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
+    names = [jax.tree_util.keystr((key,), simple=True) for path in paths for key in path]
+    if any("/" in name for name in names):
+        raise InputError(f"model {name!r}: the names of its params are {names}; none may hold '/'")
+    if task.is_own and not any(_begins(task, inputs[:2], number) for number in range(STARTS)):
+        raise InputError(
+            f"model {name!r} gives logits that are not finite for the first two training examples, "
+            f"whatever start of {STARTS} it has; mend its init or its apply"
+        )
+
+
+def _begins(task: Task, inputs: np.ndarray, number: int) -> bool:
+    """Return whether a random start of a formula of one's own gives finite logits."""
+    try:
+        params = task.formula.init(jax.random.key(number))
+        logits = jax.jit(task.formula.apply)(params, inputs)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InputError(f"model {task.label!r} fails ({reason(error)}); mend its apply") from error
+    return bool(np.isfinite(np.asarray(logits, np.float32)).all())

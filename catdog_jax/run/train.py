@@ -14,13 +14,14 @@ from typing import Any, NamedTuple, NoReturn
 
 import jax
 
+from catdog_jax import interrupt
 from catdog_jax.analysis.sketch import sketch
+from catdog_jax.host import jax_settings
 from catdog_jax.population import Plan, distributed, train_population
 from catdog_jax.population.distributed import Group, ProcessEnded
 from catdog_jax.population.waves import Segment
 from catdog_jax.registry import unknown
 from catdog_jax.run.checkpointer import Checkpointer
-from catdog_jax.run.interrupt import deferred
 from catdog_jax.run.plans import has_plans, kept_plans, new_plans
 from catdog_jax.run.processes import WaveQueue, WorkerDone, check_same, joined_timings
 from catdog_jax.run.progress import Progress
@@ -82,7 +83,7 @@ def train_run(
     if keep not in (None, *KEEP):
         raise InputError(f"--keep={keep}; allowed: {', '.join(KEEP)}")
     data = tasks[0].data if tasks and data is None else data
-    settings = dict(_settings(tasks) if settings is None else settings)
+    settings = {**(_settings(tasks) if settings is None else settings), **jax_settings()}
     group, root = distributed.current(), Path(out_dir).expanduser() / experiment
     run = run_name("", settings)  # what the processes call it
     check_same(group, experiment, settings)
@@ -314,6 +315,7 @@ def _train_parts(
         if not [queue for queue in queues if queue.unfinished()]:
             return
         group.check()  # others train what is left, unless they are gone
+        interrupt.check()
         time.sleep(WAITING_SECONDS)
 
 
@@ -327,15 +329,14 @@ def _train_part(
     title = f"{task.label} × {task.members.count}"
     title = f"{group.name}: {title}" if group.count > 1 else title
     with (
-        deferred(f"{task.label} is trained and saved in {folder.path}"),
         Progress(title, part.num_waves * per_wave, "member-steps") as progress,
         Checkpointer(folder, part.name, task) as checkpointer,
     ):
 
         def on_segment(segment: Segment) -> None:
-            done = segment.wave * per_wave + segment.step * plan.wave
-            progress.to(done, f"loss {segment.loss:.3f}")
             checkpointer.after_segment(segment, plan.wave)
+            done = segment.wave * per_wave + segment.step * plan.wave
+            progress.to(done, f"loss {segment.loss:.3f}", stop=False)
             try:
                 group.check()
             except ProcessEnded:

@@ -38,7 +38,7 @@ def write(path: Path, tree: Any) -> None:
     """
     found = {name: np.asarray(leaf, order="C") for name, leaf in flatten(tree).items()}
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
-        archive.comment = str(len(found)).encode()
+        archive.comment = _comment(path, len(found))
         for name, array in found.items():
             if array.dtype.kind == "V":  # bfloat16 and its kin, of which .npy knows the size only
                 array = array.view([(array.dtype.name, f"u{array.itemsize}")])
@@ -62,8 +62,8 @@ def read(path: Path) -> dict[str, Any]:
         # before zipfile has compared the entry's CRC-32.
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             # Damage to the list of entries at the end of the file could hide some of them.
-            if archive.comment != str(len(archive.namelist())).encode():
-                raise ValueError("entries are missing")
+            if archive.comment != _comment(path, len(archive.namelist())):
+                raise ValueError("entries are missing, or it is another file")
             for entry in archive.namelist():
                 content = io.BytesIO(archive.read(entry))
                 array = np.lib.format.read_array(content, allow_pickle=False)
@@ -78,6 +78,11 @@ def read(path: Path) -> dict[str, Any]:
         why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise Damaged(f"{path} is damaged ({why.splitlines()[0]:.100})") from error
     return tree
+
+
+def _comment(path: Path, num_entries: int) -> bytes:
+    """Say how much a file holds, and where it lies in its run folder: it stands for no other."""
+    return f"{num_entries} {'/'.join(path.parts[-3:])}".encode()
 
 
 def restructured(tree: Any, like: Any, where: object) -> Any:

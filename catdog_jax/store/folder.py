@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from catdog_jax import interrupt
 from catdog_jax.store import arrays, atomic, manifest
 from catdog_jax.store.atomic import StoreError, hold, writing
 from catdog_jax.store.manifest import RESULTS, WAVES, logger
@@ -40,7 +41,7 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
       finished: whether the results hold as much as was asked, so that nothing is left to train.
     """
 
-    def __init__(self, path: Path, lock: BinaryIO, *, joined: bool = False) -> None:
+    def __init__(self, path: Path, lock: BinaryIO | None, *, joined: bool = False) -> None:
         """Use `open_or_create` or `join` instead."""
         self.path = path
         self.manifest: dict[str, Any] = {}
@@ -85,6 +86,8 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
                     hold(place).close()
                 folder._begin(asked, growable)
             except OSError as error:
+                if not fresh and (done := cls._readable(root / name, asked, growable)):
+                    return done
                 raise InputError(
                     f"cannot write to {root / name} ({error}); choose another --out_dir"
                 ) from error
@@ -120,7 +123,18 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
 
     def close(self) -> None:
         """Let others use the run."""
-        self._lock.close()
+        if self._lock:
+            self._lock.close()
+
+    @classmethod
+    def _readable(
+        cls, path: Path, asked: dict[str, Any], growable: Collection[str]
+    ) -> "RunFolder | None":
+        """Open a finished run that may only be read; None where it is none, or not finished."""
+        folder = cls(path, None)
+        with contextlib.suppress(OSError):
+            folder._begin(asked, growable, read_only=True)
+        return folder if folder.finished else None
 
     def update_manifest(self, **entries: Any) -> None:
         """Set top-level entries of the manifest, atomically.
@@ -269,21 +283,32 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
         with writing("files.csv", self.path), atomic.replacing(self.path / "files.csv") as file:
             file.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
-    def _begin(self, asked: dict[str, Any], growable: Collection[str]) -> None:
+    def _begin(
+        self, asked: dict[str, Any], growable: Collection[str], read_only: bool = False
+    ) -> None:
         """Compare the recipe of now with the run's; where something is to be trained, say so."""
         new = {"experiment": self.path.parent.name, "name": self.path.name, "recipe": asked}
         found = manifest.read(self.path) or {**new, "sessions": [], "results": []}
         manifest.check_recipe(self.path.name, found["recipe"], asked, growable)
-        for leftover in self.path.rglob(".*.tmp"):
+        for leftover in () if read_only else self.path.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         self.manifest, self.recipe = found, dict(asked)
         record = manifest.intact_record(self.path, found)
         if record is not None:
             made = record["recipe"]
             most = {key: max(asked[key], made[key]) for key in growable if key in asked}
-            self.finished = all(made[key] == number for key, number in most.items())
+            files = [
+                self.path / x
+                for x, digest in record["files"].items()
+                if atomic.digest(self.path / x) != digest
+            ]
+            for file in files:
+                logger.warning("%s is missing or damaged; what it held is computed again", file)
+                if not read_only:
+                    file.unlink(missing_ok=True)
+            self.finished = not files and all(made[key] == x for key, x in most.items())
             self.recipe |= most
-        if not self.finished:
+        if not (self.finished or read_only):
             sessions, versions = found["sessions"], manifest.versions()
             begun = sessions[0]["versions"] if sessions else versions
             other = [f"{k} {v}" for k, v in begun.items() if v != versions.get(k)]
@@ -338,6 +363,7 @@ def _appears(is_here: Callable[[], bool], folder: Path) -> bool:
                 return True
         if time.monotonic() > end:
             return False
+        interrupt.check()
         time.sleep(0.2)
 
 

@@ -25,7 +25,8 @@ logger = logging.getLogger("catdog_jax.store")
 FILE = "manifest.json"
 RESULTS = "results.nc"
 WAVES = "waves"
-_FORMAT = 2  # of run folders; 1, of the first release, had no number
+_FORMAT = 3  # of run folders; in 2 files did not say where they lie, 1 had no number
+_ENTRIES = {"experiment": str, "name": str, "recipe": dict, "sessions": list, "results": list}
 _LIBRARIES = ("catdog_jax", "jax", "jaxlib", "numpy", "flax", "optax", "xarray")
 
 
@@ -39,6 +40,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         intact = manifest.pop("format") == _FORMAT and manifest.pop("sha256") == _digest(manifest)
+        intact = intact and all(isinstance(manifest[key], kind) for key, kind in _ENTRIES.items())
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -164,10 +164,58 @@ def test_no_usable_picture_and_no_folder(make_folder):
         load(root)
     for path in root.glob("dog/*"):
         path.write_bytes(b"\0\0\0\x18ftypheic" + path.read_bytes())
-    with pytest.raises(InputError, match=r"'dog' can be used \(a HEIC or AVIF file; read"):
+    with pytest.raises(
+        InputError, match=r"'dog' can be used \(5 files; the first: a HEIC or AVIF file; read"
+    ):
         load(root)
     for wrong in (root / "nowhere", root / "dog/0.png"):
         with pytest.raises(InputError, match="is no folder"):
             load(wrong)
     with pytest.raises(InputError, match="needs --data_dir=FOLDER"):
         load_dataset("folder")
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "test"),
+    [
+        ("training_set", "val", "test_set"),
+        ("Train", "Validation", "Test"),
+        ("train-images", "valid set", "testing"),
+    ],
+)
+def test_train_and_test_folders_by_other_names(train, valid, test, make_folder):
+    counts = {f"{part}/{name}": 4 for part in (train, valid, test) for name in ("cat", "dog")}
+    assert sizes(load(make_folder(counts))) == [8, 8, 8]
+
+
+def test_runs_and_what_systems_leave_are_no_pictures(make_folder):
+    strange = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "cat/__MACOSX", "runs/a/b/figures")
+    root = make_folder({"cat": 9, "dog": 9, "cat/my run": 3, **dict.fromkeys(strange, 3)})
+    for run in ("runs/a/b", "cat/my run"):
+        (root / run / "manifest.json").write_text("{}")
+    found = load(root)
+    assert found.class_names == ("cat", "dog")
+    assert sum(sizes(found)) == 18
+    whys = {note.path: note.reason for note in found.files}
+    assert whys == {
+        "cat/__MACOSX": "hidden",
+        "cat/my run": "a run folder",
+        "runs": "not one of --classes",
+        **dict.fromkeys(("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"), "hidden"),
+    }
+
+
+def test_a_film_is_not_read_whole(make_folder, monkeypatch):
+    root = make_folder({"cat": 6, "dog": 6})
+    with open(root / "cat/film.mov", "wb") as film:
+        film.write(b"\0\0\0\x14ftypqt  ")
+        film.truncate(2**40)  # it takes no room on the disk, and all there is in memory
+    assert [note.reason.split(";")[0] for note in load(root).files] == ["a film"]
+    with pytest.raises(ValueError, match="a film"):
+        decode(root / "cat/film.mov", 8)
+
+
+def test_pictures_that_fit_the_machine_and_not_its_container_are_refused(make_folder, monkeypatch):
+    monkeypatch.setattr("catdog_jax.data.pictures.host_memory", lambda: 4 * 12 * 8 * 8 * 3 - 4)
+    with pytest.raises(InputError, match="12 pictures at --image_size=8 need"):
+        load(make_folder({"cat": 6, "dog": 6}))

@@ -1,5 +1,6 @@
 """Data sets by name: registered ones, TFDS builders, loaders of one's own, and none of them."""
 
+import dataclasses
 import sys
 import types
 
@@ -33,6 +34,12 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     made.own, made.spec, made.number = own, DatasetSpec(own), 3
     made.narrow = lambda image_size: dataset(SENTENCES, SENTENCES, size=image_size)
     made.wrong = lambda **_: "no data set"
+    made.raising = lambda **_: {}["x"]
+    made.numbered = lambda **_: dataclasses.replace(
+        dataset(SENTENCES, SENTENCES), test=Split(SENTENCES, np.zeros(4, np.int32), (0, 1, 2, 3))
+    )
+    made.unwritten = lambda **_: dataset(SENTENCES, SENTENCES, when=np.datetime64("2026-01-01"))
+    made.infinite = lambda **_: dataset(*2 * [np.full((4, 2), np.inf, np.float32)])
     made.outside = lambda **_: dataset(SENTENCES, SENTENCES, label=2)
     monkeypatch.setitem(sys.modules, "my_loaders", made)
     return made
@@ -54,7 +61,12 @@ def test_a_loader_of_ones_own_gets_flags_and_typed_settings():
     [
         ("my_loaders.number", "is a int; give a function"),
         ("my_loaders.wrong", r"returns no catdog_jax\.types\.Dataset"),
-        ("my_loaders.outside", "an integer label that has a class name"),
+        ("my_loaders.outside", "an integer label with a class name"),
+        ("my_loaders.raising", r"fails \(KeyError: 'x'\); mend its loader"),
+        ("my_loaders.numbered", r"for each input an id \(text\)|typechecking parameter 'ids'"),
+        ("my_loaders.unwritten", "its provenance cannot be written as JSON"),
+        ("my_loaders.infinite", r"finite vectors"),
+        ("os.system", "is Python's own; give package.module.name of yours"),
         ("my_loaders.own:shade=dark", "shade=dark is not allowed; give a whole number"),
         ("my_loaders.own:shad=1", "'shad'; known: flip, shade .*did you mean 'shade'"),
         ("foldr", r"unknown data set 'foldr'; known: cats_vs_dogs, .*did you mean 'folder'\?"),
@@ -82,3 +94,14 @@ def test_examples_may_be_sentences_or_vectors_but_alike_in_all_splits(module):
     module.mine = lambda: dataset(SENTENCES, SENTENCES[:0])
     with pytest.raises(InputError, match=r"its test part has inputs int32 \(0, 5\).* N > 0"):
         load_dataset("my_loaders.mine")
+
+
+@pytest.mark.parametrize("flag", [{"data_dir": "here"}, {"classes": ("a", "b")}, {"image_size": 9}])
+def test_a_flag_that_a_data_set_does_not_take_is_refused(flag, module):
+    module.plain = lambda: dataset(SENTENCES, SENTENCES)
+    (name,) = flag
+    with pytest.raises(InputError, match=f"--{name}=.*: the data set my_loaders.plain does not"):
+        load_dataset("my_loaders.plain", **flag)
+    if name == "data_dir":
+        with pytest.raises(InputError, match="procedural does not take it; leave it out"):
+            load_dataset("procedural", **flag)

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import json
 import os
 import subprocess
 import sys
@@ -243,3 +244,21 @@ def test_a_download_fails_in_one_line_or_is_read_and_not_fetched_again(
     for _ in range(2):
         assert sizes(load_dataset("cifar10", **flags)) == [1000, 0, 200]
     assert asked == [("cifar10", "array_record")] * 2
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_folder_that_names_code_is_refused_before_it_runs(hidden, pets, monkeypatch):
+    file = Path(pets.keywords["data_dir"], PETS, "4.0.0", "features.json")
+    monkeypatch.syspath_prepend(file.parent)
+    Path(file.parent, "evil_tfds.py").write_text("raise SystemExit('it ran')")
+    found = json.loads(file.read_text())
+    if hidden:
+        inner = json.dumps({"type": "evil_tfds.Feature", "content": "{}"})
+        found["featuresDict"]["features"]["more"] = {"jsonFeature": {"json": inner}}
+    else:
+        found["featuresDict"]["features"]["image"]["pythonClassName"] = "evil_tfds.Feature"
+    file.write_text(json.dumps(found))
+    with pytest.raises(
+        InputError, match=r"names the code 'evil_tfds\.Feature', which reading would"
+    ):
+        pets()

@@ -90,9 +90,9 @@ def fragile(input_shape, num_classes):
 
 
 def hopeless(input_shape, num_classes):
-    '''All diverge.'''
+    '''All diverge: the logits are finite, their gradient is not.'''
     init, apply = build(input_shape, num_classes)
-    return init, lambda params, images: apply(params, images) * jnp.nan
+    return init, lambda params, images: apply(params, images) + jnp.sqrt(0 * params["w"].sum())
 
 
 def colours(input_shape, num_classes):
@@ -110,6 +110,27 @@ def too_many(input_shape, num_classes):
 
 def broken(input_shape, num_classes):
     return build(input_shape, num_classes)[0], lambda params, images: params["v"]
+
+
+def raising(input_shape, num_classes):
+    raise LookupError("no weights here")
+
+
+def nowhere(input_shape, num_classes):
+    init, apply = build(input_shape, num_classes)
+    return init, lambda params, images: apply(params, images) * jnp.nan
+
+
+def slashes(input_shape, num_classes):
+    init, apply = build(input_shape, num_classes)
+    return (lambda key: {"a": {"b": init(key)["w"]}, "a/b": jnp.ones(3)}), (
+        lambda params, images: apply({"w": params["a"]["b"]}, images)
+    )
+
+
+def half(input_shape, num_classes):
+    init, apply = build(input_shape, num_classes)
+    return init, lambda params, images: apply(params, images).astype(jnp.bfloat16)
 
 
 SHORT = Spec(build, {"default": Recipe(5, 8, "sgd", 0.01)})

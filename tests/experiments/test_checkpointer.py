@@ -6,8 +6,9 @@ import threading
 import numpy as np
 import pytest
 
+from catdog_jax import interrupt
 from catdog_jax.population.waves import Segment, Snapshot, Wave
-from catdog_jax.run import checkpointer, interrupt
+from catdog_jax.run import checkpointer
 from catdog_jax.run.checkpointer import Checkpointer
 from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder, StoreError
@@ -120,7 +121,7 @@ def test_a_refused_write_is_raised_in_the_main_thread(folder, monkeypatch, steps
 
 
 def test_an_interrupt_waits_until_the_last_state_is_saved(folder, monkeypatch):
-    monkeypatch.setattr(checkpointer, "pending", lambda: signal.SIGTERM)
+    monkeypatch.setattr(interrupt, "arrived", [signal.SIGTERM])
     threading.Timer(0.05, folder.open.set).start()
     words = "interrupted by SIGTERM at step 2 of linear; saved in folder"
     with (
@@ -131,15 +132,15 @@ def test_an_interrupt_waits_until_the_last_state_is_saved(folder, monkeypatch):
     assert folder.saved == [(0, 2)]
 
 
-def test_a_second_interrupt_waits_for_the_write_under_way_only(folder):
+def test_an_interrupt_elsewhere_waits_for_all_that_is_to_be_written(folder):
     def block():
         with Checkpointer(folder, "00_linear", TASK) as keep:
             keep.after_segment(segment(1), 4)
             assert folder.begun.wait(LONG)
             keep.keep_wave(wave())
             threading.Timer(0.05, folder.open.set).start()
-            raise interrupt.Interrupted(signal.SIGINT, "again")
+            raise interrupt.Interrupted(signal.SIGINT, "elsewhere")
 
-    with pytest.raises(interrupt.Interrupted, match="again"):
+    with pytest.raises(interrupt.Interrupted, match="elsewhere"):
         block()
-    assert folder.saved == [(0, 1)]
+    assert folder.saved == [(0, 1), (0, "end")]

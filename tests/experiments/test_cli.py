@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from catdog_jax.run.interrupt import Interrupted, deferred, interruptible, pending
+from catdog_jax import interrupt
+from catdog_jax.interrupt import Interrupted
 from catdog_jax.types import InputError
 from experiments import __main__ as listing
 from experiments import _cli, hypothesis_class, init_convergence, predict
@@ -107,56 +108,56 @@ def test_done_is_0_and_a_mistake_of_ours_keeps_its_traceback():
         _cli.run([], Config, lambda config: 1 / 0)
 
 
-def signalled(work, **options):
-    """Run as a command does, which alone takes the signals."""
-    with interruptible():
-        return _cli.run([], Config, work, **options)
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_work_at_once_where_nothing_is_to_be_saved(number, capsys):
-    before, passed = signal.getsignal(number), []
+def test_a_signal_ends_the_work_at_the_next_safe_place(monkeypatch, capsys):
+    monkeypatch.setattr(interrupt, "arrived", [])
+    reached = []
 
     def work(config):
-        os.kill(os.getpid(), number)
-        passed.append("still here")
+        interrupt.arrived += [signal.SIGTERM, signal.SIGINT]
+        reached.append("what is to be saved")
+        interrupt.check("; all of it is saved")
+        reached.append("what comes then")
 
     for after in ("rerun the same command to resume", "the same command begins again"):
-        assert signalled(work, after=after) == 128 + number
-        assert capsys.readouterr().err == f"interrupted by {number.name}; {after}\n"
-    assert passed == []
-    assert signal.getsignal(number) is before
+        assert _cli.run([], Config, work, after=after) == 143
+        interrupt.arrived.clear()
+        said = f"interrupted by SIGTERM; all of it is saved; {after}\n"
+        assert capsys.readouterr().err == said
+    assert reached == 2 * ["what is to be saved"]
 
 
-def test_a_signal_is_held_back_while_there_is_something_to_save_but_not_a_second_one():
-    seen = []
-
-    def work(config):
-        with deferred():
-            assert pending() is None
-            os.kill(os.getpid(), signal.SIGTERM)
-            seen.append(pending())
-            os.kill(os.getpid(), signal.SIGINT)
-            seen.append("not reached")
-
-    assert signalled(work) == 130
-    assert seen == [signal.SIGTERM]
-    assert pending() is None
+NOTING = """
+import hashlib, time
+from experiments import _signals
+_signals.take()
+print("ready", flush=True)
+while not _signals.arrived: time.sleep(0.01)
+print(*_signals.arrived, flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # compiled code, which no handler interrupts
+"""
 
 
-def test_a_signal_that_nobody_answered_ends_the_work_after_all_is_saved(capsys):
-    saved = []
-
-    def work(config):
-        with deferred("all of it is saved"):
-            os.kill(os.getpid(), signal.SIGTERM)
-            saved.append(pending())
-        saved.append("not reached")
-
-    assert signalled(work) == 143
-    assert saved == [signal.SIGTERM]
-    said = capsys.readouterr().err
-    assert said == "interrupted by SIGTERM; all of it is saved; rerun the same command to resume\n"
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_command_says_at_once_that_it_will_stop_and_a_second_signal_ends_it(first):
+    with subprocess.Popen(
+        [sys.executable, "-c", NOTING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(first)
+            assert process.stdout.readline() == f"{first.value}\n"
+            said = f"{first.name}: stops at the next safe place; another one stops at once\n"
+            assert process.stderr.readline() == said
+            process.send_signal(signal.SIGTERM)
+            rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert rest == ("", "")
 
 
 def test_the_list_has_one_line_for_each_experiment(monkeypatch, capsys):
@@ -203,3 +204,99 @@ def test_help_is_no_error_opens_no_device_and_imports_no_tfds():
     assert (done.returncode, done.stderr) == (0, "")
     assert "Does it matter where you start?" in done.stdout
     assert "--num_members (default 32)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"--models=mine.evil", "'--models=mine.evil' starts code, which only a command may"),
+        (b"--dataset=mine.load", "'--dataset=mine.load' starts code, which only a command may"),
+        (b"--flagfile=f", "'--flagfile=f' names another file of flags; type both"),
+        (b"--num_members=\xff", "cannot be read ('utf-8' codec can't decode"),
+        (None, "cannot be read ([Errno 2] No such file or directory"),
+    ],
+)
+def test_a_file_of_flags_starts_no_code(content, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("f").write_bytes(content)
+    assert _cli.run(["--flagfile=f"], Config, raising(ZeroDivisionError())) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: --flagfile=f")
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_file_of_flags_is_read(tmp_path):
+    file = tmp_path / "flags"
+    file.write_text("# as last time\n\n--num_members=3\n--models=mlp:width=4\n")
+    config = _cli.parse_flags([f"--flagfile={file}", "--num_steps=5"], Config)
+    assert config == Config(num_members=3, models="mlp:width=4", num_steps=5)
+
+
+def test_foreign_text_reaches_the_terminal_escaped_and_short(capsys):
+    error = InputError("no picture 'a\x1b[2J\u202eb\u2028c' " + 5000 * "x" + "; give another")
+    assert _cli.run([], Config, raising(error)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(r"error: no picture 'a\x1b[2J\u202eb\u2028c' xxx")
+    assert said.endswith("xxx; give another\n")
+    assert len(said) < 1500
+
+
+ODD_SETTINGS = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_DEBUG_NANS": "1",
+    "JAX_RANDOM_SEED_OFFSET": "7",
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_USE_SHARDY_PARTITIONER": "0",
+    "MPLBACKEND": "module://nothing.like_this",
+}
+
+
+def start(tmp_path, settings, *flags):
+    """Start the experiment as a person does, where a numpy.py lies that is none."""
+    (tmp_path / "numpy.py").write_text("raise SystemExit('it ran')")
+    environ = {k: v for k, v in os.environ.items() if k != "JAX_PLATFORMS"}
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.init_convergence", *flags, "--num_members=2"],
+        cwd=tmp_path,
+        env={**environ, "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_settings_from_outside_change_no_number_and_the_current_folder_no_library(tmp_path):
+    small = "--dataset=procedural:num_train=32:num_valid=8:num_test=16"
+    flags = [small, "--models=linear", "--image_size=8", "--num_steps=3", "--batch_size=8"]
+    found = []
+    for name, settings in {"usual": {}, "odd": ODD_SETTINGS}.items():
+        done = start(tmp_path, settings, *flags, f"--out_dir={name}")
+        assert (done.returncode, done.stderr) == (0, "")
+        (file,) = tmp_path.glob(f"{name}/*/*/results.nc")
+        found.append(file.read_bytes())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("JAX_PLATFORMS", "nothing", "JAX finds no device"),
+        ("JAX_NUM_CPU_DEVICES", "many", "mend one of JAX_NUM_CPU_DEVICES=many"),
+    ],
+)
+def test_settings_that_jax_refuses_are_one_line(name, value, message, tmp_path):
+    done = start(tmp_path, {name: value})
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: JAX ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_closed_streams_are_nobodys_error():
+    for closed in (">&-", "2>&- >&-"):
+        line = f"{sys.executable} -m experiments.predict {closed}"
+        assert subprocess.run(["sh", "-c", line], cwd=ROOT, check=False).returncode == 2

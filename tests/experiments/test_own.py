@@ -55,7 +55,13 @@ def test_odd_names_and_weights_that_are_no_picture(tmp_path, mine, run_folder):
     [
         ("--models={}.too_many", r"makes (2, 3) of 2 examples; apply must return logits [2, 2]"),
         ("--models={}.broken", "fails on uint8 (8, 8, 3) (KeyError: 'v'); mend its apply"),
-        ("--models=linear --dataset={}.empty", "its test part has inputs uint8 (0, 8, 8, 3)"),
+        ("--models={}.raising", "fails (LookupError: no weights here); mend its builder"),
+        ("--models={}.nowhere", "logits that are not finite for the first two training examples"),
+        ("--models={}.slashes", "the names of its params are ['a', 'b', 'a/b']; none may hold '/'"),
+        (
+            "--models=linear --dataset={}.empty --image_size=0",
+            "its test part has inputs uint8 (0, 8, 8, 3)",
+        ),
     ],
 )
 def test_what_a_run_cannot_use_is_refused_before_it_starts(
@@ -131,3 +137,18 @@ def test_photographs_of_ones_own(tmp_path, shared_data, run_here, run_folder, ca
     second = run_folder(tmp_path / "again")
     for name in ("files.csv", "results.nc"):
         assert (second / name).read_bytes() == (first / name).read_bytes()
+
+
+def test_logits_of_half_precision_are_kept_as_float32(tmp_path, mine, run_here, run_folder):
+    assert run_here(tmp_path, f"--models={mine}.half", "--num_steps=2") == 0
+    assert open_run(run_folder(tmp_path)).data["logits"].dtype == np.float32
+
+
+def test_the_traceback_of_a_persons_own_code_is_shown_where_it_is_asked_for(
+    tmp_path, mine, run_here, capsys
+):
+    assert run_here(tmp_path, f"--models={mine}.raising", "--verbose") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("error: model ")
+    (place,) = [line for line in said if line.startswith("  File ")]
+    assert "in raising" in place

@@ -169,6 +169,8 @@ def test_sigterm_to_one_or_all_saves(asked, tmp_path, start_all, whole):
         running[index].terminate()
     for index, (status, _, said) in enumerate(ended(running, 60)):
         if index in asked:
+            at_once, _, said = said.partition("\n")
+            assert at_once.startswith("SIGTERM: stops at the next safe place")
             assert status == 128 + signal.SIGTERM
             assert said.startswith("interrupted by SIGTERM at step ")
         elif index == 0:  # it takes the other's wave over where that one has saved it

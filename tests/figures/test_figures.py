@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from catdog_jax.figures.style import drawable
+
 KINDS = {  # experiment -> kind of run
     "curve_fitting": "curves",
     "bias_variance": "curves",
@@ -86,3 +88,14 @@ def test_a_figure_without_anything_to_show_is_none(make, draw):
     for path in ("pictures.data_sheet", "pictures.first_layer", "words.probes"):
         assert draw(path, bare) is None
     assert draw("layers.factors_by_layer", make("layers").isel(factor=slice(0))) is None
+
+
+def test_letters_that_the_font_lacks_are_code_points(make, draw, said):
+    data = make("training")
+    names = dict.fromkeys(data["class"].values, "猫") | {data["class"].values[-1]: "Kätzchen 🐱"}
+    data = data.assign_coords({"class": ("class", np.array([*names.values()], object))})
+    shown, lacking = drawable(data.assign_attrs(command="--classes=猫"))
+    assert lacking == "猫🐱"
+    assert shown["class"].values[0] == r"\u732b"
+    assert shown["class"].values[-1] == r"Kätzchen \U0001f431"
+    assert shown.attrs["command"] == r"--classes=\u732b"

@@ -3,8 +3,8 @@
 import psutil
 import pytest
 
+from catdog_jax.host import host_memory
 from catdog_jax.population import devices
-from catdog_jax.population.devices import host_memory
 
 MIB = 2**20
 TOTAL = psutil.virtual_memory().total

@@ -28,9 +28,10 @@ def test_every_kind_of_array_comes_back(tmp_path):
         assert np.array_equal(found["a/int32"], KINDS["int32"])
         assert found["a/scalar"]["bfloat16"] == 0x4020
     # The layout in memory leaves no trace in the bytes.
-    arrays.write(tmp_path / "y.npz", jax.tree.map(np.ascontiguousarray, tree["a"]["fortran"][None]))
-    arrays.write(tmp_path / "z.npz", KINDS["fortran"][None])
-    assert (tmp_path / "y.npz").read_bytes() == (tmp_path / "z.npz").read_bytes()
+    one, other = (tmp_path / name / "of" / "this" / "x.npz" for name in "yz")
+    arrays.write(one, jax.tree.map(np.ascontiguousarray, tree["a"]["fortran"][None]))
+    arrays.write(other, KINDS["fortran"][None])
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_arrays_come_back_into_their_structure(tmp_path):

@@ -1,8 +1,10 @@
 """A run is started, continued, grown, refused; never overwritten."""
 
+import errno
 import json
 import os
 import re
+import stat
 import threading
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 import scenario
 
-from catdog_jax.store import RunFolder, StoreError, folder, manifest, run_name
+from catdog_jax.store import RunFolder, StoreError, manifest, run_name
+from catdog_jax.store import folder as folder_module
 from catdog_jax.types import FileNote, InputError
 
 MODEL = "00_mlp"
@@ -133,7 +136,7 @@ def test_one_process_holds_the_folder(tmp_path):
 
 
 def test_a_process_that_joins_takes_a_wave_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "VISIBLE_SECONDS", 0.3)
+    monkeypatch.setattr(folder_module, "VISIBLE_SECONDS", 0.3)
     state, observed = scenario.state(2), scenario.observed(0)
     with start(tmp_path) as first:
         session = first.manifest["sessions"][-1]
@@ -181,7 +184,6 @@ def test_a_wave_comes_back_and_a_damaged_one_is_named(folder, caplog):
         assert scenario.same(folder.load_wave(model, 0), scenario.wave(0))
     assert not list(folder.path.glob("checkpoints/*/*"))
     one, other = folder.path.glob("waves/*/wave_00000.npz")
-    assert one.read_bytes() == other.read_bytes()
     one.write_bytes(one.read_bytes()[:-1])
     other.write_bytes(other.read_bytes()[:-1])
     assert folder.load_wave(MODEL, 0) is None
@@ -195,3 +197,41 @@ def test_files_csv_lists_what_was_not_used_as_it_is(folder):
     assert (folder.path / "files.csv").read_text(encoding="utf-8") == (
         'path,action,reason\n"cats/a,b.jpg",skipped,"""12 bytes"""\n\\udcff.png,a,b\n'
     )
+
+
+def test_a_wave_in_the_place_of_another_is_damaged(folder, caplog):
+    for number in range(2):
+        folder.save_wave(MODEL, number, {"x": np.zeros(3)}, {"w": np.full(3, number)})
+    place = folder.path / "waves/00_mlp"
+    os.replace(place / "wave_00001.npz", place / "wave_00000.npz")
+    assert folder.load_wave(MODEL, 0) is None
+    assert "it is another file" in caplog.text
+
+
+def test_a_finished_run_that_may_only_be_read_is_opened(tmp_path, monkeypatch):
+    path = scenario.train(tmp_path).path
+    before = contents(path)
+
+    def refuse(file):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(folder_module, "hold", refuse)
+    with RunFolder.open_or_create(path.parent, path.name, scenario.RECIPE) as run:
+        assert run.finished
+    assert contents(path) == before
+    (path / "results.nc").unlink()
+    with pytest.raises(InputError, match="cannot write to"):
+        RunFolder.open_or_create(path.parent, path.name, scenario.RECIPE)
+
+
+def test_a_share_that_syncs_no_folder_has_the_file_all_the_same(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def fsync(number):
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    start(tmp_path).close()
+    assert json.loads((tmp_path / "demo/x/manifest.json").read_text())["recipe"] == RECIPE
