@@ -66,8 +66,8 @@ class Config(_tasks.ProgramConfig):
     models: str = "cnn"
     num_members: Annotated[int, Range(1)] = 4096
     image_size: Annotated[int, Range(8, 1024)] = 32
-    num_train: Annotated[int, Range(1)] = 10_000
-    num_test: Annotated[int, Range(1)] = 2_000
+    num_train: Annotated[int, Range(1, 2**31)] = 10_000
+    num_test: Annotated[int, Range(1, 2**31)] = 2_000
     num_classes: Annotated[int, Range(2)] = 2
     # A machine that is not here cannot be timed.
     strategy: Annotated[str, OneOf(STRATEGIES)] = "auto"

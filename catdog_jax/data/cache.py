@@ -6,6 +6,7 @@ processes that write the same file the last one wins, with equal content. A dama
 (the zip container carries checksums) and made again. No fault of the cache ever stops a run.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -30,9 +31,12 @@ def cache_dir() -> Path:
 
     Without a home it is one that no system can make, and no cache is kept.
     """
-    chosen = os.environ.get("CATDOG_CACHE_DIR") or platformdirs.user_cache_dir("catdog_jax")
-    path = os.path.expanduser(chosen)
-    return Path(os.devnull, "no home folder") if path.startswith("~") else Path(path)
+    nowhere = Path(os.devnull, "no home folder")
+    with contextlib.suppress(RuntimeError):  # without a home
+        chosen = os.environ.get("CATDOG_CACHE_DIR") or platformdirs.user_cache_dir("catdog_jax")
+        path = os.path.expanduser(chosen)
+        return nowhere if path.startswith("~") else Path(path)
+    return nowhere
 
 
 def cached(key: Mapping[str, Any], build: Callable[[], Dataset]) -> Dataset:

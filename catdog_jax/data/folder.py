@@ -1,5 +1,6 @@
 """Photographs of one's own: class folders, or train/test folders of class folders."""
 
+import contextlib
 import os
 import re
 import stat
@@ -67,8 +68,8 @@ def load(
             if label not in {example.label for example in used}:
                 whys = [why for path, why in skipped.items() if f"{name}/" in path] or ["empty"]
                 raise InputError(
-                    f"--data_dir={root}: no picture of {name!r} can be used ({len(whys)} files; the "
-                    f"first: {whys[0]}); add some, or choose others with --classes=a,b"
+                    f"--data_dir={root}: no picture of {name!r} can be used ({len(whys)} files; "
+                    f"the first: {whys[0]}); add some, or choose others with --classes=a,b"
                 )
         pictures.check_memory(len(used), size)
         names = [example.id for example in used]
@@ -125,10 +126,10 @@ def _folders(folder: Path) -> list[str]:
 
 def _is_of_runs(folder: Path) -> bool:
     """Return whether a folder is a run, or holds runs (of several experiments) and no file."""
-    runs = any(any(folder.glob(depth + _RUN)) for depth in ("*/", "*/*/"))
-    return (folder / _RUN).exists() or (
-        runs and not any(path.is_file() for path in folder.iterdir())
-    )
+    with contextlib.suppress(OSError):  # it may not be read
+        if any(path.is_file() for path in folder.iterdir()):
+            return os.path.exists(folder / _RUN)
+    return any(any(folder.glob(depth + _RUN)) for depth in ("*/", "*/*/"))
 
 
 def _list_files(
@@ -156,7 +157,7 @@ def _list_files(
                 skipped[path] = "not inside a class folder"
             elif above and name not in above[0][0]:
                 skipped[path] = above[0][1]
-            elif not is_file and Path(where, name, _RUN).exists():
+            elif not is_file and os.path.exists(Path(where, name, _RUN)):
                 skipped[path] = "a run folder"
             elif not (above or is_file) and Path(where, name).is_symlink():
                 skipped[path] = "a link to a folder; links are not followed"

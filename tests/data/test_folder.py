@@ -164,9 +164,7 @@ def test_no_usable_picture_and_no_folder(make_folder):
         load(root)
     for path in root.glob("dog/*"):
         path.write_bytes(b"\0\0\0\x18ftypheic" + path.read_bytes())
-    with pytest.raises(
-        InputError, match=r"'dog' can be used \(5 files; the first: a HEIC or AVIF file; read"
-    ):
+    with pytest.raises(InputError, match=r"'dog' can be used \(5 files; the first: a HEIC"):
         load(root)
     for wrong in (root / "nowhere", root / "dog/0.png"):
         with pytest.raises(InputError, match="is no folder"):

@@ -258,7 +258,5 @@ def test_a_folder_that_names_code_is_refused_before_it_runs(hidden, pets, monkey
     else:
         found["featuresDict"]["features"]["image"]["pythonClassName"] = "evil_tfds.Feature"
     file.write_text(json.dumps(found))
-    with pytest.raises(
-        InputError, match=r"names the code 'evil_tfds\.Feature', which reading would"
-    ):
+    with pytest.raises(InputError, match=r"names the code 'evil_tfds\.Feature', which"):
         pets()

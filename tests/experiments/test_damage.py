@@ -14,7 +14,7 @@ from catdog_jax.store import StoreError
 from catdog_jax.types import InputError
 
 FLAGS = ("--name=x", "--num_members=4", "--wave=2", "--strategy=map")
-COUNT = int(os.environ.get("CATDOG_DAMAGES", 30))
+COUNT = int(os.environ.get("CATDOG_DAMAGES", 6))
 
 
 @pytest.fixture(scope="module")

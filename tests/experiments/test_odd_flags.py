@@ -30,7 +30,7 @@ SMALL = {
     "num_steps": "2",
     "batch_size": "4",
 }
-COUNT = int(os.environ.get("CATDOG_ODD", 300))
+COUNT = int(os.environ.get("CATDOG_ODD", 40))
 
 
 class Reached(InputError):

@@ -58,10 +58,7 @@ def test_odd_names_and_weights_that_are_no_picture(tmp_path, mine, run_folder):
         ("--models={}.raising", "fails (LookupError: no weights here); mend its builder"),
         ("--models={}.nowhere", "logits that are not finite for the first two training examples"),
         ("--models={}.slashes", "the names of its params are ['a', 'b', 'a/b']; none may hold '/'"),
-        (
-            "--models=linear --dataset={}.empty --image_size=0",
-            "its test part has inputs uint8 (0, 8, 8, 3)",
-        ),
+        ("--models=linear --dataset={}.empty --image_size=0", "its test part has inputs uint8 (0,"),
     ],
 )
 def test_what_a_run_cannot_use_is_refused_before_it_starts(
