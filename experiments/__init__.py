@@ -9,23 +9,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # Settings of JAX that a run does not take from outside: they change its numbers, or what programs
 # may do. Figures are files, whatever shows them elsewhere.
-_NOT_OURS = (
-    "JAX_DEBUG_INFS",
-    "JAX_DEBUG_NANS",
-    "JAX_DEFAULT_DTYPE_BITS",
-    "JAX_DEFAULT_MATMUL_PRECISION",
-    "JAX_DEFAULT_PRNG_IMPL",
-    "JAX_DISABLE_JIT",
-    "JAX_ENABLE_CUSTOM_PRNG",
-    "JAX_ENABLE_X64",
-    "JAX_NUMPY_DTYPE_PROMOTION",
-    "JAX_NUMPY_RANK_PROMOTION",
-    "JAX_RANDOM_SEED_OFFSET",
-    "JAX_THREEFRY_PARTITIONABLE",
-    "JAX_TRANSFER_GUARD",
-    "JAX_USE_SHARDY_PARTITIONER",
-    "MPLBACKEND",
-)
+_NOT_OURS = """
+DEBUG_INFS DEBUG_NANS DEFAULT_DTYPE_BITS DEFAULT_MATMUL_PRECISION DEFAULT_PRNG_IMPL
+DISABLE_JIT ENABLE_CUSTOM_PRNG ENABLE_X64 NUMPY_DTYPE_PROMOTION NUMPY_RANK_PROMOTION
+RANDOM_SEED_OFFSET THREEFRY_PARTITIONABLE TRANSFER_GUARD USE_SHARDY_PARTITIONER
+"""
 
 
 def _begin() -> None:
@@ -40,7 +28,7 @@ def _begin() -> None:
     from experiments import _signals
 
     _signals.take()
-    for name in _NOT_OURS:
+    for name in ("MPLBACKEND", *(f"JAX_{name}" for name in _NOT_OURS.split())):
         os.environ.pop(name, None)
     # What lies where the command is given must not stand in for a library.
     if Path(sys.path[0]) == Path.cwd() != Path(__file__).parents[1]:

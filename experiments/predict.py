@@ -18,6 +18,7 @@ from jax import Array
 
 from catdog_jax import run
 from catdog_jax.data.pictures import decode
+from catdog_jax.registry import printable
 from catdog_jax.run import Run, open_run
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import InputError
@@ -64,7 +65,7 @@ def predict(config: Config) -> None:
     images = np.stack([read_picture(path, size) for path in config.pictures])
     answers = judge(found, images)
     for i, path in enumerate(config.pictures):
-        print(f"\n{path} (as {size} × {size} pixels)")
+        print(f"\n{printable(path)} (as {size} × {size} pixels)")
         one = {model: logits[:, i] for model, logits in answers.items()}
         print("\n".join(describe(one, names)))
 

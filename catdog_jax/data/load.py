@@ -9,18 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from catdog_jax import registry
 from catdog_jax.data.assemble import fingerprint
 from catdog_jax.data.pictures import Progress
 from catdog_jax.data.tfds_images import data_root, find_prepared, import_tfds, spec_for
-from catdog_jax.registry import (
-    find_spec,
-    parse_entry,
-    printable,
-    reason,
-    table,
-    typed_settings,
-    unknown,
-)
+from catdog_jax.registry import find_spec, parse_entry, table, typed_settings, unknown
 from catdog_jax.types import Dataset, DatasetSpec, InputError
 
 _KINDS = ((np.uint8, 4), (np.int32, 2), (np.float32, 2))
@@ -76,7 +69,9 @@ def load_dataset(
     except (InputError, RuntimeError, OSError, MemoryError):
         raise
     except Exception as error:  # a loader of one's own may raise anything
-        raise InputError(f"data set {entry!r} fails ({reason(error)}); mend its loader") from error
+        raise InputError(
+            f"data set {entry!r} fails ({registry.reason(error)}); mend its loader"
+        ) from error
 
 
 def dataset_spec(entry: str, data_dir: str | None = None) -> DatasetSpec:
@@ -128,7 +123,7 @@ def _checked(entry: str, dataset: Any) -> Dataset:
                 "class name"
             )
     # A folder's name may hold bytes that are no UTF-8, which no terminal and no file takes.
-    names = [printable(name) or "''" for name in dataset.class_names]
+    names = [registry.printable(name) or "''" for name in dataset.class_names]
     try:
         provenance = json.loads(json.dumps(dict(dataset.provenance)))
     except (TypeError, ValueError) as error:

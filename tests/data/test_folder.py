@@ -211,9 +211,3 @@ def test_a_film_is_not_read_whole(make_folder, monkeypatch):
     assert [note.reason.split(";")[0] for note in load(root).files] == ["a film"]
     with pytest.raises(ValueError, match="a film"):
         decode(root / "cat/film.mov", 8)
-
-
-def test_pictures_that_fit_the_machine_and_not_its_container_are_refused(make_folder, monkeypatch):
-    monkeypatch.setattr("catdog_jax.data.pictures.host_memory", lambda: 4 * 12 * 8 * 8 * 3 - 4)
-    with pytest.raises(InputError, match="12 pictures at --image_size=8 need"):
-        load(make_folder({"cat": 6, "dog": 6}))

@@ -1,7 +1,6 @@
 """Decoding: exact pixels where they must be exact, plain reasons where there are none."""
 
 import contextlib
-import types
 
 import numpy as np
 import pytest
@@ -121,8 +120,7 @@ def test_stray_bytes_are_told_but_padding_and_second_pictures_are_not(encode):
 
 
 def test_memory_is_looked_at_before_decoding(make_folder, decodes, monkeypatch):
-    memory = types.SimpleNamespace(total=2**20)
-    monkeypatch.setattr(pictures.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(pictures, "host_memory", lambda: 2**20)
     check_memory(20, 66)  # 261,360 bytes: just under a quarter of 2**20
     with pytest.raises(InputError, match=r"20 pictures at --image_size=67 .* give --image_size=66"):
         check_memory(20, 67)
