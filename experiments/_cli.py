@@ -31,7 +31,6 @@ from catdog_jax.interrupt import GOES_ON, Interrupted
 from catdog_jax.population import distributed
 from catdog_jax.registry import check, convert, documented, is_code, printable
 from catdog_jax.run.processes import WorkerDone
-from catdog_jax.store.manifest import check_name
 from catdog_jax.types import InputError
 from experiments import _signals
 
@@ -58,8 +57,6 @@ class Settings:
         for name, annotation in flags_of(type(self)).items():
             value = getattr(self, name)
             check(f"--{name}", value, annotation)
-            if name == "name" and value:
-                check_name(value)
             if str(value).startswith("~") and os.path.expanduser(value) == value:
                 raise InputError(f"--{name}={value}: there is no such home; give a whole path")
             if "\0" in str(value):

@@ -18,6 +18,7 @@ from catdog_jax.run.plans import MEASURE
 from catdog_jax.run.progress import reading_progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.run.task import default_eval_every
+from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import Dataset, InputError, Recipe
 from experiments._cli import (
@@ -165,6 +166,8 @@ class TrainConfig(ProgramConfig, FolderConfig):
           InputError: as above.
         """
         parse_vary(self.vary)
+        if self.name:
+            check_name(self.name)
         if 0 < self.image_size < 8:
             raise InputError(f"--image_size={self.image_size} is out of range; give 8 to 1024")
         if self.augment is not None:

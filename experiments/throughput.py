@@ -48,6 +48,7 @@ from catdog_jax.registry import OneOf, Range, unknown
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.store import atomic
+from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import InputError
 from experiments import _cli
@@ -280,6 +281,7 @@ def benchmark(config: Config) -> None:
     missing = [x for x in baselines if not importlib.util.find_spec(BASELINES[x].needs)]
     baselines = tuple(x for x in baselines if x not in missing)
     name = config.name or time.strftime("%Y-%m-%d_%H-%M-%S")
+    check_name(name)
     folder = Path(config.out_dir).expanduser().absolute() / "throughput" / name
     if folder.exists():
         raise InputError(f"{folder} is there already; choose another --name")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -38,10 +39,15 @@ def use_compilation_cache(folder: str = "") -> None:
     root = Path(folder).expanduser().absolute() if folder else cache_dir().absolute() / "xla"
     path = root / processor_digest()
     there = next(place for place in (path, *path.parents) if os.path.exists(place))
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):  # JAX makes it when it writes
-        why = f"{there} cannot be written to"
+    try:
+        with tempfile.TemporaryDirectory(dir=there):  # JAX makes the folder when it writes
+            pass
+    except OSError as error:
+        why = f"{there} cannot be written to ({error.strerror or error})"
         if folder:
-            raise InputError(f"--compile_cache={folder}: {why}; give another folder, or {OFF}")
+            raise InputError(
+                f"--compile_cache={folder}: {why}; give another folder, or {OFF}"
+            ) from error
         _log.warning("going on without a cache of compiled programs: %s", why)
         return
     jax.config.update("jax_compilation_cache_dir", str(path))

@@ -68,7 +68,7 @@ def refused(tmp_path, capsys):
         ("--models=mlp:wdth=3", "did you mean 'width'"),
         ("--models=mlp:depth=17", "depth"),
         ("--models=no.such.module", "cannot import 'no.such'"),
-        ("--models=os.path.nothing", "has no 'nothing'"),
+        ("--models=os.path.nothing", "is Python's own"),
         ("--dataset=procedurl", "unknown data set 'procedurl'"),
         ("--dataset=procedural:difficulty=2", "difficulty"),
         ("--dataset=folder", "--data_dir"),

@@ -14,7 +14,7 @@ from catdog_jax.store import StoreError
 from catdog_jax.types import InputError
 
 FLAGS = ("--name=x", "--num_members=4", "--wave=2", "--strategy=map")
-COUNT = int(os.environ.get("CATDOG_DAMAGES", 6))
+COUNT = int(os.environ.get("CATDOG_DAMAGES", 100))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def damage(folder, draw):
     return kind, file.name, other.name
 
 
+@pytest.mark.slow  # each damage is a run of its own
 def test_damage_is_one_line_or_makes_no_difference(whole, tmp_path, run_here, capsys):
     expected, draw = numbers(whole), random.Random(5)
     for index in range(COUNT):
