@@ -59,4 +59,4 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_survives(small_disk):
             assert {p: p.read_bytes() for p in folder.path.rglob("*.*")} == before
     subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
     with pytest.raises(InputError, match=r"^cannot write to .*/demo/x \(.*Read-only file system"):
-        RunFolder.open_or_create(place / "demo", "x", {})
+        RunFolder.open_or_create(place / "demo", "x", scenario.RECIPE)
