@@ -57,10 +57,9 @@ class Settings:
         for name, annotation in flags_of(type(self)).items():
             value = getattr(self, name)
             check(f"--{name}", value, annotation)
-            if str(value).startswith("~") and os.path.expanduser(value) == value:
-                raise InputError(f"--{name}={value}: there is no such home; give a whole path")
-            if "\0" in str(value):
-                raise InputError(f"--{name}={value}: it holds a character that no file name may")
+            homeless = str(value).startswith("~") and os.path.expanduser(value) == value
+            if homeless or "\0" in str(value):
+                raise InputError(f"--{name}={value} can be no path; give a whole one")
 
 
 def flags_of(settings: type) -> dict[str, Any]:

@@ -41,10 +41,9 @@ def begin(
         jax.devices()
     except (RuntimeError, AssertionError) as error:
         why = (str(error).splitlines() or ["no such platform"])[0]
-        chosen = os.environ.get("JAX_PLATFORMS", "")
         raise InputError(
-            f"JAX finds no device ({why:.200}); JAX_PLATFORMS={chosen}: give one that is here, "
-            "like cpu, or unset it"
+            f"JAX finds no device of JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')} ({why:.200}); "
+            "give one that is here, like cpu, or unset it"
         ) from error
     use_compilation_cache(compile_cache)
     # JAX writes its cache without care for others that write the same, so of the processes that

@@ -263,8 +263,6 @@ def _begins(task: Task, inputs: np.ndarray, number: int) -> bool:
     try:
         params = task.formula.init(jax.random.key(number))
         logits = jax.jit(task.formula.apply)(params, inputs)
-    except MemoryError:
-        raise
     except Exception as error:
         raise InputError(f"model {task.label!r} fails ({reason(error)}); mend its apply") from error
     return bool(np.isfinite(np.asarray(logits, np.float32)).all())
