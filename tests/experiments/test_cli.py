@@ -145,6 +145,7 @@ def test_a_command_says_at_once_that_it_will_stop_and_a_second_signal_ends_it(fi
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        preexec_fn=lambda: signal.signal(first, signal.SIG_DFL),  # under nohup one is ignored
     ) as process:
         try:
             assert process.stdout.readline() == "ready\n"
