@@ -127,8 +127,9 @@ def test_a_signal_ends_the_work_at_the_next_safe_place(monkeypatch, capsys):
 
 
 NOTING = """
-import hashlib, time
+import hashlib, signal, time
 from experiments import _signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 _signals.take()
 print("ready", flush=True)
 while not _signals.arrived: time.sleep(0.01)
@@ -145,7 +146,6 @@ def test_a_command_says_at_once_that_it_will_stop_and_a_second_signal_ends_it(fi
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        preexec_fn=lambda: signal.signal(first, signal.SIG_DFL),  # under nohup one is ignored
     ) as process:
         try:
             assert process.stdout.readline() == "ready\n"
