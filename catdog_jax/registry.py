@@ -269,7 +269,7 @@ class Kind(NamedTuple):
             check(f"{parse_entry(entry)[0]}: {name}", value, hints.get(name))
         try:
             return function(*bound.args, **bound.kwargs)
-        except Exception as error:
+        except Exception as error:  # a builder of one's own may raise anything
             if isinstance(error, InputError) or not self.is_own(entry):
                 raise
             raise InputError(
@@ -305,9 +305,8 @@ def reason(error: Exception) -> str:
 
 
 def is_code(entry: str) -> bool:
-    """Return whether an entry names code of a person's own: a dotted path."""
-    name = entry.partition(":")[0]
-    return "." in name and "/" not in name
+    """Return whether an entry may name code of a person's own: a dotted path."""
+    return "." in entry.partition(":")[0]
 
 
 def printable(text: str) -> str:

@@ -17,6 +17,7 @@ from catdog_jax.data import load_dataset
 from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import HYPERPARAMS
 from catdog_jax.population import Members, Seeds, member_keys
+from catdog_jax.registry import is_code
 from catdog_jax.run.progress import reading_progress
 from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder, StoreError, arrays, atomic, manifest
@@ -276,7 +277,7 @@ def open_run(
 
 
 def _check_may_start(name: str, own: Collection[str], what: str, flag: str) -> None:
-    if not name or ("." in name.partition(":")[0] and name not in own):
+    if not name or (is_code(name) and name not in own):
         raise InputError(
             f"{what} of the run is code of your own, which a run folder does not start; type it "
             f"again in --{flag}"

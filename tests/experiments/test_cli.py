@@ -211,6 +211,7 @@ def test_help_is_no_error_opens_no_device_and_imports_no_tfds():
     ("content", "message"),
     [
         (b"--models=mine.evil", "'--models=mine.evil' starts code, which only a command may"),
+        (b"--models=mine.evil/x", "'--models=mine.evil/x' starts code, which only a command may"),
         (b"--dataset=mine.load", "'--dataset=mine.load' starts code, which only a command may"),
         (b"--flagfile=f", "'--flagfile=f' names another file of flags; type both"),
         (b"--num_members=\xff", "cannot be read ('utf-8' codec can't decode"),
