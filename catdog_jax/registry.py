@@ -3,6 +3,7 @@
 A file joins a table by existing: `models/mlp.py` exports `MODELS = {"mlp": Spec(...)}`.
 """
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -13,7 +14,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
 from catdog_jax.types import InputError, Spec
@@ -267,14 +268,8 @@ class Kind(NamedTuple):
         hints = _hints(function)
         for name, value in bound.arguments.items():
             check(f"{parse_entry(entry)[0]}: {name}", value, hints.get(name))
-        try:
+        with own_code(f"{self.name} {entry!r}", "builder", self.is_own(entry)):
             return function(*bound.args, **bound.kwargs)
-        except Exception as error:  # a builder of one's own may raise anything
-            if isinstance(error, InputError) or not self.is_own(entry):
-                raise
-            raise InputError(
-                f"{self.name} {entry!r} fails ({reason(error)}); mend its builder"
-            ) from error
 
 
 def dotted(path: str, kind: str) -> Any:
@@ -299,8 +294,28 @@ def dotted(path: str, kind: str) -> Any:
     return getattr(module, attribute)
 
 
+@contextlib.contextmanager
+def own_code(what: str, part: str, is_own: bool = True) -> Iterator[None]:
+    """Make one line of whatever code of a person's own raises.
+
+    Args:
+      what: the code is of, for messages.
+      part: of it, which is to be mended.
+      is_own: whether it is a person's own; a fault of ours is raised as it is.
+
+    Raises:
+      InputError: see above.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, InputError | MemoryError) or not is_own:
+            raise
+        raise InputError(f"{what} fails ({reason(error)}); mend its {part}") from error
+
+
 def reason(error: Exception) -> str:
-    """Write what a person's own code raised on one line."""
+    """Write an error on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

@@ -2,22 +2,24 @@
 
 import os
 import sys
-from pathlib import Path
 
 # Before JAX is loaded: its coordination service would warn of each setting that is used here.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# Settings of JAX that a run does not take from outside: they change its numbers, or what programs
-# may do. Figures are files, whatever shows them elsewhere.
-_NOT_OURS = """
-DEBUG_INFS DEBUG_NANS DEFAULT_DTYPE_BITS DEFAULT_MATMUL_PRECISION DEFAULT_PRNG_IMPL
-DISABLE_JIT ENABLE_CUSTOM_PRNG ENABLE_X64 NUMPY_DTYPE_PROMOTION NUMPY_RANK_PROMOTION
-RANDOM_SEED_OFFSET THREEFRY_PARTITIONABLE TRANSFER_GUARD USE_SHARDY_PARTITIONER
+# What a run takes from outside of JAX's settings: where it runs, and what is logged. The others
+# change its numbers, or what programs may do.
+_TAKEN = """
+CLUSTER COMPILATION_CACHE COORDINATOR CPU_COLLECTIVES CUDA_VISIBLE DEBUG_LOG DUMP ENABLE_COMPILATION
+EXPLAIN LOCAL_ LOG NUM_ PERSISTENT PLATFORM PROCESS ROCM_VISIBLE TRACEBACK
 """
 
 
 def _begin() -> None:
-    """Make this process that of an experiment, before anything large is imported."""
+    """Make this process that of an experiment, before anything else is imported."""
+    # What lies where the command is given must not stand in for a library.
+    here, ours = os.getcwd(), os.path.dirname(os.path.dirname(__file__))
+    if os.path.realpath(sys.path[0]) == here != os.path.realpath(ours):
+        sys.path.append(sys.path.pop(0))
     for stream in range(3):  # one that is closed would be the number of the next file
         try:
             os.fstat(stream)
@@ -25,14 +27,21 @@ def _begin() -> None:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+    import contextlib
+
     from experiments import _signals
 
     _signals.take()
-    for name in ("MPLBACKEND", *(f"JAX_{name}" for name in _NOT_OURS.split())):
-        os.environ.pop(name, None)
-    # What lies where the command is given must not stand in for a library.
-    if Path(sys.path[0]) == Path.cwd() != Path(__file__).parents[1]:
-        sys.path.append(sys.path.pop(0))
+    taken = tuple(f"JAX_{name}" for name in _TAKEN.split())
+    for name in [*os.environ]:
+        if name.startswith("JAX_") and not name.startswith(taken):
+            del os.environ[name]
+    # Figures are files, and look alike whatever a person has set for others.
+    os.environ.pop("MPLBACKEND", None)
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    if os.path.isfile("matplotlibrc"):  # it would be read in that one's place
+        with contextlib.chdir(os.path.dirname(__file__)):
+            import matplotlib
     if "experiments" not in sys.orig_argv:  # it is more than a list of them
         try:
             import jax  # it reads its settings now

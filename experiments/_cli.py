@@ -123,9 +123,25 @@ def command_line(settings: Any, experiment: str) -> str:
     return " ".join(["python", "-m", f"experiments.{experiment}", *words])
 
 
+class Plain:
+    """A stream that writes foreign text so that no terminal obeys it; but for ends of lines."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the stream in all else."""
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write it."""
+        return self._stream.write("".join(x if x in "\r\n" else printable(x) for x in text))
+
+
 def command(main: Callable[[Sequence[str]], int]) -> typing.NoReturn:
     """Run an experiment as a command, on `sys.argv`, to its exit status."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    stream: Any = Plain(sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=stream)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what no terminal writes
         sys.stdout.reconfigure(errors="backslashreplace")
     if not signal.getsignal(signal.SIGTERM):  # it was not found by `python -m`
@@ -156,22 +172,25 @@ def run(
         print(help_text(settings))
         return 0
     status, message = 1, "a fault of the program"
-    try:
-        interrupt.check()
-        work(parse_flags(argv, settings))
-        status = 0
-    except WorkerDone:
-        status = 0
-    except InputError as error:
-        status, message = 2, _told(error, verbose)
-    except Interrupted as stop:
-        status, message = 128 + stop.signal, str(stop).replace(GOES_ON, after)
-        _say(message)
-    except (RuntimeError, OSError, MemoryError) as error:
-        # Ours are one clear line; XLA's and the system's are shortened to their first.
-        status, message = getattr(error, "status", 1), _told(error)
-    finally:
-        distributed.leave(status, message)
+    out: Any = Plain(sys.stdout)
+    err: Any = Plain(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            interrupt.check()
+            work(parse_flags(argv, settings))
+            status = 0
+        except WorkerDone:
+            status = 0
+        except InputError as error:
+            status, message = 2, _told(error, verbose)
+        except Interrupted as stop:
+            status, message = 128 + stop.signal, str(stop).replace(GOES_ON, after)
+            _say(message)
+        except (RuntimeError, OSError, MemoryError) as error:
+            # Ours are one clear line; XLA's and the system's are shortened to their first.
+            status, message = getattr(error, "status", 1), _told(error)
+        finally:
+            distributed.leave(status, message)
     return status
 
 
@@ -217,9 +236,11 @@ def _from_files(word: str) -> list[str]:
         raise InputError(f"{word} cannot be read ({error}); give --flagfile=FILE") from None
     lines = [line.strip() for line in lines if line.strip() and not line.startswith(("#", "//"))]
     for line in lines:
-        name, _, value = line.lstrip("-").partition("=")
+        name, equals, value = line.lstrip("-").partition("=")
         if name == "flagfile":
             raise InputError(f"{word}: {line!r} names another file of flags; type both")
+        if name in CODE and not equals:  # its value would be the next line
+            raise InputError(f"{word}: {line!r} has no value; write {line}=value")
         if name in CODE and any(is_code(entry) for entry in value.split(",")):
             raise InputError(f"{word}: {line!r} starts code, which only a command may; type it")
     return lines
@@ -259,7 +280,7 @@ def _told(error: BaseException, verbose: bool = False) -> str:
         own = [frame for frame in frames if not frame.filename.startswith(known)]
         _say("".join(traceback.format_list(own)).rstrip())
     line = str(error).strip().split("\n")[0] or type(error).__name__
-    line = printable(line if len(line) <= 2 * LONGEST else f"{line[:LONGEST]} … {line[-LONGEST:]}")
+    line = line if len(line) <= 2 * LONGEST else f"{line[:LONGEST]} … {line[-LONGEST:]}"
     _say(f"error: {line}")
     return line
 

@@ -56,7 +56,8 @@ def predict(config: Config) -> None:
             f"--run={config.run}: no members trained on pictures in it; give a run folder of "
             "init_convergence or layers"
         )
-    (size, width, _), names = inputs["shape"], inputs["class_names"]
+    size, width, _ = inputs["shape"]
+    names = [printable(name) or "''" for name in inputs["class_names"]]
     if size != width:
         raise InputError(
             f"--run={config.run}: its pictures are {size} × {width}, and only square ones are cut "

@@ -128,8 +128,14 @@ def _is_of_runs(folder: Path) -> bool:
     """Return whether a folder is a run, or holds runs (of several experiments) and no file."""
     with contextlib.suppress(OSError):  # it may not be read
         if any(path.is_file() for path in folder.iterdir()):
-            return os.path.exists(folder / _RUN)
-    return any(any(folder.glob(depth + _RUN)) for depth in ("*/", "*/*/"))
+            return _is_run(folder)
+    return any(_is_run(found.parent) for at in ("*/", "*/*/") for found in folder.glob(at + _RUN))
+
+
+def _is_run(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return b'"sha256"' in (folder / _RUN).read_bytes()[:99]  # another file may have that name
+    return False
 
 
 def _list_files(
@@ -157,7 +163,7 @@ def _list_files(
                 skipped[path] = "not inside a class folder"
             elif above and name not in above[0][0]:
                 skipped[path] = above[0][1]
-            elif not is_file and os.path.exists(Path(where, name, _RUN)):
+            elif not is_file and _is_run(Path(where, name)):
                 skipped[path] = "a run folder"
             elif not (above or is_file) and Path(where, name).is_symlink():
                 skipped[path] = "a link to a folder; links are not followed"

@@ -64,14 +64,8 @@ def load_dataset(
         flags = {flag: value for flag, value in flags.items() if flag in parameters}
     if "progress" in parameters:
         flags["progress"] = progress or (lambda done, total: None)
-    try:
+    with registry.own_code(f"data set {entry!r}", "loader", registry.is_code(entry)):
         return _checked(entry, load(**flags, **own))
-    except (InputError, RuntimeError, OSError, MemoryError):
-        raise
-    except Exception as error:  # a loader of one's own may raise anything
-        raise InputError(
-            f"data set {entry!r} fails ({registry.reason(error)}); mend its loader"
-        ) from error
 
 
 def dataset_spec(entry: str, data_dir: str | None = None) -> DatasetSpec:

@@ -274,15 +274,12 @@ def _named_classes(told: Any) -> Iterator[str]:
     """List the Python classes that a description of features names: TFDS would import them."""
     if isinstance(told, str) and told.lstrip().startswith("{"):  # JSON, also inside of JSON
         told = json.loads(told)
+    if isinstance(told, list):
+        told = dict(enumerate(told))
     for key, value in told.items() if isinstance(told, dict) else ():
-        is_class = key in ("pythonClassName", "python_class_name") or (
-            key == "type" and "." in value
-        )
-        if is_class and isinstance(value, str):
+        is_class = key in ("pythonClassName", "python_class_name", "type")
+        if is_class and isinstance(value, str) and "." in value:
             yield value
-    for value in (
-        told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
-    ):
         yield from _named_classes(value)
 
 

@@ -48,12 +48,7 @@ def fit_estimator(
             raise InputError(f"{name}: the training examples hold numbers that are not finite")
         found = ESTIMATOR.build(entry, rows, classes, num_classes)
         return Classifier(found.params, on_pixels(found.apply)) if pictures else found
-    try:
-        own: object = ESTIMATOR.build(entry, inputs, labels, num_classes)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # an estimator of one's own may raise anything
-        raise InputError(f"estimator {name!r} fails ({registry.reason(error)}); mend it") from error
+    own: object = ESTIMATOR.build(entry, inputs, labels, num_classes)
     if not isinstance(own, Classifier):
         raise InputError(
             f"estimator {name!r} returned {type(own).__name__}; return a "

@@ -131,15 +131,8 @@ def check_logits(
     Raises:
       InputError: it fails, or gives anything else than [2, K].
     """
-    try:
+    with registry.own_code(f"{kind} {entry!r} on {inputs.dtype} {inputs.shape[1:]}", "apply"):
         logits: Any = jax.eval_shape(apply, params, inputs)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # a formula of one's own may raise anything
-        raise InputError(
-            f"{kind} {entry!r} fails on {inputs.dtype} {inputs.shape[1:]} "
-            f"({registry.reason(error)}); mend its apply"
-        ) from error
     if getattr(logits, "shape", None) != (2, num_classes):
         raise InputError(
             f"{kind} {entry!r} makes {getattr(logits, 'shape', type(logits).__name__)} of 2 "

@@ -195,7 +195,7 @@ def products(
       (number of products -> makes so many on each device and waits for them; operations of one on
       all devices).
     """
-    matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
+    matrix = np.random.default_rng(0).standard_normal((side, side), np.float32).astype(dtype)
     factors = [jax.device_put(matrix, device) for device in jax.local_devices()]
     multiply = jax.jit(lambda x: jnp.matmul(x, x, precision=precision))
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from catdog_jax.registry import unknown
 from catdog_jax.train import MemberKeys
@@ -130,14 +131,17 @@ def member_keys(seeds: Seeds, members: Members) -> MemberKeys:
       settings as float32 [M].
     """
 
+    indices = {name: np.asarray(x, np.uint32) for name, x in members.streams.items()}
+    settings = {name: jnp.asarray(x, jnp.float32) for name, x in members.settings.items()}
+    return MemberKeys(**_keys(np.array(seeds, np.uint32), indices), settings=settings)
+
+
+@jax.jit  # as one program, which the compilation cache keeps
+def _keys(seeds: Array, indices: Mapping[str, Array]) -> dict[str, Key]:
     def stream(tag: int, name: str) -> Key:
         # Threefry by name: under 'rbg' a vmapped draw uses the first member's key for all.
         base = jax.random.fold_in(jax.random.key(seeds[tag], impl="threefry2x32"), tag)
-        if name not in members.streams:
-            return jax.random.fold_in(base, 0)
-        indices = jnp.asarray(members.streams[name], jnp.uint32)
-        return jax.vmap(lambda index: jax.random.fold_in(base, index))(indices)
+        each = jax.vmap(jax.random.fold_in, (None, 0)) if name in indices else jax.random.fold_in
+        return each(base, indices.get(name, 0))
 
-    settings = {name: jnp.asarray(x, jnp.float32) for name, x in members.settings.items()}
-    keys = {name: stream(tag, name) for tag, name in enumerate(STREAMS)}
-    return MemberKeys(**keys, settings=settings)
+    return {name: stream(tag, name) for tag, name in enumerate(STREAMS)}

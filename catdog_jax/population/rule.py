@@ -46,9 +46,7 @@ _TINY = 64 * 1024  # bytes of weights
 _SMALL = 512 * 1024
 _WAVE_STATE = 48 * 2**20  # bytes of weights and moments per CPU device
 _MOST_IN_TURN = 16
-_WORTH = (
-    5e12  # operations of a run, about a minute of two cores, that 'winograd' makes a tenth less
-)
+_WORTH = 5e12  # operations of a run, a minute of two cores, that 'winograd' makes a tenth less
 _CACHE = 512 * 1024  # bytes, second level
 _MOST_JOINED = 8
 

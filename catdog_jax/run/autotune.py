@@ -1,13 +1,10 @@
-"""`--strategy=measure`: tries each way to run a model for a moment and remembers the fastest.
+"""`--strategy=measure`: tries each way to run a model for a moment and takes the fastest.
 
-Never done by itself: a run's bits depend on the choice. It is kept in the user's cache folder, one
-file per kind of device, model, shape and library version, and in the manifest of the run.
+Never done by itself: a run's bits depend on the choice, which its manifest keeps.
 """
 
 import contextlib
-import hashlib
 import itertools
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +12,11 @@ from typing import Any
 import jax
 
 from catdog_jax import interrupt
-from catdog_jax.data.cache import cache_dir
 from catdog_jax.host import processor_digest
 from catdog_jax.ops.conv import FOR_MAP, FORMS
 from catdog_jax.population import Execution, Plan, Program, member_keys
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.run.task import Task
-from catdog_jax.store.atomic import replacing
 from catdog_jax.types import InputError
 
 SECONDS = 0.5  # of the call that is timed, at least
@@ -30,7 +25,7 @@ SECONDS = 0.5  # of the call that is timed, at least
 def fastest(
     task: Task, num_members: int, plan_of: Callable[[Task, int, Execution], Plan]
 ) -> tuple[str, str, dict[str, Any]]:
-    """Find the fastest way to train a task, by trying or in the user's cache.
+    """Find the fastest way to train a task by trying.
 
     Args:
       task: what is to be trained.
@@ -40,38 +35,21 @@ def fastest(
     Returns:
       (strategy, form of the convolution, all that was measured).
     """
-    how, recipe = task.execution, task.recipe
-    record: dict[str, Any] = {
-        "devices": [device.device_kind for device in jax.local_devices()],
-        "processor": processor_digest(),  # CPUs are all of the kind 'cpu'
-        "jax": jax.__version__,
-        "model": [task.label, recipe.batch_size, recipe.optimizer],
-        "shapes": [*task.data.train.inputs.shape[1:], len(task.data.class_names)],
-        "settings": [how.precision, how.conv, *task.members.streams, num_members],
-    }
-    name = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
-    file = cache_dir() / "autotune" / f"{name}.json"
-    if file.exists():
-        record = json.loads(file.read_bytes())
-    if "member_steps_per_second" not in record:
-        wave = min(num_members, 16 * jax.local_device_count())
-        ranks = {x.ndim for x in jax.tree.leaves(task.param_shapes)}
-        forms = FORMS if how.conv == "auto" and max(ranks) >= 4 else (how.conv,)
-        # The written rule, where nothing else fits.
-        rates = record["member_steps_per_second"] = {f"auto {how.conv}": 0.0}
-        for strategy, form in itertools.product(("map", "chunk", "vmap"), forms):
-            interrupt.check()
-            if strategy != "map" and form in FOR_MAP:
-                continue
-            with contextlib.suppress(InputError, jax.errors.JaxRuntimeError):  # too large
-                plan = plan_of(task, num_members, Execution(strategy, form, wave))
-                rates[f"{strategy} {plan.conv}"] = rate = member_steps_per_second(task, plan)
-                print(f"{task.label}: {strategy}, {plan.conv}: {rate:,.1f} member-steps/s")
-        with contextlib.suppress(OSError), replacing(file) as out:
-            out.write(json.dumps(record, indent=1).encode())
-    rates = record["member_steps_per_second"]
+    how = task.execution
+    wave = min(num_members, 16 * jax.local_device_count())
+    ranks = {x.ndim for x in jax.tree.leaves(task.param_shapes)}
+    forms = FORMS if how.conv == "auto" and max(ranks) >= 4 else (how.conv,)
+    rates = {f"auto {how.conv}": 0.0}  # the written rule, where nothing else fits
+    for strategy, form in itertools.product(("map", "chunk", "vmap"), forms):
+        interrupt.check()
+        if strategy != "map" and form in FOR_MAP:
+            continue
+        with contextlib.suppress(InputError, jax.errors.JaxRuntimeError):  # too large
+            plan = plan_of(task, num_members, Execution(strategy, form, wave))
+            rates[f"{strategy} {plan.conv}"] = rate = member_steps_per_second(task, plan)
+            print(f"{task.label}: {strategy}, {plan.conv}: {rate:,.1f} member-steps/s")
     strategy, conv = max(rates, key=rates.__getitem__).split()
-    return strategy, conv, record
+    return strategy, conv, {"processor": processor_digest(), "member_steps_per_second": rates}
 
 
 def member_steps_per_second(task: Task, plan: Plan) -> float:

@@ -286,12 +286,16 @@ def _check_may_start(name: str, own: Collection[str], what: str, flag: str) -> N
 
 def _load(found: Mapping[str, Any], data_dir: str | None, own: Collection[str]) -> Dataset:
     """Load the data set of a run again, and compare it."""
-    source = dict(found.get("source", {}))
-    name = source.pop("dataset", "")
+    source = found.get("source", {})
+    name = source.get("dataset", "")
     _check_may_start(name, own, f"data set {name!r}", "dataset")
-    source["data_dir"] = data_dir or source["data_dir"]
-    source["classes"] = tuple(source["classes"])
-    dataset = load_dataset(name, **source, progress=reading_progress())
+    dataset = load_dataset(
+        name,
+        data_dir=data_dir or source["data_dir"],
+        classes=tuple(source["classes"]),
+        image_size=source["image_size"],
+        progress=reading_progress(),
+    )
     was, now = (str(x["fingerprint"]) for x in (found["data"], dataset.provenance))
     if was != now:
         raise InputError(

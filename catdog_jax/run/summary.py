@@ -12,6 +12,7 @@ import jax
 
 from catdog_jax.population import Plan, estimate
 from catdog_jax.population.machine import peak_of
+from catdog_jax.registry import printable
 from catdog_jax.run.progress import duration
 from catdog_jax.run.task import KEEP_BYTES, Task
 from catdog_jax.store.manifest import versions
@@ -173,6 +174,7 @@ def size(num_bytes: float | int) -> str:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Set rows of cells in columns: the first to the left, the others to the right."""
+    rows = [[*map(printable, row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()

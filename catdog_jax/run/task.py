@@ -19,7 +19,7 @@ from catdog_jax.population.estimate import Training
 from catdog_jax.population.flops import tree_bytes
 from catdog_jax.population.members import DEFAULT_SEEDS
 from catdog_jax.population.plan import BY_RULE
-from catdog_jax.registry import parse_entry, reason
+from catdog_jax.registry import own_code, parse_entry
 from catdog_jax.sample import Sample, parse_sample
 from catdog_jax.train import Learner, MemberKeys, make_learner, steps_per_epoch
 from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
@@ -235,12 +235,8 @@ def _check_reads(task: Task) -> None:
 def _check_formula(task: Task) -> None:
     """Check that a formula, a person's own above all, does what a run relies on."""
     name, inputs = task.label, task.data.train.inputs
-    try:
+    with own_code(f"model {name!r}", "init"):
         params = task.param_shapes
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # a formula of one's own may raise anything
-        raise InputError(f"model {name!r} fails ({reason(error)}); mend its init") from error
     leaves = jax.tree.leaves(params)
     if not leaves or not all(np.issubdtype(leaf.dtype, np.floating) for leaf in leaves):
         raise InputError(f"model {name!r}: init must return floating-point arrays, at least one")
@@ -260,9 +256,7 @@ def _check_formula(task: Task) -> None:
 
 def _begins(task: Task, inputs: np.ndarray, number: int) -> bool:
     """Return whether a random start of a formula of one's own gives finite logits."""
-    try:
+    with own_code(f"model {task.label!r}", "apply"):
         params = task.formula.init(jax.random.key(number))
         logits = jax.jit(task.formula.apply)(params, inputs)
-    except Exception as error:
-        raise InputError(f"model {task.label!r} fails ({reason(error)}); mend its apply") from error
     return bool(np.isfinite(np.asarray(logits, np.float32)).all())

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -146,12 +147,14 @@ def check_recipe(
 
 
 def versions() -> dict[str, str]:
-    """List the versions of the libraries that decide the bits of a run."""
+    """List the versions of the libraries, and the flags of XLA, that decide the bits of a run."""
     found = dict.fromkeys(_LIBRARIES, "unknown")
     for library in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[library] = importlib.metadata.version(library)
-    return found
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    flags = sorted(x for x in flags if "device_count" not in x and "dump" not in x)
+    return found | {"XLA_FLAGS": " ".join(flags) or "none"}
 
 
 def _canonical(value: Any) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from catdog_jax.data import decode, load_dataset
+from catdog_jax.store import manifest
 from catdog_jax.types import Dataset, InputError
 
 SPLITS = ("train", "valid", "test")
@@ -190,7 +191,8 @@ def test_runs_and_what_systems_leave_are_no_pictures(make_folder):
     strange = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "cat/__MACOSX", "runs/a/b/figures")
     root = make_folder({"cat": 9, "dog": 9, "cat/my run": 3, **dict.fromkeys(strange, 3)})
     for run in ("runs/a/b", "cat/my run"):
-        (root / run / "manifest.json").write_text("{}")
+        manifest.write(root / run, {})
+    (root / "dog/manifest.json").write_text('{"pictures": 9}')  # of whoever has collected them
     found = load(root)
     assert found.class_names == ("cat", "dog")
     assert sum(sizes(found)) == 18
@@ -198,6 +200,7 @@ def test_runs_and_what_systems_leave_are_no_pictures(make_folder):
     assert whys == {
         "cat/__MACOSX": "hidden",
         "cat/my run": "a run folder",
+        "dog/manifest.json": "text, not a picture",
         "runs": "not one of --classes",
         **dict.fromkeys(("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"), "hidden"),
     }

@@ -254,7 +254,7 @@ def test_a_folder_that_names_code_is_refused_before_it_runs(hidden, pets, monkey
     found = json.loads(file.read_text())
     if hidden:
         inner = json.dumps({"type": "evil_tfds.Feature", "content": "{}"})
-        found["featuresDict"]["features"]["more"] = {"jsonFeature": {"json": inner}}
+        found["featuresDict"]["features"]["type"] = {"jsonFeature": {"json": inner}}
     else:
         found["featuresDict"]["features"]["image"]["pythonClassName"] = "evil_tfds.Feature"
     file.write_text(json.dumps(found))

@@ -13,6 +13,7 @@ import pytest
 
 from catdog_jax import interrupt
 from catdog_jax.interrupt import Interrupted
+from catdog_jax.run.summary import aligned
 from catdog_jax.types import InputError
 from experiments import __main__ as listing
 from experiments import _cli, hypothesis_class, init_convergence, predict
@@ -212,6 +213,7 @@ def test_help_is_no_error_opens_no_device_and_imports_no_tfds():
     [
         (b"--models=mine.evil", "'--models=mine.evil' starts code, which only a command may"),
         (b"--models=mine.evil/x", "'--models=mine.evil/x' starts code, which only a command may"),
+        (b"--models\nmine.evil", "'--models' has no value; write --models=value"),
         (b"--dataset=mine.load", "'--dataset=mine.load' starts code, which only a command may"),
         (b"--flagfile=f", "'--flagfile=f' names another file of flags; type both"),
         (b"--num_members=\xff", "cannot be read ('utf-8' codec can't decode"),
@@ -243,6 +245,9 @@ def test_foreign_text_reaches_the_terminal_escaped_and_short(capsys):
     assert said.startswith(r"error: no picture 'a\x1b[2J\u202eb\u2028c' xxx")
     assert said.endswith("xxx; give another\n")
     assert len(said) < 1500
+    assert _cli.run([], Config, lambda config: print("in a\x1b[2J\udc80 猫\nhere")) == 0
+    assert capsys.readouterr().out == "in a\\x1b[2J\\udc80 猫\nhere\n"
+    assert aligned([["a\nb", "1"], ["c", "\u202e23"]]) == [r"a\nb         1", r"c     \u202e23"]
 
 
 ODD_SETTINGS = {
@@ -253,13 +258,16 @@ ODD_SETTINGS = {
     "JAX_RANDOM_SEED_OFFSET": "7",
     "JAX_THREEFRY_PARTITIONABLE": "0",
     "JAX_USE_SHARDY_PARTITIONER": "0",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "MPLBACKEND": "module://nothing.like_this",
 }
 
 
 def start(tmp_path, settings, *flags):
     """Start the experiment as a person does, where a numpy.py lies that is none."""
-    (tmp_path / "numpy.py").write_text("raise SystemExit('it ran')")
+    for library in ("numpy", "socket", "contextlib"):
+        (tmp_path / f"{library}.py").write_text("raise SystemExit('it ran')")
+    (tmp_path / "matplotlibrc").write_bytes(b"axes.grid: \xff\nno colon")
     environ = {k: v for k, v in os.environ.items() if k != "JAX_PLATFORMS"}
     return subprocess.run(
         [sys.executable, "-m", "experiments.init_convergence", *flags, "--num_members=2"],

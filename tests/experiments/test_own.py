@@ -54,7 +54,7 @@ def test_odd_names_and_weights_that_are_no_picture(tmp_path, mine, run_folder):
     ("flags", "message"),
     [
         ("--models={}.too_many", r"makes (2, 3) of 2 examples; apply must return logits [2, 2]"),
-        ("--models={}.broken", "fails on uint8 (8, 8, 3) (KeyError: 'v'); mend its apply"),
+        ("--models={}.broken", "on uint8 (8, 8, 3) fails (KeyError: 'v'); mend its apply"),
         ("--models={}.raising", "fails (LookupError: no weights here); mend its builder"),
         ("--models={}.nowhere", "logits that are not finite for the first two training examples"),
         ("--models={}.slashes", "the names of its params are ['a', 'b', 'a/b']; none may hold '/'"),

@@ -44,6 +44,8 @@ def test_a_new_run_has_a_manifest_that_others_can_read(tmp_path, monkeypatch, ca
     versions = manifest.versions()
     assert written["sessions"][0]["versions"] == versions
     assert (versions["numpy"], versions["jax"]) == (np.__version__, jax.__version__)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_b=2 --xla_force_host_platform_device_count=2 --xla_a=1")
+    assert manifest.versions()["XLA_FLAGS"] == "--xla_a=1 --xla_b=2"
     monkeypatch.setattr(manifest, "versions", lambda: versions | {"jax": "0.0.1"})
     with start(tmp_path, {**dict(reversed(RECIPE.items())), "models": ("linear", "mlp")}) as run:
         assert (run.manifest["plan"], run.manifest["path"]) == ({"wave": 8}, str(tmp_path))
