@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Num
 
-from catdog_jax.registry import unknown
-from catdog_jax.types import InputError, Key
+from catdog_jax.registry import split_list
+from catdog_jax.types import Key
 
 Augment = Callable[[Key, Array], Array]
 
@@ -78,15 +78,7 @@ def parse_augment(text: str) -> tuple[str, ...]:
     Raises:
       InputError: an unknown name, or one given twice.
     """
-    if text.strip() == "none":
-        return ()
-    names = tuple(part.strip() for part in text.split(","))
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise unknown("augmentation", name, [*AUGMENTATIONS, "none"], "or a list: flip,shift")
-    if len(set(names)) < len(names):
-        raise InputError(f"--augment={text}: a name is given twice; give each once")
-    return names
+    return () if text.strip() == "none" else split_list("augment", text, AUGMENTATIONS)
 
 
 def augmenter(names: Sequence[str], mean: Sequence[float] = (0.5,)) -> Augment | None:

@@ -52,6 +52,28 @@ def unknown(kind: str, value: str, known: Iterable[str], advice: str = "") -> In
     return InputError(f"{text}; {advice}" if advice else text)
 
 
+def split_list(flag: str, text: str, known: Collection[str] = ()) -> tuple[str, ...]:
+    """Split a flag's list of entries at its commas.
+
+    Args:
+      flag: its name, for messages.
+      text: as typed.
+      known: what the entries may be; empty: anything.
+
+    Raises:
+      InputError: an empty or unknown entry, or one given twice.
+    """
+    entries = tuple(part.strip() for part in text.split(","))
+    for index, entry in enumerate(entries):
+        if not entry:
+            raise InputError(f"--{flag}={text!r}: an entry is empty; write them like a,b,c")
+        if known and entry not in known:
+            raise unknown(f"entry of --{flag}:", entry, known, "give a list of them")
+        if entry in entries[:index]:
+            raise InputError(f"--{flag}={text}: {entry!r} is given twice; give it once")
+    return entries
+
+
 def documented(owner: Any, section: str) -> dict[str, str]:
     """Read the entries 'name: text' of one section of a docstring, each joined to one line."""
     found: dict[str, str] = {}

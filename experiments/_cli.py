@@ -29,7 +29,7 @@ import absl.flags
 from catdog_jax import interrupt
 from catdog_jax.interrupt import GOES_ON, Interrupted
 from catdog_jax.population import distributed
-from catdog_jax.registry import check, convert, documented, is_code, printable
+from catdog_jax.registry import check, convert, documented, is_code, printable, split_list
 from catdog_jax.run.processes import WorkerDone
 from catdog_jax.types import InputError
 from experiments import _signals
@@ -76,21 +76,6 @@ def deciding(settings: Any) -> dict[str, Any]:
     """Give the settings that decide the numbers of a result; those that are None left out."""
     names = [name for name, annotation in flags_of(type(settings)).items() if decides(annotation)]
     return {name: value for name in names if (value := getattr(settings, name)) is not None}
-
-
-def split_list(flag: str, text: str) -> tuple[str, ...]:
-    """Split a flag's list of entries at its commas.
-
-    Raises:
-      InputError: an empty entry, or one given twice.
-    """
-    entries = tuple(part.strip() for part in text.split(","))
-    for index, entry in enumerate(entries):
-        if not entry:
-            raise InputError(f"--{flag}={text!r}: an entry is empty; write them like a,b,c")
-        if entry in entries[:index]:
-            raise InputError(f"--{flag}={text}: {entry!r} is given twice; give it once")
-    return entries
 
 
 def whole_numbers(flag: str, text: str, low: int, high: int = 1_000_000) -> tuple[int, ...]:

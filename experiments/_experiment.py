@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catdog_jax import interrupt, run
+from catdog_jax.registry import split_list
 from catdog_jax.store.atomic import replacing
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
-from experiments._cli import deciding, split_list
+from experiments._cli import deciding
 from experiments._tasks import TrainConfig
 
 if TYPE_CHECKING:

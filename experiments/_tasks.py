@@ -12,7 +12,7 @@ from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Seeds, parse_vary, varied
 from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.registry import OneOf, Range, parse_entry
+from catdog_jax.registry import OneOf, Range, parse_entry, split_list
 from catdog_jax.run import Task
 from catdog_jax.run.plans import MEASURE
 from catdog_jax.run.progress import reading_progress
@@ -21,14 +21,7 @@ from catdog_jax.run.task import default_eval_every
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import Dataset, InputError, Recipe
-from experiments._cli import (
-    Operational,
-    Settings,
-    command_line,
-    deciding,
-    split_list,
-    whole_numbers,
-)
+from experiments._cli import Operational, Settings, command_line, deciding, whole_numbers
 
 SEEDS = Range(0, 2**32 - 1)
 Seed = Annotated[int, SEEDS]

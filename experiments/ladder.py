@@ -28,7 +28,7 @@ import xarray as xr
 from catdog_jax.analysis.ladder import ORIGINS, compare
 from catdog_jax.estimators.build import ESTIMATOR
 from catdog_jax.models.build import MODEL
-from catdog_jax.registry import Range, parse_entry
+from catdog_jax.registry import Range, parse_entry, split_list
 from catdog_jax.rules.build import RULE
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.progress import Progress
@@ -36,7 +36,7 @@ from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
 from experiments._classifiers import can_be_asked, estimated, learned, programmed, scores
-from experiments._cli import Operational, split_list
+from experiments._cli import Operational
 from experiments._experiment import draw, take
 from experiments._program import check_writable, save_program
 from experiments._results import number, shown_inputs

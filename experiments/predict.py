@@ -18,12 +18,11 @@ from jax import Array
 
 from catdog_jax import run
 from catdog_jax.data.pictures import decode
-from catdog_jax.registry import printable
+from catdog_jax.registry import printable, split_list
 from catdog_jax.run import Run, open_run
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import InputError
 from experiments import _cli
-from experiments._cli import split_list
 
 
 @dataclass(frozen=True)

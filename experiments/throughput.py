@@ -44,7 +44,7 @@ import xarray as xr
 
 from catdog_jax.population.devices import num_cores
 from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.registry import OneOf, Range, unknown
+from catdog_jax.registry import OneOf, Range, split_list
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned
 from catdog_jax.store import atomic
@@ -52,7 +52,7 @@ from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import InputError
 from experiments import _cli
-from experiments._cli import Operational, command_line, split_list, whole_numbers
+from experiments._cli import Operational, command_line, whole_numbers
 from experiments.baselines.case import Case, job, new_process, prepare, sample, starts
 from experiments.baselines.flax_loop import first_steps, network
 
@@ -267,17 +267,12 @@ def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
 
 def benchmark(config: Config) -> None:
     """Measure, print what was found, draw the figure, and say where they are."""
-    parts = split_list("parts", config.parts)
-    if set(parts) - {"table", "start", "job"}:
-        raise InputError(f"--parts={config.parts}; allowed: a list of table, start, job")
+    parts = split_list("parts", config.parts, ("table", "start", "job"))
     rounds, seconds, lasts, members = FULL if config.full else QUICK
     rounds, seconds = config.rounds or rounds, config.seconds or seconds
     cases = config.cases(MODELS + ",resnet" * config.full, members)
     asked = config.baselines or ",".join(BASELINES)
-    baselines = () if asked == "none" else split_list("baselines", asked)
-    for baseline in baselines:
-        if baseline not in BASELINES:
-            raise unknown("baseline", baseline, BASELINES, "give a list of them or none")
+    baselines = () if asked == "none" else split_list("baselines", asked, BASELINES)
     missing = [x for x in baselines if not importlib.util.find_spec(BASELINES[x].needs)]
     baselines = tuple(x for x in baselines if x not in missing)
     name = config.name or time.strftime("%Y-%m-%d_%H-%M-%S")

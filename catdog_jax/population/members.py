@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from catdog_jax.registry import unknown
+from catdog_jax.registry import split_list, unknown
 from catdog_jax.train import MemberKeys
 from catdog_jax.types import InputError, Key
 
@@ -108,12 +108,7 @@ def parse_vary(text: str) -> tuple[str, ...]:
     Raises:
       InputError: an unknown stream, or one given twice.
     """
-    names = [part.strip() for part in text.split(",")]
-    for name in names:
-        if name not in STREAMS:
-            raise unknown("stream", name, STREAMS, "--vary takes a list of them")
-    if len(set(names)) < len(names):
-        raise InputError(f"--vary={text}: a stream is given twice; give each once")
+    names = split_list("vary", text, STREAMS)
     return tuple(name for name in STREAMS if name in names)
 
 

@@ -53,8 +53,8 @@ def refused(tmp_path, capsys):
             "momentum=2.0 is not allowed; give a finite number ≥ 0 and < 1",
         ),
         ("--schedule=cosin", "unknown schedule 'cosin'"),
-        ("--augment=", "unknown augmentation ''"),
-        ("--vary=ordr", "unknown stream 'ordr'"),
+        ("--augment=", "an entry is empty"),
+        ("--vary=ordr", "unknown entry of --vary: 'ordr'"),
         ("--sample=bootstrp", "bootstrp"),
         ("--keep=all", "--keep=all; allowed: logits, final"),
         (
@@ -129,7 +129,7 @@ def test_a_file_in_place_of_the_output_folder(refused, tmp_path):
         (throughput, "--models=cnn:head=flat", "unknown head 'flat'"),
         (throughput, "--models=cnn:norm=layer", "unknown setting of 'cnn:norm=layer': 'norm'"),
         (throughput, "--models=polynomial", "unknown model 'polynomial'; known: cnn, linear, mlp"),
-        (throughput, "--parts=start,jobs", "allowed: a list of table, start, job"),
+        (throughput, "--parts=start,jobs", "unknown entry of --parts: 'jobs'"),
         (
             throughput,
             "--job_seconds=0",

@@ -65,7 +65,7 @@ def test_rows_beyond_the_table_go_on_counting_or_repeat_the_last():
 
 def test_parse_vary():
     assert parse_vary("augment, init") == ("init", "augment")
-    with pytest.raises(InputError, match="unknown stream 'ordr'.*did you mean 'order'"):
+    with pytest.raises(InputError, match="unknown entry of --vary: 'ordr'.*did you mean 'order'"):
         parse_vary("ordr")
     with pytest.raises(InputError, match="twice"):
         parse_vary("init,init")

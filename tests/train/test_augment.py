@@ -71,7 +71,7 @@ def test_parse():
     assert parse_augment("none") == ()
     assert parse_augment("flip, shift") == ("flip", "shift")
     assert augmenter(()) is None
-    with pytest.raises(InputError, match="unknown augmentation 'flp'.*did you mean 'flip'"):
+    with pytest.raises(InputError, match="unknown entry of --augment: 'flp'.*did you mean 'flip'"):
         parse_augment("flp")
     with pytest.raises(InputError, match="given twice"):
         parse_augment("flip,flip")
