@@ -5,37 +5,44 @@ parts move further than far ones as the head yaws, which is all the depth there 
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Float
 
 from catdog_jax.data.drawing_factors import Factors, Scalar
 from catdog_jax.data.drawing_shapes import Painter, cone, ellipse, fade, hsv, join, segment, turned
 
-Plane = Float[Array, "H W"]
-Pair = tuple[Float[Array, "2"], Float[Array, "2"]]  # x and y of a point, left and right
+Plane = Float[np.ndarray, "B H W"]
+Sides = Float[np.ndarray, "2 B 1 1"]  # left and right
+Pair = tuple[Sides, Sides]  # x and y of a point
 NUM_SPOTS = 8
-DARK = (0.09, 0.07, 0.08)
+
+
+def rgb(*parts: float) -> Float[np.ndarray, "3 1 1 1"]:
+    """Mix one colour for all pictures."""
+    return np.array(parts, np.float32)[:, None, None, None]
+
+
+DARK = rgb(0.09, 0.07, 0.08)
 
 
 class Coat(NamedTuple):
-    """The colours [3] of one animal."""
+    """The colours of each animal."""
 
-    base: Float[Array, "3"]
-    marks: Float[Array, "3"]
-    pale: Float[Array, "3"]
-    outline: Float[Array, "3"]
+    base: Float[np.ndarray, "3 B 1 1"]
+    marks: Float[np.ndarray, "3 B 1 1"]
+    pale: Float[np.ndarray, "3 B 1 1"]
+    outline: Float[np.ndarray, "3 B 1 1"]
 
 
-def animal(f: Factors, u: Float[Array, "27"], scene: Painter) -> Plane:
-    """Paint one animal.
+def animal(f: Factors, u: Float[np.ndarray, "27 B 1 1"], scene: Painter) -> Plane:
+    """Paint an animal into each picture.
 
     Args:
       f: factors.
       u: 0..1, what the factors leave open.
-      scene: the picture, in its own coordinates.
+      scene: the pictures, in their own coordinates.
 
     Returns:
       The share of light that the animal's roundness turns towards or away, about -1..1.
@@ -47,10 +54,10 @@ def animal(f: Factors, u: Float[Array, "27"], scene: Painter) -> Plane:
     below_x, below_y = turned(x, y, 0.35 * f["tilt"])
     body = _body(f, coat, painter, below_x / scale, below_y / scale)
     base, tip, inside, fold = _ears(f, painter)
-    both = jnp.minimum(base, tip)
+    both = np.minimum(base, tip)
     ears = painter.fill(both, coat.base * 0.92, 0.06, coat.outline)
     # Pink shows where an ear is upright.
-    painter.paint(painter.cover(inside) * (1.0 - fold), jnp.array([0.93, 0.62, 0.60]) * 0.9)
+    painter.paint(painter.cover(inside) * (1.0 - fold), rgb(0.93, 0.62, 0.60) * 0.9)
     distance = _head(f, painter)
     head = painter.fill(distance, coat.base, 0.06, coat.outline)
     _pattern(f, u, coat, painter, head)
@@ -64,17 +71,17 @@ def animal(f: Factors, u: Float[Array, "27"], scene: Painter) -> Plane:
     painter.fill(tip, flap, 0.06, coat.outline, fade(fold, 0.25, 0.6))
     towards, _ = turned(painter.x, painter.y, f["light_angle"] - f["tilt"])
     scene.canvas = painter.canvas
-    return jnp.clip(towards, -1.2, 1.2) * jnp.maximum(jnp.maximum(head, ears), 0.6 * body)
+    return np.clip(towards, -1.2, 1.2) * np.maximum(np.maximum(head, ears), 0.6 * body)
 
 
 def _coat(f: Factors) -> Coat:
     """Choose marks darker than a light fur and lighter than a dark one, and an outline."""
     hue, saturation, value = f["fur_hue"], f["fur_saturation"], f["fur_value"]
-    marks_value = jnp.where(value > 0.38, 0.50 * value, value + 0.30)
-    pale_value = jnp.clip(0.55 * value + 0.48, 0.0, 0.98)
+    marks_value = np.where(value > 0.38, 0.50 * value, value + 0.30)
+    pale_value = np.clip(0.55 * value + 0.48, 0.0, 0.98)
     return Coat(
         hsv(hue, saturation, value),
-        hsv(hue - 0.015, jnp.minimum(1.15 * saturation + 0.05, 1.0), marks_value),
+        hsv(hue - 0.015, np.minimum(1.15 * saturation + 0.05, 1.0), marks_value),
         hsv(hue, 0.22 * saturation, pale_value),
         hsv(hue - 0.02, 0.5 * saturation + 0.1, 0.10 + 0.14 * value),
     )
@@ -88,8 +95,8 @@ def _body(f: Factors, coat: Coat, painter: Painter, x: Plane, y: Plane) -> Plane
     mask = painter.fill(shape, coat.base * 0.88, 0.05, coat.outline)
     bib = painter.cover(ellipse(x, y + 1.75, 0.45 * width, 0.8))
     painter.paint(mask * bib * f["white"], coat.pale)
-    band = jnp.abs(y + 1.16 - 0.18 * x**2) - 0.10
-    shown = jnp.where(f["collar"] > 0.0, 1.0, 0.0)
+    band = np.abs(y + 1.16 - 0.18 * x**2) - 0.10
+    shown = np.float32(1) * (f["collar"] > 0.0)
     painter.paint(shown * mask * painter.cover(band), hsv(f["collar"], 0.68, 0.68))
     return mask
 
@@ -100,8 +107,9 @@ def _ears(f: Factors, painter: Painter) -> tuple[Plane, Plane, Plane, Plane]:
     Returns:
       Distances to both ears: base half, tip half, and the pink inside; how folded each is, 0..1.
     """
-    side = jnp.array([-1.0, 1.0])  # all numbers below are [2], left and right, until `pick`
-    hang = jnp.clip(f["ear_hang"] + 0.45 * f["ear_asymmetry"] * side, 0.0, 1.0)
+    # All numbers below are of both sides, until `pick`.
+    side = np.array([-1.0, 1.0], np.float32)[:, None, None, None]
+    hang = np.clip(f["ear_hang"] + 0.45 * f["ear_asymmetry"] * side, 0.0, 1.0)
     angle = f["ear_angle"] + 0.5 * f["ear_asymmetry"] * side + 0.10 * f["yaw"] * side
     fold, drop = fade(hang, 0.12, 0.58), fade(hang, 0.45, 0.95)
     first = angle + 1.0 * drop
@@ -117,25 +125,28 @@ def _ears(f: Factors, painter: Painter) -> tuple[Plane, Plane, Plane, Plane]:
     inner_tip = _ahead(base, first, 1.45 * first_length)
     right = painter.x > 0.0
 
-    def pick(pair: Float[Array, "2"]) -> Plane:
-        return jnp.where(right, pair[1], pair[0])
+    def pick(sides: Sides) -> Plane:
+        return np.where(right, sides[1], sides[0])
 
-    def between(*ends: Any) -> Plane:  # two points and the radii there
-        return cone(jnp.abs(painter.x), painter.y, *jax.tree.map(pick, ends))
+    def at(point: Pair) -> tuple[Plane, Plane]:
+        return pick(point[0]), pick(point[1])
+
+    def between(start: Pair, end: Pair, *radii: Sides) -> Plane:
+        return cone(np.abs(painter.x), painter.y, at(start), at(end), *map(pick, radii))
 
     middle_radius = 0.20 + 0.09 * round_tip + 0.02 * drop
     tip_radius = 0.025 + 0.20 * round_tip + 0.06 * drop
     return (
         between(base, middle, 0.40 - 0.14 * drop, middle_radius),
         between(middle, tip, middle_radius, tip_radius),
-        between(base, inner_tip, jnp.full(2, 0.24), jnp.full(2, 0.03 + 0.1 * round_tip)),
+        between(base, inner_tip, 0.24 + 0 * drop, 0.03 + 0.1 * round_tip + 0 * drop),
         pick(fold),
     )
 
 
-def _ahead(point: Pair, angle: Float[Array, "2"], length: Float[Array, "2"]) -> Pair:
+def _ahead(point: Pair, angle: Sides, length: Sides) -> Pair:
     """Go from a point by a length, at an angle from upright towards the outside."""
-    return point[0] + length * jnp.sin(angle), point[1] + length * jnp.cos(angle)
+    return point[0] + length * np.sin(angle), point[1] + length * np.cos(angle)
 
 
 def _head(f: Factors, painter: Painter) -> Plane:
@@ -146,63 +157,64 @@ def _head(f: Factors, painter: Painter) -> Plane:
     return join(cranium, cheeks, 0.25)
 
 
-def _pattern(f: Factors, u: Float[Array, "27"], coat: Coat, painter: Painter, mask: Plane) -> None:
+def _pattern(
+    f: Factors, u: Float[np.ndarray, "27 B 1 1"], coat: Coat, painter: Painter, mask: Plane
+) -> None:
     """Paint tabby stripes, a patch around one eye, or spots on the head, as `pattern` says."""
-    x, y, mx = painter.x, painter.y, jnp.abs(painter.x)
+    x, y, mx = painter.x, painter.y, np.abs(painter.x)
     stroke = functools.partial(painter.line, soft=0.03)
-    brow = jnp.minimum(stroke(mx - 0.26 - 0.1 * (y - 0.5), 0.055), fade(y, 0.36, 0.5))
-    middle = jnp.minimum(stroke(x, 0.06), fade(y, 0.30, 0.44))
-    outer = jnp.minimum(stroke(mx - 0.54 - 0.2 * (y - 0.5), 0.05), fade(y, 0.40, 0.5))
+    brow = np.minimum(stroke(mx - 0.26 - 0.1 * (y - 0.5), 0.055), fade(y, 0.36, 0.5))
+    middle = np.minimum(stroke(x, 0.06), fade(y, 0.30, 0.44))
+    outer = np.minimum(stroke(mx - 0.54 - 0.2 * (y - 0.5), 0.05), fade(y, 0.40, 0.5))
     curve = y + 0.12 - 0.25 * (mx - 0.7)
-    cheek = jnp.maximum(stroke(curve, 0.05), stroke(curve + 0.26, 0.05))
-    cheek = jnp.minimum(cheek, fade(mx, 0.62, 0.72))
-    stripes = jnp.maximum(jnp.maximum(brow, middle), jnp.maximum(outer, cheek))
+    cheek = np.maximum(stroke(curve, 0.05), stroke(curve + 0.26, 0.05))
+    cheek = np.minimum(cheek, fade(mx, 0.62, 0.72))
+    stripes = np.maximum(np.maximum(brow, middle), np.maximum(outer, cheek))
 
-    side = jnp.where(u[0] < 0.5, 1.0, -1.0)
+    side = np.where(u[0] < 0.5, np.float32(1), np.float32(-1))
     eye_patch = painter.cover(ellipse(x * side - 0.42, y - 0.18, 0.40, 0.46 + 0.1 * u[1]))
     crown = painter.cover(ellipse(x * side + 0.55, y - 0.85, 0.55, 0.30 + 0.25 * u[2]))
-    patches = jnp.maximum(eye_patch, crown)
+    patches = np.maximum(eye_patch, crown)
 
-    rows = u[3:].reshape(NUM_SPOTS, 3)
-
-    def add(i: Int[Array, ""], spots: Plane) -> Plane:
-        turn = 2.0 * jnp.pi * (i + 0.7 * rows[i, 0]) / NUM_SPOTS
-        radius = 0.55 + 0.3 * rows[i, 1]
-        px, py = x - radius * jnp.cos(turn), y - 0.1 - radius * jnp.sin(turn)
-        distance = jnp.sqrt(px**2 + py**2 + 1e-9) - 0.07 - 0.07 * rows[i, 2]
-        return jnp.maximum(spots, painter.cover(distance))
-
-    spots = jax.lax.fori_loop(0, NUM_SPOTS, add, jnp.zeros_like(x))
+    spots = np.zeros_like(x)
+    for i, row in enumerate(u[3:].reshape(NUM_SPOTS, 3, *u.shape[1:])):
+        turn = 2.0 * np.pi * (i + 0.7 * row[0]) / NUM_SPOTS
+        radius = 0.55 + 0.3 * row[1]
+        px, py = x - radius * np.cos(turn), y - 0.1 - radius * np.sin(turn)
+        distance = np.sqrt(px**2 + py**2 + 1e-9) - 0.07 - 0.07 * row[2]
+        spots = np.maximum(spots, painter.cover(distance))
     kind = f["pattern"]
-    shown = jnp.select([kind == 1.0, kind == 2.0, kind == 3.0], [stripes, patches, spots], 0.0)
+    shown = np.select(
+        [kind == 1.0, kind == 2.0, kind == 3.0], [stripes, patches, spots], np.float32(0)
+    )
     painter.paint(shown * mask * f["pattern_strength"], coat.marks)
 
 
 def _eyes(f: Factors, painter: Painter) -> None:
     """Paint iris, pupil and a spark of light, both eyes at once by mirroring."""
     x = painter.x - 0.14 * f["yaw"]
-    side = jnp.sign(x)
-    x, y = turned(jnp.abs(x) - 0.42, painter.y - 0.14, f["eye_slant"])
+    side = np.sign(x)
+    x, y = turned(np.abs(x) - 0.42, painter.y - 0.14, f["eye_slant"])
     size = f["eye_size"]
     height = size * f["eye_open"]
-    dark = jnp.array(DARK)
+    dark = DARK
     lower = fade(-y / size, -0.6, 0.9)
     iris = hsv(f["iris_hue"], 0.78, 0.58 + 0.34 * fade(f["iris_hue"], 0.08, 0.2))
     inside = painter.fill(ellipse(x, y, size, height), iris, 0.05, dark)
-    painter.paint(inside * lower * 0.35, jnp.minimum(iris * 1.5, 1.0))
-    tall = jnp.minimum(0.92 * height, size * (0.62 + 0.3 * (1.0 - f["pupil_width"])))
+    painter.paint(inside * lower * 0.35, np.minimum(iris * 1.5, 1.0))
+    tall = np.minimum(0.92 * height, size * (0.62 + 0.3 * (1.0 - f["pupil_width"])))
     pupil = ellipse(x, y, 0.80 * size * f["pupil_width"], tall)
-    painter.paint(jnp.minimum(inside, painter.cover(pupil)), dark)
+    painter.paint(np.minimum(inside, painter.cover(pupil)), dark)
     px, py = x * side + 0.32 * size, y - 0.36 * size
-    spark = jnp.sqrt(px**2 + py**2 + 1e-9) - 0.24 * size
-    painter.paint(painter.cover(spark) * 0.95, jnp.ones(3))
+    spark = np.sqrt(px**2 + py**2 + 1e-9) - 0.24 * size
+    painter.paint(painter.cover(spark) * 0.95, rgb(1.0, 1.0, 1.0))
 
 
 def _muzzle(f: Factors, coat: Coat, painter: Painter) -> None:
     """Paint the snout, and on it mouth, tongue, whiskers and nose."""
     length, width = f["muzzle_length"], f["muzzle_width"]
     x, y = painter.x - 0.30 * f["yaw"], painter.y + 0.06 * length
-    puff = ellipse(jnp.abs(x) - 0.48 * width, y + 0.45, 0.62 * width, 0.22 + 0.12 * length)
+    puff = ellipse(np.abs(x) - 0.48 * width, y + 0.45, 0.62 * width, 0.22 + 0.12 * length)
     ridge = cone(x, y, (0.0, -0.10 + 0.22 * length), (0.0, -0.52), 0.16 + 0.05 * length, 0.24)
     chin = ellipse(x, y + 0.64 + 0.10 * length, 0.24, 0.16 + 0.05 * length)
     snout = join(join(puff, ridge + 0.10 * (1.0 - length), 0.14), chin, 0.10)
@@ -212,45 +224,45 @@ def _muzzle(f: Factors, coat: Coat, painter: Painter) -> None:
     painter.paint(shade * fade(-y, 0.15, 0.5), coat.outline)
     nose_y = -0.24 - 0.04 * length
     _mouth(f, painter, x, y, nose_y)
-    _whiskers(f, coat, painter, jnp.abs(x), y)
+    _whiskers(f, coat, painter, np.abs(x), y)
     _nose(f, painter, x, y - nose_y)
 
 
 def _mouth(f: Factors, painter: Painter, x: Plane, y: Plane, nose_y: Scalar) -> None:
-    dark = jnp.array(DARK)
+    dark = DARK
     smile = 0.13 + 0.30 * f["muzzle_width"] * 0.5
     corner_y = -0.52 - 0.05 * f["muzzle_length"]
     tongue_length = 0.42 * fade(f["tongue"], 0.15, 0.9) + 0.02
     shown = fade(f["tongue"], 0.15, 0.35)
     start, end = (0.0, corner_y - 0.08), (0.0, corner_y - 0.08 - tongue_length)
     tongue = cone(x, y, start, end, 0.12, 0.15)
-    painter.fill(tongue, jnp.array([0.93, 0.42, 0.47]), 0.04, dark, shown)
+    painter.fill(tongue, rgb(0.93, 0.42, 0.47), 0.04, dark, shown)
     stem, _ = segment(x, y, (0.0, nose_y), (0.0, corner_y - 0.06))
-    arc = jnp.sqrt((jnp.abs(x) - smile) ** 2 + (y - corner_y) ** 2 + 1e-9) - smile
-    arc = jnp.maximum(jnp.abs(arc), (y - corner_y) * 1.0)
-    painter.paint(painter.line(jnp.minimum(stem, arc), 0.03), dark)
+    arc = np.sqrt((np.abs(x) - smile) ** 2 + (y - corner_y) ** 2 + 1e-9) - smile
+    arc = np.maximum(np.abs(arc), (y - corner_y) * 1.0)
+    painter.paint(painter.line(np.minimum(stem, arc), 0.03), dark)
 
 
 def _whiskers(f: Factors, coat: Coat, painter: Painter, mx: Plane, y: Plane) -> None:
     length = f["whisker_length"]
-    mask = jnp.zeros_like(mx)
+    mask = np.zeros_like(mx)
     for i in range(3):
         rise = 0.28 - 0.26 * i
         start = (0.42 * f["muzzle_width"] + 0.10, -0.40 - 0.07 * i)
         end = (start[0] + 1.15 * length, start[1] + rise * length)
         distance, along = segment(mx, y, start, end)
-        mask = jnp.maximum(mask, painter.line(distance, 0.030 - 0.014 * along))
+        mask = np.maximum(mask, painter.line(distance, 0.030 - 0.014 * along))
     red, green, blue = coat.base
     bright = fade(0.30 * red + 0.59 * green + 0.11 * blue, 0.50, 0.62)
-    colour = jnp.array([0.98, 0.98, 0.96]) * (1.0 - bright) + jnp.array(DARK) * bright
+    colour = rgb(0.98, 0.98, 0.96) * (1.0 - bright) + DARK * bright
     painter.paint(fade(length, 0.08, 0.30) * mask * 0.9, colour)
 
 
 def _nose(f: Factors, painter: Painter, x: Plane, y: Plane) -> None:
     size = f["nose_size"]
-    narrow = 1.0 - 0.75 * f["nose_triangle"] * jnp.clip(0.35 - y / size, 0.0, 1.0) * 0.8
-    pink, black = jnp.array([0.90, 0.50, 0.52]), jnp.array([0.13, 0.10, 0.11])
+    narrow = 1.0 - 0.75 * f["nose_triangle"] * np.clip(0.35 - y / size, 0.0, 1.0) * 0.8
+    pink, black = rgb(0.90, 0.50, 0.52), rgb(0.13, 0.10, 0.11)
     colour = black + (pink - black) * f["nose_pink"]
     painter.fill(ellipse(x / narrow, y, size * 1.15, size * 0.78), colour, 0.03, colour * 0.45)
     spark = ellipse(x + 0.25 * size, y - 0.30 * size, 0.32 * size, 0.17 * size)
-    painter.paint(0.6 * painter.cover(spark), jnp.ones(3))
+    painter.paint(0.6 * painter.cover(spark), rgb(1.0, 1.0, 1.0))

@@ -1,22 +1,25 @@
 """Signed distances to plane shapes, how they cover pixels, and colours.
 
 A signed distance is negative inside a shape, positive outside, in the units of the coordinates.
-Coordinates are planes [H, W]; sizes are scalars or broadcast against the planes.
+B pictures at a time: coordinates are planes [B, H, W], and sizes, one a picture, [B, 1, 1]. By
+numpy, since XLA takes longer to compile thousands of small operations than they take.
 """
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+from typing import TypeAlias
 
-Plane = Float[Array, "..."]
-Number = Float[Array, "..."] | float
+import numpy as np
+from jaxtyping import Float
+
+Plane: TypeAlias = Float[np.ndarray, "..."]
+Number: TypeAlias = Float[np.ndarray, "..."] | float
 Point = tuple[Number, Number]
-Colour = Float[Array, "3"]
-Canvas = Float[Array, "3 H W"]
+Colour = Float[np.ndarray, "3 ..."]
+Canvas = Float[np.ndarray, "3 B H W"]
 
 
 def turned(x: Plane, y: Plane, angle: Number) -> tuple[Plane, Plane]:
     """Measure coordinates along axes that are turned by an angle, in radians."""
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    cos, sin = np.cos(angle), np.sin(angle)
     return cos * x + sin * y, cos * y - sin * x
 
 
@@ -32,16 +35,16 @@ def ellipse(x: Plane, y: Plane, rx: Number, ry: Number) -> Plane:
 
     Source: Quilez, "Ellipsoid - distance", 2008 (value over gradient).
     """
-    value = jnp.sqrt((x / rx) ** 2 + (y / ry) ** 2 + 1e-9)
-    slope = jnp.sqrt((x / rx**2) ** 2 + (y / ry**2) ** 2 + 1e-9)
+    value = np.sqrt((x / rx) ** 2 + (y / ry) ** 2 + 1e-9)
+    slope = np.sqrt((x / rx**2) ** 2 + (y / ry**2) ** 2 + 1e-9)
     return value * (value - 1.0) / slope
 
 
 def box(x: Plane, y: Plane, half_width: Number, half_height: Number) -> Plane:
     """Measure the distance to a box at the origin with the given half sizes."""
-    dx, dy = jnp.abs(x) - half_width, jnp.abs(y) - half_height
-    outside = jnp.sqrt(jnp.maximum(dx, 0.0) ** 2 + jnp.maximum(dy, 0.0) ** 2)
-    return outside + jnp.minimum(jnp.maximum(dx, dy), 0.0)
+    dx, dy = np.abs(x) - half_width, np.abs(y) - half_height
+    outside = np.sqrt(np.maximum(dx, 0.0) ** 2 + np.maximum(dy, 0.0) ** 2)
+    return outside + np.minimum(np.maximum(dx, dy), 0.0)
 
 
 def segment(x: Plane, y: Plane, start: Point, end: Point) -> tuple[Plane, Plane]:
@@ -52,8 +55,8 @@ def segment(x: Plane, y: Plane, start: Point, end: Point) -> tuple[Plane, Plane]
     """
     px, py = x - start[0], y - start[1]
     vx, vy = end[0] - start[0], end[1] - start[1]
-    along = jnp.clip((px * vx + py * vy) / (vx * vx + vy * vy + 1e-9), 0.0, 1.0)
-    return jnp.sqrt((px - vx * along) ** 2 + (py - vy * along) ** 2 + 1e-12), along
+    along = np.clip((px * vx + py * vy) / (vx * vx + vy * vy + 1e-9), 0.0, 1.0)
+    return np.sqrt((px - vx * along) ** 2 + (py - vy * along) ** 2 + 1e-12), along
 
 
 def cone(
@@ -65,15 +68,15 @@ def cone(
     """
     px, py = x - start[0], y - start[1]
     vx, vy = end[0] - start[0], end[1] - start[1]
-    h = jnp.maximum(vx * vx + vy * vy, (start_radius - end_radius) ** 2 + 1e-4)
-    across, along = jnp.abs(px * vy - py * vx) / h, (px * vx + py * vy) / h
+    h = np.maximum(vx * vx + vy * vy, (start_radius - end_radius) ** 2 + 1e-4)
+    across, along = np.abs(px * vy - py * vx) / h, (px * vx + py * vy) / h
     b = start_radius - end_radius
-    c = jnp.sqrt(h - b * b)
+    c = np.sqrt(h - b * b)
     k, m = c * along - b * across, c * across + b * along
     n = across**2 + along**2
-    near = jnp.sqrt(h * n + 1e-12) - start_radius
-    far = jnp.sqrt(jnp.maximum(h * (n + 1.0 - 2.0 * along), 1e-12)) - end_radius
-    return jnp.where(k < 0.0, near, jnp.where(k > c, far, m - start_radius))
+    near = np.sqrt(h * n + 1e-12) - start_radius
+    far = np.sqrt(np.maximum(h * (n + 1.0 - 2.0 * along), 1e-12)) - end_radius
+    return np.where(k < 0.0, near, np.where(k > c, far, m - start_radius))
 
 
 def join(a: Plane, b: Plane, softness: Number) -> Plane:
@@ -81,29 +84,24 @@ def join(a: Plane, b: Plane, softness: Number) -> Plane:
 
     Source: Quilez, "Smooth minimum", 2013, quadratic polynomial.
     """
-    h = jnp.maximum(softness - jnp.abs(a - b), 0.0) / softness
-    return jnp.minimum(a, b) - h * h * softness * 0.25
+    h = np.maximum(softness - np.abs(a - b), 0.0) / softness
+    return np.minimum(a, b) - h * h * softness * 0.25
 
 
 def fade(value: Plane, low: Number, high: Number) -> Plane:
     """Rise smoothly from 0 where value ≤ low to 1 where value ≥ high."""
-    t = jnp.clip((value - low) / (high - low), 0.0, 1.0)
+    t = np.clip((value - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 def hsv(hue: Number, saturation: Number, value: Number) -> Colour:
     """Turn hue, saturation and value (each 0..1, hue periodic) into RGB."""
-    k = (jnp.array([5.0, 3.0, 1.0]) + 6.0 * hue) % 6.0
-    return value - value * saturation * jnp.clip(jnp.minimum(k, 4.0 - k), 0.0, 1.0)
-
-
-def paint(canvas: Canvas, mask: Plane, colour: Colour) -> Canvas:
-    """Lay a colour over the canvas where the mask (0..1) says so."""
-    return canvas + (colour[:, None, None] - canvas) * mask[None]
+    k = (np.array([5.0, 3.0, 1.0], np.float32)[:, None, None, None] + 6.0 * hue) % 6.0
+    return value - value * saturation * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0)
 
 
 class Painter:
-    """A picture on the way: its canvas [3, H, W], painted back to front.
+    """Pictures on the way: their canvas [3, B, H, W], painted back to front.
 
     Attributes:
       canvas: what is painted so far.
@@ -115,8 +113,8 @@ class Painter:
         self.canvas, self.x, self.y, self.pixel = canvas, x, y, pixel
 
     def paint(self, mask: Plane, colour: Colour) -> None:
-        """Lay a colour over the canvas, as `paint` does."""
-        self.canvas = paint(self.canvas, mask, colour)
+        """Lay a colour over the canvas where the mask (0..1) says so."""
+        self.canvas += (colour - self.canvas) * mask
 
     def cover(self, distance: Plane, soft: Number = 0.0) -> Plane:
         """Estimate how much of each pixel a shape covers, 0..1.
@@ -125,7 +123,7 @@ class Painter:
           distance: signed distance.
           soft: width of a blurred edge, besides a pixel.
         """
-        t = jnp.clip(0.5 - distance / (1.3 * (self.pixel + soft)), 0.0, 1.0)
+        t = np.clip(0.5 - distance / (1.3 * (self.pixel + soft)), 0.0, 1.0)
         return t * t * (3.0 - 2.0 * t)
 
     def line(self, distance: Plane, half_width: Number, soft: Number = 0.0) -> Plane:
@@ -137,8 +135,8 @@ class Painter:
           soft: width of a blurred edge, besides a pixel.
         """
         pixel = self.pixel + soft
-        strength = jnp.minimum(1.0, 2.0 * half_width / pixel)
-        distance = jnp.abs(distance) - jnp.maximum(half_width, 0.5 * pixel)
+        strength = np.minimum(1.0, 2.0 * half_width / pixel)
+        distance = np.abs(distance) - np.maximum(half_width, 0.5 * pixel)
         return self.cover(distance, soft) * strength
 
     def fill(

@@ -5,22 +5,19 @@ Picture `i` of seed `s` is a function of (s, i), the size and the difficulty, no
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
-import jax.numpy as jnp
-import jaxlib.version
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8, UInt32
+from jaxtyping import Float, Int, UInt8
 
+from catdog_jax.data import threefry
 from catdog_jax.data.assemble import check_cat_dog, generated
 from catdog_jax.data.cache import cached
-from catdog_jax.data.drawing import draw
-from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, Factors, Scalar, sample_factors
+from catdog_jax.data.drawing import NUM_FREE, draw
+from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, NUM_UNIFORM, Factors, sample_factors
 from catdog_jax.data.pictures import check_memory, in_threads
-from catdog_jax.host import jax_settings, processor_digest
+from catdog_jax.host import processor_digest
 from catdog_jax.registry import Range
 from catdog_jax.types import Dataset, DatasetSpec
 
@@ -28,8 +25,6 @@ from catdog_jax.types import Dataset, DatasetSpec
 FIRST = {"train": 0, "valid": 2**30, "test": 2**31}
 # Bytes of pictures that are kept between runs: fewer are drawn at once, more would fill the disk.
 KEPT = (2**22, 2**28)
-
-Number = UInt32[Array, ""]
 
 
 def generate(
@@ -48,40 +43,34 @@ def generate(
       images [N, H, W, 3] uint8; labels [N] int32, 0 cat, 1 dog; factors, name -> [N] float32,
       as `sample_factors` describes them.
     """
-    # A power of two with about 2¹⁸ pixels.
-    per_chunk = max(1, min(256, 2 ** ((2**18 // size**2).bit_length() - 1)))
-    # Chunks are aligned to the numbering, so that a picture has its bits from the same program
-    # at the same place whichever others are asked for.
+    # A power of two with about 2¹⁶ pixels: a plane of them fits the cache.
+    per_chunk = max(1, min(256, 2 ** ((2**16 // size**2).bit_length() - 1)))
+    # Chunks are aligned to the numbering, so that a picture has its bits from the same place
+    # whichever others are asked for.
     starts = range(first // per_chunk * per_chunk, first + num, per_chunk)
     images = np.empty((num, size, size, 3), np.uint8)
 
-    def fill(start: int) -> dict[str, np.ndarray]:
+    def fill(start: int) -> Factors:
         numbers = np.arange(start, start + per_chunk, dtype=np.uint32)
-        chunk = _draw_chunk(jnp.uint32(seed), numbers, jnp.float32(difficulty), size)
-        pictures, factors = jax.device_get(chunk)
+        k_factors, k_draw = threefry.split(threefry.fold_in(seed, numbers))
+        k_free, k_noise = threefry.split(k_draw)
+        of_factors = threefry.uniform(k_factors, NUM_UNIFORM)[..., None, None]
+        free = threefry.uniform(k_free, NUM_FREE)[..., None, None]
+        bits = threefry.bits(k_noise, 3 * size**2).reshape(3, size, size, -1)
+        labels = (numbers % 2).astype(np.int32)
+        factors = sample_factors(of_factors, labels[:, None, None], difficulty)
+        drawn = draw(factors, free, np.ascontiguousarray(np.moveaxis(bits, -1, 1)))
+        pictures = np.rint(255 * drawn).astype(np.uint8)
         low, high = max(start, first), min(start + per_chunk, first + num)
-        wanted = pictures[low - start : high - start]
-        images[low - first : high - first] = wanted.transpose(0, 2, 3, 1)
-        return factors
+        wanted = pictures[:, low - start : high - start]
+        images[low - first : high - first] = wanted.transpose(1, 2, 3, 0)
+        return {name: values.reshape(-1) for name, values in factors.items()}
 
-    # The first one alone, so that the program is compiled once.
-    known = [fill(starts[0]), *in_threads(fill, starts[1:], lambda *_: None)]
+    known = in_threads(fill, starts, lambda *_: None)
     wanted = slice(first - starts[0], first - starts[0] + num)
     factors = {name: np.concatenate([x[name] for x in known])[wanted] for name in known[0]}
     labels = (np.arange(first, first + num) % 2).astype(np.int32)
     return images, labels, factors
-
-
-@functools.partial(jax.jit, static_argnames="size")
-def _draw_chunk(
-    seed: Number, numbers: UInt32[Array, " C"], difficulty: Scalar, size: int
-) -> tuple[UInt8[Array, "C 3 H W"], dict[str, Float[Array, " C"]]]:
-    def one(number: Number) -> tuple[UInt8[Array, "3 H W"], Factors]:
-        k_factors, k_draw = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
-        factors = sample_factors(k_factors, (number % 2).astype(jnp.int32), difficulty)
-        return jnp.round(255.0 * draw(factors, k_draw, size)).astype(jnp.uint8), factors
-
-    return jax.vmap(one)(numbers)
 
 
 def load(
@@ -126,13 +115,12 @@ def load(
 
 def _drawn_by() -> dict[str, Any]:
     """Collect what decides the last bits of a picture besides its settings: program and machine."""
-    files = [*sorted(Path(__file__).parent.glob("drawing*.py")), Path(__file__)]
+    here = Path(__file__)
+    files = [*sorted(here.parent.glob("drawing*.py")), here.with_name("threefry.py"), here]
     return {
         "program": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest(),
-        "jaxlib": jaxlib.version.__version__,
-        "devices": [jax.default_backend(), jax.local_devices()[0].device_kind],
+        "numpy": np.__version__,
         "processor": processor_digest(),
-        "flags": [os.environ.get("XLA_FLAGS", ""), jax_settings()],
     }
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from catdog_jax.data.drawing import draw
-from catdog_jax.data.drawing_factors import CUED, sample_factors
+from catdog_jax.data.drawing import NUM_FREE, draw
+from catdog_jax.data.drawing_factors import CUED, NUM_UNIFORM, sample_factors
 from catdog_jax.data.procedural import generate
 from catdog_jax.rules import drawn, looking
 
@@ -35,24 +35,19 @@ def rule():
 @pytest.fixture(scope="module")
 def look(rule):
     """Draw easy cats, some factors replaced; measure their parts where they were drawn."""
+    measures = jax.jit(drawn.measures)
 
-    @jax.jit
-    def program(changed):
-        def one(key, label):
-            factors = sample_factors(key, label, 0.0)
-            factors |= {
-                name: jnp.where(jnp.isnan(x), factors[name], x) for name, x in changed.items()
-            }
-            place = jnp.stack([factors[n] for n in ("head_x", "head_y", "scale", "tilt")])
-            return draw(factors, key, 32).transpose(1, 2, 0), place
-
-        pictures, places = jax.vmap(one)(
-            jax.random.split(jax.random.key(8), NUM), jnp.zeros(NUM, jnp.int32)
-        )
-        return drawn.measures(rule.params.regions, looking.on_grid(pictures), places)
+    rng = np.random.default_rng(8)
+    uniform = rng.random((NUM_UNIFORM, NUM, 1, 1), np.float32)
+    free = rng.random((NUM_FREE, NUM, 1, 1), np.float32)
+    bits = rng.integers(0, 2**32, (3, NUM, 32, 32), np.uint32)
+    cats = sample_factors(uniform, np.zeros((NUM, 1, 1), np.int32), 0.0)
 
     def run(values):
-        return program({name: jnp.float32(values.get(name, jnp.nan)) for name in CUED})
+        changed = {name: np.full_like(cats[name], x) for name, x in values.items()}
+        pictures = draw(cats | changed, free, bits).transpose(1, 2, 3, 0)
+        places = jnp.stack([cats[n].ravel() for n in ("head_x", "head_y", "scale", "tilt")], 1)
+        return measures(rule.params.regions, looking.on_grid(jnp.asarray(pictures)), places)
 
     return run
 

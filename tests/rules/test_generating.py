@@ -19,29 +19,21 @@ NAMES = generating.factor_names()
 def sampled():
     """Difficulty -> factors, the leans that they were drawn from in the order of votes, signs."""
     patch = pytest.MonkeyPatch()
-    original = drawing_factors._lean
-
-    @jax.jit
-    def program(keys, labels, difficulty):
-        def one(key, label):
-            leans = []
-
-            def noted(*arguments):
-                leans.append(original(*arguments))
-                return leans[0]
-
-            with patch.context() as inside:
-                inside.setattr(drawing_factors, "_lean", noted)
-                factors = drawing_factors.sample_factors(key, label, difficulty)
-            order = [CUES.index(cue) for cue in (*generating.READ, "coat")]
-            return jnp.stack([factors[name] for name in NAMES]), leans[0][jnp.array(order)]
-
-        return jax.vmap(one)(keys, labels)
+    original, order = drawing_factors._lean, [CUES.index(x) for x in (*generating.READ, "coat")]
+    uniform = np.random.default_rng(9).random((drawing_factors.NUM_UNIFORM, NUM), np.float32)
 
     def run(difficulty):
-        labels = jnp.arange(NUM) % 2
-        factors, leans = program(jax.random.split(jax.random.key(9), NUM), labels, difficulty)
-        return factors, np.asarray(leans), np.where(np.asarray(labels) == 0, 1, -1)
+        leans, labels = [], np.arange(NUM) % 2
+
+        def noted(*arguments):
+            leans.append(original(*arguments))
+            return leans[0]
+
+        with patch.context() as inside:
+            inside.setattr(drawing_factors, "_lean", noted)
+            factors = drawing_factors.sample_factors(uniform, labels, difficulty)
+        columns = jnp.stack([factors[name] for name in NAMES], 1)
+        return columns, leans[0][order].T, np.where(labels == 0, 1, -1)
 
     return run
 
