@@ -53,12 +53,7 @@ def unknown(kind: str, value: str, known: Iterable[str], advice: str = "") -> In
 
 
 def split_list(flag: str, text: str, known: Collection[str] = ()) -> tuple[str, ...]:
-    """Split a flag's list of entries at its commas.
-
-    Args:
-      flag: its name, for messages.
-      text: as typed.
-      known: what the entries may be; empty: anything.
+    """Split a flag's list of entries, of the known ones if there are any, at its commas.
 
     Raises:
       InputError: an empty or unknown entry, or one given twice.
@@ -318,15 +313,9 @@ def dotted(path: str, kind: str) -> Any:
 
 @contextlib.contextmanager
 def own_code(what: str, part: str, is_own: bool = True) -> Iterator[None]:
-    """Make one line of whatever code of a person's own raises.
+    """Make an InputError of whatever a part of a person's own code raises, and name what it is of.
 
-    Args:
-      what: the code is of, for messages.
-      part: of it, which is to be mended.
-      is_own: whether it is a person's own; a fault of ours is raised as it is.
-
-    Raises:
-      InputError: see above.
+    A fault of ours (not `is_own`) is raised as it is.
     """
     try:
         yield

@@ -38,6 +38,7 @@ NAMES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 SHAPES = {"images": (16, 16, 3), "vectors": (11,), "tokens": (9,)}
 VOCABULARY = 23
 SAMPLES = 4
+QUICK = ("fit_check", "init_convergence", "ladder", "predict")
 
 
 def read(name):
@@ -120,7 +121,11 @@ def close(found, wanted, tolerances, name):
     np.testing.assert_allclose(found[1:], wanted[1:], rtol, atol, err_msg=name)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "steps"])
+# Slow: those whose own tests compute their numbers again.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMES if n != "steps"],
+)
 def test_a_small_run_leaves_the_golden_numbers(name, finished):
     golden = read(name)
     folder, printed = finished(name)
