@@ -16,3 +16,5 @@ from catdog_jax.population import (
 from catdog_jax.run import Run, Task, open_run, train_run
 from catdog_jax.train import Learner, make_learner
 from catdog_jax.types import Data, Dataset, InputError, Model, Recipe
+
+__version__ = "0.2.0"

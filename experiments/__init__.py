@@ -19,7 +19,9 @@ def _begin() -> None:
     # What lies where the command is given must not stand in for a library.
     here, ours = os.getcwd(), os.path.dirname(os.path.dirname(__file__))
     if os.path.realpath(sys.path[0]) == here != os.path.realpath(ours):
-        sys.path.append(sys.path.pop(0))
+        del sys.path[0]
+    if here not in sys.path:
+        sys.path.append(here)
     for stream in range(3):  # one that is closed would be the number of the next file
         try:
             os.fstat(stream)
@@ -42,7 +44,7 @@ def _begin() -> None:
     if os.path.isfile("matplotlibrc"):  # it would be read in that one's place
         with contextlib.chdir(os.path.dirname(__file__)):
             import matplotlib
-    if "experiments" not in sys.orig_argv:  # it is more than a list of them
+    if os.path.basename(sys.orig_argv[-1]) not in ("experiments", "catdog"):  # more than a list
         try:
             import jax  # it reads its settings now
         except ValueError as error:
@@ -51,5 +53,6 @@ def _begin() -> None:
             sys.exit(2)
 
 
-if sys.argv[0] == "-m" and any("experiments" in word for word in sys.orig_argv):
+_is_module = sys.argv[0] == "-m" and any("experiments" in word for word in sys.orig_argv)
+if _is_module or os.path.basename(sys.argv[0]) == "catdog":
     _begin()  # an experiment is the program, and is about to be found

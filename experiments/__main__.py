@@ -1,10 +1,14 @@
-"""Lists the experiments, one line each."""
+"""Runs an experiment by its name, or lists them, one line each: the command `catdog`."""
 
 import ast
+import importlib
 import sys
+import textwrap
 from pathlib import Path
 
 from catdog_jax.registry import unknown
+from catdog_jax.run.summary import WIDTH
+from experiments import _cli
 
 
 def summaries() -> dict[str, str]:
@@ -17,16 +21,21 @@ def summaries() -> dict[str, str]:
 
 
 def main() -> int:
-    """Print the list; anything after `experiments` is an error that says what to type."""
-    found = summaries()
-    wrong = [argument for argument in sys.argv[1:] if argument not in ("--help", "--helpshort")]
-    if wrong:
-        message = unknown("experiment", wrong[0], found, "run python -m experiments.NAME")
+    """Run the experiment that is named first, or print the list."""
+    found, (name, *flags) = summaries(), sys.argv[1:] or ["--help"]
+    if name in found:
+        sys.argv[1:] = flags
+        _cli.command(importlib.import_module(f"experiments.{name}").main)
+    if name not in _cli.HELP_FLAGS:
+        message = unknown(
+            "experiment", name, found, "run catdog NAME, or python -m experiments.NAME"
+        )
         print(f"error: {message}", file=sys.stderr)
         return 2
     width = max(map(len, found))
     for name, line in found.items():
-        print(f"python -m experiments.{name.ljust(width)}  {line}")
+        lines = textwrap.wrap(line, WIDTH - len("catdog ") - width - 2)
+        print(f"catdog {name.ljust(width)}  " + f"\n{'':{width + 9}}".join(lines))
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from catdog_jax import interrupt, run
 from catdog_jax.registry import split_list
+from catdog_jax.run.summary import tell
 from catdog_jax.store.atomic import replacing
 from catdog_jax.store.manifest import model_folder
 from catdog_jax.types import Dataset, InputError
@@ -36,6 +37,7 @@ class Experiment:
       tasks: (settings, data set) -> what is trained.
       short_name, growable: see `_tasks.train`.
       train: settings -> the run, its members trained; None: as `_tasks` does.
+      following: experiments that take the members of this one's runs, to go on with.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Experiment:
     short_name: str = ""
     growable: bool = True
     train: Callable[[Any], run.Run] | None = None
+    following: tuple[str, ...] = ()
 
     def main(self, argv: Sequence[str]) -> int:
         """Run on command-line arguments; return the exit status."""
@@ -68,8 +71,10 @@ class Experiment:
                 interrupt.check()
                 found = found.finish(self.analyse(found.populations, config))
         draw(found.data, found.path, self.figures)
-        print(self.table(found))
+        tell(self.table(found))
         print(f"results, weights and figures: {found.path}")
+        for name in self.following:
+            print(f"next: python -m experiments.{name} --run={found.path}")
         raise_if_all_diverged(found)
         return found
 
@@ -145,6 +150,7 @@ def take(
         if trains and getattr(config, item.name) != item.default:
             raise InputError(f"--{item.name} cannot follow --run: its members are trained already")
     run.begin(compile_cache=config.compile_cache)
+    config = dataclasses.replace(config, run=run_folder(config))
     of_training = TrainConfig.__dataclass_fields__
     where = "/".join(Path(config.run).resolve().parts[-2:])
     typed = split_list("models", config.models) if config.models else ()
@@ -157,6 +163,21 @@ def take(
         own=(config.dataset, *typed),
         **dataclasses.replace(config, run=f"runs/{where}").place(experiment),
     )
+
+
+def run_folder(config: Any) -> str:
+    """Give the folder that --run names; 'latest': the newest finished run with members.
+
+    Raises:
+      InputError: there is none.
+    """
+    if config.run != "latest":
+        return str(config.run)
+    found = Path(config.out_dir).expanduser().glob("*/*/results.nc")
+    runs = [file for file in found if file.with_name("waves").is_dir()]
+    if not runs:
+        raise InputError(f"--run=latest: no finished run with members in {config.out_dir}")
+    return str(max(runs, key=lambda file: file.stat().st_mtime).parent)
 
 
 def raise_if_all_diverged(found: run.Run) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catdog_jax.analysis import agreement
-from catdog_jax.analysis.distance import flatten_members, weight_distances
+from catdog_jax.analysis.distance import flatten_members, way_moved, weight_distances
 from catdog_jax.analysis.first_layer import first_layer
 from catdog_jax.analysis.labelled import described, readable
 from catdog_jax.analysis.trajectory import principal_plane
 from catdog_jax.run import Population, Run
-from catdog_jax.run.summary import aligned
+from catdog_jax.run.summary import aligned, folded
 from catdog_jax.types import Dataset
 
 if TYPE_CHECKING:
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 NUM_PICTURES = 256  # test pictures kept in the results, so that a sheet of them needs no data
 PICTURE_BYTES = 4 * 2**20  # and what they may take
 FIRST_LAYERS = (5, 8)  # of so many members and units are kept, the first ones
+LEGEND = (
+    "accuracy: on the test set, mean over members; ± starts: its standard deviation over members; "
+    "± test set: how far a test set of this size may mislead, sqrt(a (1 - a) / n), alike for all "
+    "members; disagree: share of the test set that two members classify differently; apart: "
+    "distance between two members' weights over their mean length (1.41: a right angle), as they "
+    "started and as they ended, neurons taken as they are numbered; moved: the way from start to "
+    "end over the length of the start; seconds: all of a model's work; steps/s: of its training "
+    "alone, all members together."
+)
 
 
 def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
@@ -50,6 +59,8 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
       disagreement: share of test examples two members classify differently
       weight_distance: Euclidean distance of the final weights of two members [weight]
       relative_weight_distance: weight_distance over the mean norm of the two members
+      relative_start_distance: the same of their starting weights
+      way_moved: distance of a member's final from its starting weights, over the norm of these
       picture: test pictures kept for a sheet [grey level]
       picture_example: index of each kept picture among the test examples
       tokens: token ids of the test sentences, 0 where one has ended
@@ -73,8 +84,11 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
     alive = [x[t.alive] for x, t in zip(logits, trained, strict=True)]
     sketches = over_evals("observed")
     planes, explained = zip(*map(principal_plane, sketches), strict=True)
-    distances = (weight_distances(flatten_members(t.params)) for t in trained)
-    apart, relative = zip(*distances, strict=True)
+    ends = [flatten_members(t.params) for t in trained]
+    starts = [_starts(t, x) for t, x in zip(trained, ends, strict=True)]
+    apart, relative = zip(*map(weight_distances, ends), strict=True)
+    began = [weight_distances(x)[1] for x in starts]
+    ways = [way_moved(*both) for both in zip(starts, ends, strict=True)]
     members, pairs = ("model", "member"), ("model", "member", "other_member")
     evals = (*members, "eval")
     variables = {
@@ -92,6 +106,8 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
         "disagreement": (pairs, np.stack([agreement.pairwise_disagreement(x) for x in logits])),
         "weight_distance": (pairs, np.stack(apart)),
         "relative_weight_distance": (pairs, np.stack(relative)),
+        "relative_start_distance": (pairs, np.stack(began)),
+        "way_moved": (members, np.stack(ways)),
         **shown_inputs(dataset),
         **_first_layers(dataset, trained),
     }
@@ -105,6 +121,14 @@ def training_results(populations: Mapping[str, Population]) -> "xr.Dataset":
 
     data = xr.Dataset(variables, coordinates, {"dataset": dataset.name})
     return described(data, training_results)
+
+
+def _starts(members: Population, ends: np.ndarray) -> np.ndarray:
+    """Draw the starting weights again, [M, D]; nan where other versions of JAX draw others."""
+    try:
+        return flatten_members(members.starts(range(members.num_members)))
+    except RuntimeError:
+        return np.full_like(ends, np.nan)
 
 
 def shown_inputs(dataset: Dataset) -> dict[str, Any]:
@@ -145,13 +169,13 @@ def _first_layers(dataset: Dataset, trained: Sequence[Population]) -> dict[str, 
 
 
 def table(run: Run) -> str:
-    """Write the table that ends a run; diverged members are counted and left out."""
+    """Write the tables that end a run; diverged members are counted and left out."""
     data, timings = run.data, run.manifest.get("timings", {})
     counts = np.bincount(data["label"].values, minlength=data.sizes["class"]).tolist()
     unbalanced = max(counts) > 1.05 * max(min(counts), 1)
-    rows = [["model", "parameters", "test accuracy", "min", "max"]]
-    rows[0] += ["balanced"] * unbalanced + ["ensemble", "disagreement"]
-    rows[0] += ["weight distance", "(relative)", "seconds", "member-steps/s"]
+    rows = [["model", "accuracy", "± starts", "± test set", "range", "ensemble", "disagree"]]
+    rows[0] += ["balanced"] * unbalanced
+    rows[0] += ["parameters", "apart: start", "end", "moved", "seconds", "steps/s"]
     diverged = []
     for model in map(str, data["model"].values):
         one, spent = data.sel(model=model), timings.get(model, {})
@@ -163,34 +187,54 @@ def table(run: Run) -> str:
             mean, lowest, highest = accuracy.mean(), accuracy.min(), accuracy.max()
             balanced = left["test_balanced_accuracy"].values.mean()
         spread = accuracy.std(ddof=1) if accuracy.size > 1 else math.nan
-        cells = [
-            model,
-            f"{int(one['num_parameters']):,}",
-            f"{number(mean)} ± {number(spread)}",
-            number(lowest),
-            number(highest),
-            *[number(balanced)] * unbalanced,
-            number(float(one["ensemble_accuracy"])),
-            number(mean_over_pairs(left["disagreement"].values)),
-            number(mean_over_pairs(left["weight_distance"].values), 2),
-            number(mean_over_pairs(left["relative_weight_distance"].values)),
-            *(number(spent.get(name, math.nan), 1) for name in ("seconds", "rate")),
-        ]
-        rows.append(cells)
+        apart = (left[f"relative_{name}_distance"].values for name in ("start", "weight"))
+        rows.append(
+            [
+                model,
+                *map(number, (mean, spread, standard_error(mean, sum(counts)))),
+                f"{number(lowest)}-{number(highest)}",
+                number(float(one["ensemble_accuracy"])),
+                number(mean_over_pairs(left["disagreement"].values)),
+                *[number(balanced)] * unbalanced,
+                f"{int(one['num_parameters']):,}",
+                *(number(mean_over_pairs(x)) for x in apart),
+                number(float(left["way_moved"].mean())),
+                number(spent.get("seconds", math.nan), 1),
+                number(spent.get("rate", math.nan), 0),
+            ]
+        )
         if lost := data.sizes["member"] - alive.size:
             diverged.append(
                 f"{model}: {lost} of {data.sizes['member']} members diverged (a loss that was not "
                 "finite) and left out, diverged_step says when"
             )
-    members = (
-        f"{data.sizes['member']} members each; ± is one standard deviation over members; "
-        "seconds count all of a model's work, member-steps/s its training steps alone"
-    )
-    return "\n".join([*aligned(rows), members, *diverged])
+    notes = (line for text in (LEGEND, *diverged, *_sentence(data)) for line in folded(text))
+    return "\n".join([*aligned(rows), "", *notes])
 
 
-def mean_over_pairs(values: np.ndarray) -> float:
+def _sentence(data: "xr.Dataset") -> list[str]:
+    """Say in one sentence what was found, where there is more than one member."""
+    models = map(str, data["model"].values)
+    apart = {m: mean_over_pairs(data["disagreement"].sel(model=m)) for m in models}
+    apart = {model: share for model, share in apart.items() if not math.isnan(share)}
+    if not apart:
+        return []
+    least, most = min(apart, key=apart.__getitem__), max(apart, key=apart.__getitem__)
+    ends = [f"{100 * apart[model]:.1f} % in {model}" for model in dict.fromkeys((least, most))]
+    return [f"Found: the start decides {', and '.join(ends)}, of the answers on the test set."]
+
+
+def standard_error(accuracy: float, count: int) -> float:
+    """Estimate how far an accuracy on so many test examples lies from that on all there could be.
+
+    The standard deviation of a share of independent examples, sqrt(a (1 - a) / n).
+    """
+    return math.sqrt(accuracy * (1.0 - accuracy) / count)
+
+
+def mean_over_pairs(values: Any) -> float:
     """Average a matrix [M, M] over pairs of different members; nan where there is none."""
+    values = np.asarray(values)
     found = values[~np.eye(len(values), dtype=bool)].astype(np.float64)
     found = found[np.isfinite(found)]
     return float(found.mean()) if found.size else math.nan

@@ -96,7 +96,8 @@ class TrainConfig(ProgramConfig, FolderConfig):
     """Settings of every experiment that trains populations.
 
     Attributes:
-      run: folder of a finished run whose members are taken, instead of training some
+      run: folder of a finished run whose members are taken, instead of training some; latest: the
+        newest in out_dir
       data_dir: folder of the pictures, or of prepared TFDS data sets
       classes: classes to tell apart, like cat,dog; empty: the data set's own
       learning_rate: top of the schedule; unset: by model and data set
@@ -115,6 +116,7 @@ class TrainConfig(ProgramConfig, FolderConfig):
       compile_cache: folder that keeps compiled programs; empty: the user's cache folder; none: no
         cache
       download: let TFDS fetch and prepare the data set in data_dir
+      dry_run: say what would be trained and what it takes, and write nothing
       coordinator: host:port of process 0, where several share the run; empty: as SLURM, Open MPI,
         Kubernetes or Cloud TPU say, if they have started this one; none: always alone
       num_processes: with --coordinator: processes that share the run
@@ -138,6 +140,7 @@ class TrainConfig(ProgramConfig, FolderConfig):
     keep_params: str | None = None
     compile_cache: Operational[str] = ""
     download: Operational[bool] = False
+    dry_run: Operational[bool] = False
     coordinator: Operational[str] = ""
     num_processes: Operational[Annotated[int | None, Range(1)]] = None
     process_id: Operational[Annotated[int | None, Range(0)]] = None
@@ -295,6 +298,7 @@ def train(
         source=config.source,
         growable=growable,
         keep=config.keep,
+        dry_run=config.dry_run,
         keep_params=whole_numbers("keep_params", keep, 0, longest) if keep else (),
         **config.place(experiment),
     )

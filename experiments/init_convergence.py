@@ -47,10 +47,13 @@ FIGURES = {
     "trajectories": "training.trajectories",
     "first_layer": "pictures.first_layer",
     "data_sheet": "pictures.data_sheet",
+    "twins": "pictures.twins",
 }
 
 
-main = Experiment("init_convergence", Config, analyse, FIGURES, table).main
+main = Experiment(
+    "init_convergence", Config, analyse, FIGURES, table, following=("agreement", "attribution")
+).main
 
 if __name__ == "__main__":
     _cli.command(main)

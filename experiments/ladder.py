@@ -32,7 +32,7 @@ from catdog_jax.registry import Range, parse_entry, split_list
 from catdog_jax.rules.build import RULE
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.progress import Progress
-from catdog_jax.run.summary import aligned
+from catdog_jax.run.summary import aligned, tell
 from catdog_jax.types import Dataset, InputError
 from experiments import _cli, _tasks
 from experiments._classifiers import can_be_asked, estimated, learned, programmed, scores
@@ -253,7 +253,7 @@ def ladder(config: Config) -> None:
             found = found.finish(answers.drop_vars("rung_seconds"))
     spent = [found.manifest["rung_seconds"][name] for name in found.data["rung"].values]
     draw(found.data.assign(rung_seconds=("rung", spent)), found.path, FIGURES)
-    print(table(found))
+    tell(table(found))
     print(f"results, weights and figures: {found.path}")
     diverged = found.data["test_accuracy"].isnull().all("member")
     if diverged.any():

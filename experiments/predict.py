@@ -17,12 +17,14 @@ import numpy as np
 from jax import Array
 
 from catdog_jax import run
+from catdog_jax.analysis.unlike import unlike
 from catdog_jax.data.pictures import decode
 from catdog_jax.registry import printable, split_list
 from catdog_jax.run import Run, open_run
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import InputError
 from experiments import _cli
+from experiments._experiment import run_folder
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Config(_cli.Settings):
     """Settings of predict.
 
     Attributes:
-      run: folder of a finished run of init_convergence
+      run: folder of a finished run of init_convergence; latest: the newest in out_dir
+      out_dir: where run folders are
       models: list of the run's models that are code of your own, if any
       pictures: the picture files, after the flags
     """
 
     run: str = ""
+    out_dir: _cli.Operational[str] = "runs"
     models: str = ""
     pictures: tuple[str, ...] = ()
 
@@ -46,9 +50,10 @@ def predict(config: Config) -> None:
         raise InputError("--run is missing; give the run folder that a finished command printed")
     if not config.pictures:
         raise InputError("no picture given; name one or more files after the flags")
+    folder = run_folder(config)
     own = split_list("models", config.models) if config.models else ()
     run.begin()
-    found = open_run(config.run, own=own)
+    found = open_run(folder, own=own)
     inputs = found.manifest.get("inputs", {})
     if inputs.get("kind") != "images" or not found.populations:
         raise InputError(
@@ -63,11 +68,13 @@ def predict(config: Config) -> None:
             "out of others; give a run on square pictures"
         )
     images = np.stack([read_picture(path, size) for path in config.pictures])
-    answers = judge(found, images)
+    answers, strange = judge(found, images), unlike(images, found.data["picture"].values)
     for i, path in enumerate(config.pictures):
         print(f"\n{printable(path)} (as {size} × {size} pixels)")
         one = {model: logits[:, i] for model, logits in answers.items()}
         print("\n".join(describe(one, names)))
+        if strange[i]:
+            print("note: unlike all pictures that the run knows; what is said of it means little")
 
 
 def read_picture(path: str, size: int) -> np.ndarray:

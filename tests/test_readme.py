@@ -1,4 +1,4 @@
-"""What the README tells people to type works."""
+"""What the README and the pages behind it tell people to type works."""
 
 import importlib
 import re
@@ -12,7 +12,8 @@ import pytest
 from experiments._cli import parse_flags
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = [
     line.split("&&")[-1].strip()
@@ -50,6 +51,15 @@ def test_the_lines_of_python_train_a_population():
     assert len(program.splitlines()) < 30
 
 
-def test_every_file_that_is_named_exists():
-    for path in re.findall(r"\]\(([^)#:]+)\)", TEXT) + re.findall(r"`(notebooks/[^`]+)`", TEXT):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_named_exists_and_no_page_is_lost(page):
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / path).exists(), path
+    for path in re.findall(r"`((?:notebooks|experiments/launch)/[^`]+)`", text):
         assert (ROOT / path).exists(), path
+    assert page == PAGES[0] or str(page.relative_to(ROOT)) in PAGES[0].read_text(encoding="utf-8")
+
+
+def test_the_first_page_is_short():
+    assert len(PAGES[0].read_text(encoding="utf-8")) <= 7500

@@ -62,6 +62,18 @@ def weight_distances(
     return distance, distance / np.where(length > 0, length, 1.0)
 
 
+def way_moved(
+    start: Float[np.ndarray, "M D"], end: Float[np.ndarray, "M D"]
+) -> Float[np.ndarray, " M"]:
+    """Measure how far training moved each member, over the length of its starting weights."""
+    parts = [
+        np.stack([np.einsum("md,md->m", x, x) for x in (one, two - one)])
+        for one, two in zip(_chunks(start), _chunks(end), strict=True)
+    ]
+    length, moved = np.sqrt(sum(parts))
+    return moved / np.where(length > 0, length, 1.0)
+
+
 def _chunks(weights):
     width = max(1, CHUNK // len(weights))
     for start in range(0, weights.shape[1], width):

@@ -28,9 +28,9 @@ GROUPS = {
     "grammatical words": ("by", "that", "was", "were", "got", "the", "a", "some"),
 }
 MODIFIED = (  # by how many of the two animals have a modifier
-    "some black cats chased the dog",
-    "some black cats from Rome chased the dog",
-    "some black cats from Rome chased the dog that slept",
+    "some cats chased the dog",
+    "some cats from Rome chased the dog",
+    "some cats from Rome chased the dog that slept",
 )
 
 

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from catdog_jax.figures import parts, style
 
 COUNT = 32  # pictures
+ACROSS = 7  # of two members that differ
 BARS = ("#0072B2", "#F0C75E", "#AA4499", "#009E73", "#56B4E9", "#D55E00")
 FIRST = 5  # members, and units of a layer, drawn at most
 BETWEEN = 0.45  # before and after, in sides of a tile
@@ -18,7 +19,7 @@ BETWEEN = 0.45  # before and after, in sides of a tile
 
 @style.look()
 def data_sheet(data: xr.Dataset) -> Figure | None:
-    """Draw 32 test pictures with their class and the votes of the members of the last model.
+    """Draw 32 test pictures with their class and the votes of the members of the best model.
 
     Args:
       data: `picture` (shown, row, column, channel), 0..255; `picture_example` (shown), its index
@@ -30,7 +31,9 @@ def data_sheet(data: xr.Dataset) -> Figure | None:
     """
     if "picture" not in data:
         return None
-    one = data.isel(model=-1, example=data["picture_example"].values)
+    right = data["logits"].values.argmax(-1) == data["label"].values
+    best = right.mean(axis=(1, 2)).argmax()
+    one = data.isel(model=int(best), example=data["picture_example"].values)
     labels, names = one["label"].values, [style.short(name) for name in data["class"].values]
     logits = one["logits"].values[one["diverged_step"].values < 0]
     # Nobody votes where all members diverged.
@@ -54,6 +57,70 @@ def data_sheet(data: xr.Dataset) -> Figure | None:
     handles = [Patch(color=hue, label=f"votes for {name}") for name, hue in hues]
     title = f"Test pictures and the votes of the population: {model}"
     return style.finish(figure, title, caption, data, *handles)
+
+
+@style.look()
+def twins(data: xr.Dataset) -> Figure | None:
+    """Draw what two members of one accuracy answer differently, a line of pictures per model.
+
+    Args:
+      data: as of `data_sheet`, and `disagreement` (model, member, other_member), a fraction.
+
+    Returns:
+      Figure; None where the data set has no pictures, or no model has two members.
+    """
+    if "picture" not in data or data.sizes["member"] < 2:
+        return None
+    names = [style.short(name) for name in data["class"].values]
+    found: dict[str, Any] = {}
+    kept = data["picture_example"].values
+    for model in data["model"].values.tolist():
+        one = data.sel(model=model)
+        alive = np.flatnonzero(one["diverged_step"].values < 0)
+        if len(alive) > 1:
+            answers = one["logits"].values[alive].argmax(-1)
+            right = (answers == one["label"].values).sum(-1)
+            pair = closest(right, one["disagreement"].values[np.ix_(alive, alive)])
+            found[model] = [(alive[m], answers[m], right[m]) for m in pair]
+    if not found:
+        return None
+    figure, _ = style.sheet(9.0, 1.62 * len(found), 0)
+    grid = figure.add_gridspec(len(found), 1 + ACROSS, width_ratios=[2.2] + [1.0] * ACROSS)
+    for p, (model, pair) in enumerate(found.items()):
+        apart = pair[0][1] != pair[1][1]
+        axes = figure.add_subplot(grid[p, 0])
+        axes.set_axis_off()
+        ends = [f"member {member}: {right:,} right" for member, _, right in pair]
+        said = [style.model_title(model, 2.2), *ends, f"{apart.sum():,} answered differently"]
+        axes.text(0, 0.5, "\n".join(said), color=style.colour(p), va="center", size=8.5)
+        if not apart.any():
+            same = "the same answer to every picture"
+            beside: Any = {"va": "center", "size": 8.5, "color": style.INK, "in_layout": False}
+            axes.text(1.08, 0.5, same, **beside)
+        shown = np.flatnonzero(apart[kept])
+        places = np.unique(np.arange(ACROSS) * len(shown) // ACROSS)[: len(shown)]
+        for place, n in enumerate(shown[places]):
+            axes = figure.add_subplot(grid[p, 1 + place])
+            axes.imshow(data["picture"].values[n], interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(names[int(data["label"].values[kept[n]])], size=8.5, loc="center", pad=3)
+            both = (names[answers[kept[n]]] for _, answers, _ in pair)
+            axes.set_xlabel(" / ".join(both), size=8.5)
+    caption = (
+        "For each model the two members whose numbers of right answers are closest; where several "
+        "pairs are, those that differ most. Beside them test pictures that they answer differently "
+        "(evenly spaced among those the run keeps): above each what it is, below it what the one "
+        "and the other member say."
+    )
+    title = "Two members of one accuracy: which pictures do they see differently?"
+    return style.finish(figure, title, caption, data)
+
+
+def closest(right: Int[np.ndarray, " M"], apart: Float[np.ndarray, "M M"]) -> tuple[int, int]:
+    """Choose the two members closest in accuracy; of several pairs, the one that differs most."""
+    one, two = np.triu_indices(len(right), k=1)
+    best = np.lexsort((-apart[one, two], np.abs(right[one] - right[two])))[0]
+    return int(one[best]), int(two[best])
 
 
 def choose(votes: Float[np.ndarray, "N K"], count: int) -> Int[np.ndarray, " n"]:
@@ -116,13 +183,14 @@ def first_layer(data: xr.Dataset) -> Figure | None:
     for p, model in enumerate(data["model"].values.tolist()):
         if f"first_layer_{p}" in data:
             weights = data[f"first_layer_{p}"].values
-            found[model] = weights.reshape(-1, *weights.shape[-5:])[:, :FIRST, :FIRST]
+            layer = weights.reshape(-1, *weights.shape[-5:])[:, :FIRST, :FIRST]
+            found[model] = np.concatenate([layer, layer[1:] - layer[:1]][: len(layer)])
     if not found:
         return None
     moments, rows = next(iter(found.values())).shape[:2]
     blocks = [x.shape[2] * (1 + parts.GAP) + BETWEEN for x in found.values()]  # sides wide
     widths = [max(1.5, 0.52 * moments * block + 0.5) for block in blocks]
-    when = ", before (left) and after training (right)" * (moments > 1)
+    when = ", before (left), after training (middle), and the change" * (moments > 1)
     labels: Any = {"xlabel": "unit", "ylabel": "member"}
     size = widths, 0.6 * rows + 0.7, int(moments > 1)
     figure, panels = style.panels(list(found), *size, **labels)
@@ -141,4 +209,4 @@ def first_layer(data: xr.Dataset) -> Figure | None:
         "there. Each is scaled to its own largest weight. A model with a single unit shows the "
         "second class minus the first."
     )
-    return style.finish(figure, f"What the first layer looks for{when}", caption, data)
+    return style.finish(figure, f"The weights of the first layer{when}", caption, data)

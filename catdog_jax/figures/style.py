@@ -8,12 +8,13 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import xarray as xr
-from matplotlib import font_manager
+from matplotlib import font_manager, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
 # Okabe and Ito 2008, dark colours first: they differ for the colour-blind, and mostly in grey.
@@ -48,6 +49,10 @@ class Sheet(Figure):
         """Write it, whatever a person has set."""
         with look():
             super().savefig(*args, **settings)
+
+    def get_tightbbox(self, *args: Any, **settings: Any) -> Bbox:
+        """Say what a notebook may crop it to: nothing of title, legend, caption and command."""
+        return self.bbox_inches.padded(-rcParams["savefig.pad_inches"])  # it is added again
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw with settings of its own: ticks are made late, and read them."""

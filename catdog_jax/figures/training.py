@@ -75,7 +75,7 @@ def final_accuracy(data: xr.Dataset) -> Figure:
     """
     many = data.sizes["member"] > 1
     accuracy = data["test_accuracy"].isel(eval=-1).where(data["diverged_step"] < 0).astype(float)
-    figure, [[axes]] = style.sheet(8.0, 0.55 + 0.72 * data.sizes["model"])
+    figure, [[axes]] = style.sheet(8.0, 0.55 + 0.78 * data.sizes["model"])
     for p, ensemble in enumerate(data["ensemble_accuracy"].values):
         one, hue = accuracy[p].dropna("member").values, style.colour(p)
         parts.draw_strip(axes, p, one, hue, "one member")
@@ -85,6 +85,8 @@ def final_accuracy(data: xr.Dataset) -> Figure:
             axes.plot([ensemble], [p], **style.hollow(hue, 7.0, "D", **diamond))
         if one.size > 1:
             text += f" ± {one.std(ddof=1):.3f}\nensemble {ensemble:.3f}"
+            error = (one.mean() * (1 - one.mean()) / data.sizes["example"]) ** 0.5
+            text += f"\ntest set ± {error:.3f}"
         axes.text(1.02, p, text, transform=axes.get_yaxis_transform(), va="center")
     parts.name_models(axes, data["model"].values.tolist(), 1.5)
     axes.axvline(style.chance(data), **style.GUESSING)
@@ -92,8 +94,9 @@ def final_accuracy(data: xr.Dataset) -> Figure:
     caption = (
         f"Final test accuracy of {style.members(data.sizes['member'])} of each model. "
         + "Above each line the density of the members; dots lie at different heights only to stay "
-        "apart. Mean ± standard deviation over members. The ensemble takes the class of the "
-        "largest mean probability. " * many + _diverged(data, "left out")
+        "apart. Mean ± standard deviation over members. Test set ±: how far a test set of this "
+        "size may mislead about all of them alike, sqrt(a (1 − a) / n). The ensemble takes the "
+        "class of the largest mean probability. " * many + _diverged(data, "left out")
     )
     return style.finish(figure, "Where every member ended", caption, data)
 
@@ -138,7 +141,9 @@ def trajectories(data: xr.Dataset) -> Figure:
         f"Paths of {style.members(data.sizes['member'])} of each model through weight space, with "
         f"{data.sizes['eval']} points each at most, in the plane in which they vary most together "
         "(principal components of fixed random sketches of the weights). Lengths in units of the "
-        "weights; both axes of a panel have one scale, other panels have others. "
+        "weights; both axes of a panel have one scale, other panels have others. Starts of many "
+        "weights lie at right angles to each other, so where the axes show little of the variance "
+        "most of the way lies outside of the plane. "
         f"{_diverged(data, 'end marked ×')}"
     )
     return style.finish(figure, "From random starts to the end of training", caption, data)
@@ -168,20 +173,24 @@ def weight_distance(data: xr.Dataset) -> Figure:
 
     Args:
       data: `relative_weight_distance` (model, member, other_member), ‖wᵢ − wⱼ‖ / ½(‖wᵢ‖ + ‖wⱼ‖),
-        0..2; `diverged_step` (model, member), -1 for a member that never diverged.
+        0..2, and `relative_start_distance`, the same of the starting weights; `diverged_step`
+        (model, member), -1 for a member that never diverged.
 
     Returns:
       Figure: a heat map per model on one scale, and below them the pairs by model.
     """
     caption = (
         "Distance between the final weights of two members over the mean length of the two: 0 "
-        "where they are the same, √2 = 1.41 (dotted) where they have nothing in common."
+        "where they are the same, √2 = 1.41 (dotted) where they stand at a right angle, as random "
+        "starts do. A triangle: the mean of the same pairs at their starts. Neurons are taken as "
+        "they are numbered: two networks that differ in their order alone count as far apart."
     )
     title, label = "Do two members have the same weights?", "relative distance between weights"
-    return _pairwise(data, "relative_weight_distance", title, label, caption, 2.0**0.5)
+    starts = [style.pairs(x) for x in data["relative_start_distance"].values]
+    return _pairwise(data, "relative_weight_distance", title, label, caption, 2.0**0.5, starts)
 
 
-def _pairwise(data, name, title, label, caption, landmark=0.0):
+def _pairwise(data, name, title, label, caption, landmark=0.0, starts=()):
     alive = data["diverged_step"] < 0
     values = data[name].where(alive & alive.rename(member="other_member"))
     values = values.transpose("model", "member", "other_member").values
@@ -207,6 +216,11 @@ def _pairwise(data, name, title, label, caption, landmark=0.0):
     axes = figure.add_subplot(grid[rows, :])
     for p, row in enumerate(pairs):
         parts.draw_strip(axes, p, row, style.colour(p), "one pair")
+        for before in starts[p : p + 1]:
+            mark = style.hollow(style.colour(p), 6.0, "v", zorder=6, label="mean at the start")
+            axes.plot(
+                [before.mean()] if before.size else [], [p - 0.12] * bool(before.size), **mark
+            )
         text = f"mean {row.mean():.3g}" if row.size else "no pairs"
         # It lies below the colour bar, which has made room.
         place: Any = {"transform": axes.get_yaxis_transform(), "in_layout": False}

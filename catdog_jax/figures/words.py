@@ -19,7 +19,7 @@ MARKS = dict(
 HUES = dict(zip(MARKS, (*style.PALETTE[:4], style.GREY), strict=True))
 OFFSETS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)])
 SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", style.PALETTE[0]])
-MODIFIED = ("neither animal has a modifier", "one has", "both have")
+MODIFIED = ("nothing more is said of the animals", "of one", "of both")
 CELL = 1.25  # inches, width
 
 

@@ -16,7 +16,7 @@ from catdog_jax.types import Dataset, InputError
 
 
 class WorkerDone(BaseException):
-    """The work of a process that is not the first has ended well; the first has the results."""
+    """The work of this process has ended well, and it has no results: the first one has them."""
 
 
 def begin(

@@ -3,7 +3,7 @@
 import functools
 import operator
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 import optax
+from jaxtyping import Array
 
 from catdog_jax.analysis.sketch import sketch
 from catdog_jax.data import load_dataset
@@ -147,30 +148,43 @@ class Population:
         return self.member(index) if when else self.start(index)
 
     def start(self, index: int) -> Params:
-        """Params that a member began with: kept ones of step 0, or drawn again from its keys.
+        """Params that a member began with; see `starts`."""
+        return jax.tree.map(operator.itemgetter(0), self.starts([index]))
+
+    def starts(self, members: Sequence[int]) -> Params:
+        """Params that some members began with, [m, ...]: kept ones of step 0, or drawn again.
 
         Raises:
           RuntimeError: they are not those of the run, going by its sketch of them.
         """
+        rows = np.asarray(members)
         begin = None if self.task is None else self.task.start
         if "0" in self.arrays.get("params", {}):
             begin = self.at(0)
         if begin is not None and not callable(begin):
-            return jax.tree.map(lambda x: np.take(x, index, axis=0, mode="clip"), begin)
+            return jax.tree.map(lambda x: np.take(x, rows, axis=0, mode="clip"), begin)
         streams, settings = (
-            {name: np.asarray(x)[[index]] for name, x in self.entry[kind].items()}
+            {name: np.asarray(x)[rows] for name, x in self.entry[kind].items()}
             for kind in ("streams", "settings")
         )
-        keys = member_keys(Seeds(*self.entry["seeds"]), Members(1, streams, settings))
-        keys = jax.tree.map(lambda x: x[0] if x.ndim else x, keys)
-        learner = make_learner(self.model, optax.identity(), batch_size=1, start=begin)
+        keys = member_keys(Seeds(*self.entry["seeds"]), Members(len(rows), streams, settings))
         own = {name: x for name, x in keys.settings.items() if name not in HYPERPARAMS}
-        params = learner.init(keys._replace(settings=own)).params
-        kept = self.arrays["observed"][index, 0]
-        if not np.allclose(sketch(params), kept, rtol=1e-4, atol=1e-4 * np.abs(kept).max()):
+        keys = keys._replace(settings=own)
+        learner = make_learner(self.model, optax.identity(), batch_size=1, start=begin)
+
+        def one(row: Array) -> tuple[Params, Array]:
+            params = learner.init(jax.tree.map(lambda x: x[row] if x.ndim else x, keys)).params
+            return params, sketch(params)
+
+        places = np.arange(len(rows))
+        params, drawn = jax.device_get(jax.jit(lambda rows: jax.lax.map(one, rows))(places))
+        kept = self.arrays["observed"][rows, 0]
+        close = {"rtol": 1e-4, "atol": 1e-4 * np.nanmax(np.abs(kept), initial=0.0)}
+        far = ~np.isclose(drawn, kept, **close, equal_nan=True).all(axis=-1)
+        if far.any():
             raise RuntimeError(
-                f"the starting weights of member {index} of {self.label} are not drawn here as "
-                "they were in the run; use the versions of the libraries that its manifest.json "
+                f"the starting weights of member {rows[far][0]} of {self.label} are not drawn here "
+                "as they were in the run; use the versions of the libraries that its manifest.json "
                 "names, or train it with --keep_params=0"
             )
         return params

@@ -1,9 +1,13 @@
 """What a run will do, said before it starts, and what its manifest records about that."""
 
+import contextlib
+import itertools
 import math
 import os
 import platform
 import shutil
+import subprocess
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from catdog_jax.store.manifest import versions
 from catdog_jax.types import Dataset, InputError
 
 SECONDS_TO_COMPILE = 4.0  # a model
+WIDTH = 80  # letters of a line
+LONGEST_NAME = 20  # in the first column of a table
 
 
 def run_summary(
@@ -145,8 +151,21 @@ def machine_entries() -> dict[str, Any]:
         "system": platform.platform(),
         "backend": jax.default_backend(),
         "devices": [d.device_kind for d in jax.local_devices()],
+        "commit": _commit(),
         **versions(),
     }
+
+
+def _commit() -> str:
+    """Name the commit of the code, and whether it was changed since; '' outside of a checkout."""
+    root = Path(__file__).parents[2]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    with contextlib.suppress(OSError):
+        if (root / ".git").exists():
+            return subprocess.run(
+                command, capture_output=True, text=True, check=False
+            ).stdout.strip()
+    return ""
 
 
 def input_entries(dataset: Dataset) -> dict[str, Any]:
@@ -172,11 +191,52 @@ def size(num_bytes: float | int) -> str:
     return f"{num_bytes:.1f} GiB"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Set rows of cells in columns: the first to the left, the others to the right."""
-    rows = [[*map(printable, row)] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in rows
-    ]
+def aligned(rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
+    """Set rows of cells in columns: the first to the left, the others to the right.
+
+    What does not fit the width stands below, in columns of its own behind the first one; and long
+    names in the first column are cut to what is before their settings and behind their module, with
+    a key.
+
+    Args:
+      rows: of text, the heading first.
+      width: letters of a line.
+    """
+    cells = [[*map(printable, row)] for row in rows]
+    names = [row[0] for row in cells]
+    whole = {name: name for name in names if len(name) <= LONGEST_NAME}  # by what is shown
+    for row in cells:
+        short, others = row[0], itertools.count(2)
+        if len(row[0]) > LONGEST_NAME and " " not in row[0]:
+            stem = short = row[0].partition(":")[0].rpartition(".")[2][:LONGEST_NAME]
+            while whole.setdefault(short, row[0]) != row[0]:
+                short = f"{stem}-{next(others)}"
+        row[0] = short
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines: list[str] = []
+    begin = 1
+    while begin < len(widths) or not lines:
+        end, room = begin + 1, width - widths[0] - 2
+        while end < len(widths) and sum(widths[begin : end + 1]) + 2 * (end - begin) <= room:
+            end += 1
+        own = slice(begin, end)
+        lines += [""] * bool(lines)
+        lines += [
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[own], widths[own])]).rstrip()
+            for row in cells
+        ]
+        begin = end
+    key = [f"{short}: {name}" for short, name in whole.items() if short != name]
+    return lines + [line for text in key for line in folded(text, width)]
+
+
+def tell(text: str) -> None:
+    """Print what was found; lines that are too long for a terminal are broken, paths never."""
+    for line in text.split("\n"):
+        breaks = len(line) > WIDTH and max(map(len, line.split())) < WIDTH // 2
+        print(*(folded(line) if breaks else [line]), sep="\n", flush=True)
+
+
+def folded(text: str, width: int = WIDTH) -> list[str]:
+    """Break text into lines of at most so many letters; a word that is longer stays whole."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

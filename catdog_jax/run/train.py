@@ -26,7 +26,14 @@ from catdog_jax.run.plans import has_plans, kept_plans, new_plans
 from catdog_jax.run.processes import WaveQueue, WorkerDone, check_same, joined_timings
 from catdog_jax.run.progress import Progress
 from catdog_jax.run.results import Population, Run, describe, open_run, stack
-from catdog_jax.run.summary import check_disk, input_entries, machine_entries, run_summary, size
+from catdog_jax.run.summary import (
+    check_disk,
+    input_entries,
+    machine_entries,
+    run_summary,
+    size,
+    tell,
+)
 from catdog_jax.run.task import KEEP_BYTES, Task
 from catdog_jax.store import RunFolder, atomic, run_name
 from catdog_jax.store.manifest import RESULTS
@@ -51,6 +58,7 @@ def train_run(
     growable: bool = True,
     keep: str | None = None,
     keep_params: Sequence[int] = (),
+    dry_run: bool = False,
 ) -> Run:
     """Train what is missing of a run; of one that is finished, nothing.
 
@@ -70,6 +78,7 @@ def train_run(
       keep: 'logits' of every evaluation, or the 'final' ones; None: all up to 256 MB a model.
         Decided when the run is made.
       keep_params: steps whose params are kept.
+      dry_run: only say what would be done, and what it takes; nothing is written.
 
     Returns:
       The run: `data` is None until `Run.finish` has written the results.
@@ -78,7 +87,7 @@ def train_run(
       InputError: wrong input; nothing is touched.
       Interrupted: a signal came; the work so far is saved.
       RuntimeError: disk full, or folder in use.
-      WorkerDone: in a process that is not the first of its run: all is trained.
+      WorkerDone: in a process that is not the first of its run: all is trained; in a dry run.
     """
     if keep not in (None, *KEEP):
         raise InputError(f"--keep={keep}; allowed: {', '.join(KEEP)}")
@@ -92,9 +101,12 @@ def train_run(
     grown = ("num_members",) if growable else ()
     name = name or run_name(short_name, settings, ignore=grown)
     planned = None
-    if fresh or not has_plans(root / name):
+    if fresh or dry_run or not has_plans(root / name):
         planned = new_plans(tasks, group.count)  # before a folder is made: it may be refused
     check_disk(out_dir, tasks, keep)
+    if dry_run and planned:
+        tell(run_summary(tasks, planned.plans, root / name, group.count))
+        raise WorkerDone
     folder = RunFolder.open_or_create(root, name, settings, growable=grown, fresh=fresh)
     with contextlib.ExitStack() as on_error:
         on_error.callback(folder.close)
@@ -124,10 +136,11 @@ def train_run(
             source=dict(source or {}),
             machine=machine_entries(),
         )
+        folder.write_flags(command)
         if data and data.name == "folder":
             folder.write_files(data.files)
         words = run_summary(tasks, plans, folder.path, group.count) if tasks else ""
-        print(words or f"run folder: {folder.path}", flush=True)
+        tell(words or f"run folder: {folder.path}")
         job |= {"session": folder.manifest["sessions"][-1], "name": folder.path.name}
         job |= {"backend": jax.default_backend(), "num_members": num_members}
         group.tell(f"{run}/task", job)

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -282,6 +283,16 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
         csv.writer(text, lineterminator="\n").writerows([FileNote._fields, *notes])
         with writing("files.csv", self.path), atomic.replacing(self.path / "files.csv") as file:
             file.write(text.getvalue().encode("utf-8", "backslashreplace"))
+
+    def write_flags(self, command: str) -> None:
+        """Write the flags of the command that makes the run, as `--flagfile` reads them.
+
+        Raises:
+          StoreError: the disk is full, or refuses the write.
+        """
+        text = "".join(f"{word}\n" for word in shlex.split(command)[3:])
+        with writing("flags.txt", self.path), atomic.replacing(self.path / "flags.txt") as file:
+            file.write(text.encode())
 
     def _begin(
         self, asked: dict[str, Any], growable: Collection[str], read_only: bool = False

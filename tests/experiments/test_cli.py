@@ -16,7 +16,7 @@ from catdog_jax.interrupt import Interrupted
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import InputError
 from experiments import __main__ as listing
-from experiments import _cli, hypothesis_class, init_convergence, predict
+from experiments import _cli, init_convergence, predict
 
 ROOT = Path(__file__).parents[2]
 Config = init_convergence.Config
@@ -50,7 +50,7 @@ def test_the_command_of_a_config_makes_that_config():
     config = Config(**{name: value for name, (_, value) in TYPED.items()})
     words = _cli.command_line(config, "init_convergence").split()
     assert words[:3] == ["python", "-m", "experiments.init_convergence"]
-    places = ("out_dir", "name", "fresh", "keep", "compile_cache", "download")
+    places = ("out_dir", "name", "fresh", "keep", "compile_cache", "download", "dry_run")
     places += ("coordinator", "num_processes", "process_id")
     plain = {name: getattr(Config, name) for name in places}
     wanted = dataclasses.replace(config, **plain | {"data_dir": "DIR"})
@@ -167,22 +167,16 @@ def test_the_list_has_one_line_for_each_experiment(monkeypatch, capsys):
     assert listing.main() == 0
     lines = capsys.readouterr().out.splitlines()
     files = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
-    assert len(lines) == len(files) >= 2
-    for line, name in zip(lines, files, strict=True):
-        assert line.startswith(f"python -m experiments.{name} ")
-    assert "Does it matter where you start?" in lines[files.index("init_convergence")]
+    assert [line.split()[1] for line in lines if line.startswith("catdog ")] == files
+    assert max(map(len, lines)) <= 80
+    assert any("init_convergence" in x and "Does it matter where you" in x for x in lines)
     monkeypatch.setattr(sys, "argv", ["experiments", "init_convergance"])
     assert listing.main() == 2
     said = capsys.readouterr().err
     assert said.startswith("error: unknown experiment 'init_convergance'; known: ")
-    assert said.endswith("(did you mean 'init_convergence'?); run python -m experiments.NAME\n")
-
-
-def test_the_old_name_of_two_experiments_says_theirs(capsys):
-    assert hypothesis_class.main(["--degrees=1"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "experiments.curve_fitting and python -m experiments.bias_variance" in said
+    assert said.endswith(
+        "(did you mean 'init_convergence'?); run catdog NAME, or python -m experiments.NAME\n"
+    )
 
 
 HELP = """
@@ -248,6 +242,18 @@ def test_foreign_text_reaches_the_terminal_escaped_and_short(capsys):
     assert _cli.run([], Config, lambda config: print("in a\x1b[2J\udc80 猫\nhere")) == 0
     assert capsys.readouterr().out == "in a\\x1b[2J\\udc80 猫\nhere\n"
     assert aligned([["a\nb", "1"], ["c", "\u202e23"]]) == [r"a\nb         1", r"c     \u202e23"]
+
+
+def test_a_table_is_folded_to_the_width_of_a_terminal():
+    names = ["cnn", *(f"cnn:widths=8-16-32:head={head}" for head in ("flatten", "average"))]
+    head = [f"column {i}" for i in range(12)]
+    lines = aligned([["model", *head], *([name, *map(str, range(12))] for name in names)])
+    assert max(map(len, lines)) <= 80
+    blocks = "\n".join(lines).split("\n\n")
+    found = [[line.split() for line in block.splitlines()[:4]] for block in blocks]
+    assert [row[0] for row in found[0]] == ["model", *("cnn", "cnn-2", "cnn-3")]
+    assert [cell for block in found for cell in block[3][1:]] == [str(i) for i in range(12)]
+    assert lines[-2:] == [f"cnn-{i + 1}: {names[i]}" for i in (1, 2)]
 
 
 ODD_SETTINGS = {

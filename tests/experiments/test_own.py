@@ -32,7 +32,9 @@ def test_a_model_and_a_data_set_of_ones_own(tmp_path, mine, run_folder, capsys):
         assert name == "test_accuracy" or not np.array_equal(values[1, :, 2], values[1, :, 3])
     assert run.params[models[0]]["w"].shape == (2, 192, 2)
 
-    head, *rows = said[said.rindex("model  ") :].splitlines()
+    lines = said.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("model ") and "balanced" in line)
+    head, *rows = lines[at:]
     end = head.index("balanced") + len("balanced")
     for row, values in zip(rows, data["test_balanced_accuracy"].values, strict=False):
         assert row[:end].split()[-1] == f"{values.mean():.3f}"
@@ -91,15 +93,18 @@ def test_members_that_diverge_leave_the_others_alone_and_are_counted(
     assert (every == 0).all()
     assert set(some) == {-1, 0}
     alive = some == -1
-    assert f"{mine}.fragile: {int((~alive).sum())} of 8 members diverged" in said.out
+    assert f"{mine}.fragile: {int((~alive).sum())} of 8 members diverged" in " ".join(
+        said.out.split()
+    )
     # Where they live, the two models are the same formula with the same keys.
     logits = data["logits"].values
     assert np.array_equal(logits[0, alive], logits[1, alive])
     assert np.isnan(logits[1, ~alive]).all()
     accuracy = data["test_accuracy"].values[1, alive, -1].astype(np.float64)
     lines = said.out.splitlines()
-    row = [line for line in lines if line.startswith(f"{mine}.fragile ")][-1].split()
-    assert row[2] == f"{accuracy.mean():.3f}"
+    block = lines[next(i for i, line in enumerate(lines) if "± starts" in line) :]
+    row = next(line for line in block if line.startswith("fragile ")).split()
+    assert row[1] == f"{accuracy.mean():.3f}"
 
 
 def test_photographs_of_ones_own(tmp_path, shared_data, run_here, run_folder, capsys):

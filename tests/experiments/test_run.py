@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,11 @@ from PIL import Image
 
 import catdog_jax as cj
 from catdog_jax import population as pop
+from catdog_jax.analysis.distance import flatten_members
 from catdog_jax.types import InputError, Model
 from experiments import init_convergence, predict
+from experiments._cli import command_line, parse_flags
+from experiments._experiment import run_folder
 
 MODELS = ("linear", "mlp:width=8", "cnn:widths=4")
 DATASET = "procedural:num_train=64:num_valid=8:num_test=32"
@@ -105,6 +109,36 @@ def test_a_population_keeps_its_logits_and_the_params_of_named_steps(finished, t
             found.at(4)
 
 
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(tmp_path, run_here, capsys):
+    assert run_here(tmp_path, "--dry_run") == 0
+    said = capsys.readouterr().out
+    assert "time roughly" in said
+    assert max(map(len, said.splitlines()[:-1])) <= 80  # the last is the run folder
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_flags_of_a_run_are_in_its_folder_and_the_latest_is_found(finished, tmp_path):
+    config = parse_flags([f"--flagfile={finished.path / 'flags.txt'}"], init_convergence.Config)
+    assert command_line(config, "init_convergence") == finished.manifest["command"]
+    where = types.SimpleNamespace(run="latest", out_dir=str(finished.path.parents[1]))
+    assert run_folder(where) == str(finished.path)
+    where.out_dir = str(tmp_path)
+    with pytest.raises(InputError, match=r"--run=latest: no finished run with members in "):
+        run_folder(where)
+
+
+def test_starts_and_ways_are_those_of_the_kept_params(finished):
+    for label, found in finished.populations.items():
+        start, end = (flatten_members(params) for params in (found.at(0), found.params))
+        apart = np.linalg.norm(start[:, None] - start[None], axis=-1)
+        length = np.linalg.norm(start, axis=-1)
+        relative = apart / ((length[:, None] + length) / 2)
+        one = finished.data.sel(model=label)
+        np.testing.assert_allclose(one["relative_start_distance"], relative, rtol=1e-4, atol=1e-5)
+        way = np.linalg.norm(end - start, axis=-1) / length
+        np.testing.assert_allclose(one["way_moved"], way, rtol=1e-4)
+
+
 def test_the_final_logits_alone_are_kept_where_that_is_asked(tmp_path, run_here, run_folder):
     assert run_here(tmp_path, "--models=linear", "--keep=final", "--num_steps=4") == 0
     run = cj.open_run(run_folder(tmp_path))
@@ -122,15 +156,17 @@ def test_main_prints_what_the_results_hold_and_changes_no_signal_handler(source,
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"already done: {source} holds these results; nothing is computed"
-    assert lines[-1] == f"results, weights and figures: {source}"
+    assert lines[-3] == f"results, weights and figures: {source}"
+    assert lines[-1] == f"next: python -m experiments.attribution --run={source}"
     run = cj.open_run(source)
     assert {path.stem for path in (source / "figures").iterdir()} == set(init_convergence.FIGURES)
     for label in MODELS:
-        cells = [line for line in lines if line.startswith(f"{label} ")][-1].split()
+        rows = [line.split() for line in lines if line.startswith(f"{label} ")]
+        cells = rows[-2][:2] + rows[-1][-2:]
         timings = run.manifest["timings"][label]
         accuracy = run.data["test_accuracy"].sel(model=label).values[:, -1]
-        assert cells[2] == f"{accuracy.mean():.3f}"
-        assert cells[-2:] == [f"{timings['seconds']:,.1f}", f"{timings['rate']:,.1f}"]
+        assert cells[1] == f"{accuracy.mean():.3f}"
+        assert cells[-2:] == [f"{timings['seconds']:,.1f}", f"{timings['rate']:,.0f}"]
 
 
 def test_the_manifest_has_what_the_results_must_not(finished):

@@ -14,8 +14,9 @@ def test_a_row_is_of_the_members_that_are_left(diverged):
     rng = np.random.default_rng(0)
     alive = np.setdiff1d(np.arange(6), diverged)
     accuracy, balanced, apart = rng.random((6, 3)), rng.random(6), 100 * rng.random((3, 6, 6))
+    moved = rng.random(6)
     members, pairs = ("model", "member"), ("model", "member", "other_member")
-    names = ("disagreement", "weight_distance", "relative_weight_distance")
+    names = ("disagreement", "relative_weight_distance", "relative_start_distance")
     data = xr.Dataset(
         {
             "test_accuracy": ((*members, "eval"), accuracy[None]),
@@ -23,29 +24,34 @@ def test_a_row_is_of_the_members_that_are_left(diverged):
             "ensemble_accuracy": ("model", [0.5]),
             "diverged_step": (members, [[-1 if m in alive else 12 for m in range(6)]]),
             "num_parameters": ("model", [1234]),
+            "way_moved": (members, moved[None]),
             "label": ("example", np.arange(60) % 3 // 2),
             **{name: (pairs, x[None]) for name, x in zip(names, apart, strict=True)},
         },
         {"model": ["mlp"], "class": ["cat", "dog"]},
     )
-    head, row, note, *lost = table(types.SimpleNamespace(data=data, manifest={})).splitlines()
-    assert "balanced" in head
-    assert note.startswith("6 members each")
+    text = table(types.SimpleNamespace(data=data, manifest={}))
+    assert max(map(len, text.splitlines())) <= 80
+    answers, weights, notes = text.split("\n\n")
+    head, row = answers.splitlines()
+    assert head.split()[-1] == "balanced"
+    lost = [line for line in notes.splitlines() if line.startswith("mlp: ")]
     assert len(lost) == bool(diverged)
     if lost:
         assert lost[0].startswith(f"mlp: {len(diverged)} of 6 members diverged")
-    cells = row.split()
-    assert cells[:2] == ["mlp", "1,234"]
     off = ~np.eye(len(alive), dtype=bool)
-    pairwise = [x[np.ix_(alive, alive)][off] for x in apart]
-    last, digits = accuracy[alive, -1], [3, 3, 3, 3, 3, 3, 3, 2, 3, 1, 1]
-    spread = last.std(ddof=1) if len(alive) > 1 else np.nan
-    single = [x(last) if len(alive) else np.nan for x in (np.mean, np.min, np.max)]
-    single += [balanced[alive].mean() if len(alive) else np.nan, 0.5]
-    means = [x.mean() if x.size else np.nan for x in pairwise]
-    wanted = [single[0], spread, *single[1:], *means, np.nan, np.nan]
-    cells.remove("±")
-    assert cells[2:] == [number(x, d) for x, d in zip(wanted, digits, strict=True)]
+    apart, ended, began = (x[np.ix_(alive, alive)][off] for x in apart)
+    mean, low, high, spread, recall, way = np.full(6, np.nan)
+    if alive.size:
+        last = accuracy[alive, -1]
+        mean, low, high, recall = last.mean(), last.min(), last.max(), balanced[alive].mean()
+        spread, way = last.std(ddof=1) if len(alive) > 1 else np.nan, moved[alive].mean()
+    error = np.sqrt(mean * (1 - mean) / 60)
+    pairs = [x.mean() if x.size else np.nan for x in (apart, ended, began)]
+    wanted = ["mlp", *map(number, (mean, spread, error)), f"{number(low)}-{number(high)}"]
+    assert row.split() == [*wanted, *map(number, (0.5, pairs[0], recall))]
+    wanted = ["mlp", "1,234", *map(number, (pairs[2], pairs[1], way)), "–", "–"]
+    assert weights.splitlines()[1].split() == wanted
 
 
 def test_pairs_are_never_of_a_member_with_itself():

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from catdog_jax.figures import style
 from catdog_jax.figures.attribution import FOR_AND_AGAINST
 from catdog_jax.figures.parts import normalised
-from catdog_jax.figures.pictures import choose
+from catdog_jax.figures.pictures import choose, closest
 
 
 def lines(axes, **look):
@@ -51,6 +51,8 @@ def test_final_accuracies_are_dots_and_ensembles_are_diamonds(make, draw, said):
     ensembles = [line.get_xdata()[0] for line in lines(figure.axes[0], marker="D")]
     np.testing.assert_allclose(ensembles, data["ensemble_accuracy"])
     text = f"{last[1].mean():.3f} ± {last[1].std(ddof=1):.3f} ensemble {ensembles[1]:.3f}"
+    mean = last[1].mean()
+    text += f" test set ± {np.sqrt(mean * (1 - mean) / data.sizes['example']):.3f}"
     assert text in said(figure)
     assert "1 diverged" in said(figure)
 
@@ -124,6 +126,26 @@ def test_votes_and_marks_stand_under_the_right_picture(make, draw):
     assert [axes.get_title() for axes in shown] == ["cat  =", "dog  ✗", "dog", "cat", "cat  ✗"]
     widths = [axes.spines["left"].get_linewidth() for axes in shown]
     assert widths == [2.5, 3.0, 0.5, 0.5, 3.0]
+
+
+def test_twins_are_the_two_closest_in_accuracy_and_differ_most(make, draw):
+    apart = np.array([[0, 3, 1, 2], [3, 0, 4, 9], [1, 4, 0, 5], [2, 9, 5, 0]]) / 10
+    assert closest(np.array([7, 9, 7, 7]), apart) == (2, 3)
+    data = make("training", 1).isel(shown=slice(5))
+    data["logits"][0] = np.eye(data.sizes["class"])[np.zeros((4, data.sizes["example"]), int)]
+    data["label"][:] = 0
+    data["disagreement"][0] = apart
+    same = draw("pictures.twins", data)
+    assert not [axes for axes in same.axes if axes.images]
+    data["logits"][0, 3, [1, 4]] = [0.0, 9.0, *[0.0] * (data.sizes["class"] - 2)]
+    data["logits"][0, 2, [0, 2]] = [0.0, 9.0, *[0.0] * (data.sizes["class"] - 2)]
+    data["logits"][0, :2, 0] = [0.0, 9.0, *[0.0] * (data.sizes["class"] - 2)]
+    shown = [axes for axes in draw("pictures.twins", data).axes if axes.images]
+    kept = data["picture_example"].values
+    differ = [n for n in range(5) if kept[n] in (0, 1, 2, 4)]
+    assert len(shown) == len(differ)
+    for axes, n in zip(shown, differ, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), data["picture"][n])
 
 
 def test_the_sheet_is_half_contested_and_half_spread_evenly():
