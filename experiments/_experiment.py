@@ -150,7 +150,7 @@ def take(
         if trains and getattr(config, item.name) != item.default:
             raise InputError(f"--{item.name} cannot follow --run: its members are trained already")
     run.begin(compile_cache=config.compile_cache)
-    config = dataclasses.replace(config, run=run_folder(config))
+    config = dataclasses.replace(config, run=run_folder(config.run, config.out_dir))
     of_training = TrainConfig.__dataclass_fields__
     where = "/".join(Path(config.run).resolve().parts[-2:])
     typed = split_list("models", config.models) if config.models else ()
@@ -165,18 +165,18 @@ def take(
     )
 
 
-def run_folder(config: Any) -> str:
-    """Give the folder that --run names; 'latest': the newest finished run with members.
+def run_folder(name: str, out_dir: str) -> str:
+    """Give the folder that --run names; 'latest': the newest finished run with members in out_dir.
 
     Raises:
       InputError: there is none.
     """
-    if config.run != "latest":
-        return str(config.run)
-    found = Path(config.out_dir).expanduser().glob("*/*/results.nc")
+    if name != "latest":
+        return name
+    found = Path(out_dir).expanduser().glob("*/*/results.nc")
     runs = [file for file in found if file.with_name("waves").is_dir()]
     if not runs:
-        raise InputError(f"--run=latest: no finished run with members in {config.out_dir}")
+        raise InputError(f"--run=latest: no finished run with members in {out_dir}")
     return str(max(runs, key=lambda file: file.stat().st_mtime).parent)
 
 

@@ -50,7 +50,7 @@ def predict(config: Config) -> None:
         raise InputError("--run is missing; give the run folder that a finished command printed")
     if not config.pictures:
         raise InputError("no picture given; name one or more files after the flags")
-    folder = run_folder(config)
+    folder = run_folder(config.run, config.out_dir)
     own = split_list("models", config.models) if config.models else ()
     run.begin()
     found = open_run(folder, own=own)
