@@ -319,7 +319,7 @@ def own_code(what: str, part: str, is_own: bool = True) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # a person's own code may raise anything
         if isinstance(error, InputError | MemoryError) or not is_own:
             raise
         raise InputError(f"{what} fails ({reason(error)}); mend its {part}") from error

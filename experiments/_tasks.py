@@ -196,7 +196,9 @@ class TrainConfig(ProgramConfig, FolderConfig):
             for dataset, recipe in spec.recipes.items():
                 cells = (f"{x:g}" if isinstance(x, float) else str(x) for x in recipe[:6])
                 rows.append([model, "any other" if dataset == "default" else dataset, *cells])
-        return "\n".join(["What unset training flags become:", *("  " + r for r in aligned(rows))])
+        return "\n".join(
+            ["What unset training flags become:", *("  " + r for r in aligned(rows, width=78))]
+        )
 
 
 def read_data(config: Any) -> Dataset:

@@ -154,7 +154,7 @@ def table(run: Run) -> str:
         )
     return "\n".join(
         [
-            *aligned(rows),
+            *aligned(rows, keys=2),
             "Spearman's correlation of the sizes of two members' maps (signed: Pearson's of the "
             "maps), mean over pairs;",
             "own start: the same member before and after training",

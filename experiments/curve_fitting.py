@@ -249,7 +249,7 @@ def table(run: run.Run) -> str:
         for (curve, degree, size), count in lost[lost > 0].items()
     ]
     note = f"{shown} points, {data.sizes['start']} starts; met: a gap below {MET:g}"
-    return "\n".join([*aligned(rows), note, *found, *missed])
+    return "\n".join([*aligned(rows, keys=2), note, *found, *missed])
 
 
 def train(config: Config) -> run.Run:

@@ -240,7 +240,7 @@ def _report(task: Task, machine: Machine, answer: Answer) -> str:
         f"one member: {task.num_params:,} weights; {work.flops / 1e6:,.1f} MFLOP a training step "
         f"of {task.recipe.batch_size}",
         f"memory of each device, of {size(fit.usable(machine))} that a wave may fill:",
-        *("  " + line for line in aligned(rows)),
+        *("  " + line for line in aligned(rows, width=78)),
         *(f"  {p.name}: {p.refusal}" for p in answer.programs if p.refusal),
         *(talk or ["communication between devices: none, so none over members"]),
     ]

@@ -68,7 +68,8 @@ def predict(config: Config) -> None:
             "out of others; give a run on square pictures"
         )
     images = np.stack([read_picture(path, size) for path in config.pictures])
-    answers, strange = judge(found, images), unlike(images, found.data["picture"].values)
+    known = found.data["picture"].values if "picture" in found.data else images[:0]
+    answers, strange = judge(found, images), unlike(images, known)
     for i, path in enumerate(config.pictures):
         print(f"\n{printable(path)} (as {size} × {size} pixels)")
         one = {model: logits[:, i] for model, logits in answers.items()}

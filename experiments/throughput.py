@@ -296,7 +296,7 @@ def benchmark(config: Config) -> None:
     keep()
     if "table" in parts:
         data = measure(cases, ["engine", "roofline", *baselines], rounds, seconds, keep)
-        print(*aligned(table(data)), sep="\n", flush=True)
+        print(*aligned(table(data), keys=2), sep="\n", flush=True)
         if baselines:
             draw(data.isel(competitor=slice(2, None)), result, folder)
     for case in config.cases("linear", "8") if "start" in parts else ():

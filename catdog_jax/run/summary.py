@@ -191,16 +191,17 @@ def size(num_bytes: float | int) -> str:
     return f"{num_bytes:.1f} GiB"
 
 
-def aligned(rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], width: int = WIDTH, keys: int = 1) -> list[str]:
     """Set rows of cells in columns: the first to the left, the others to the right.
 
-    What does not fit the width stands below, in columns of its own behind the first one; and long
+    What does not fit the width stands below, behind the columns that name the rows; and long
     names in the first column are cut to what is before their settings and behind their module, with
     a key.
 
     Args:
       rows: of text, the heading first.
       width: letters of a line.
+      keys: how many columns, from the left, name a row.
     """
     cells = [[*map(printable, row)] for row in rows]
     names = [row[0] for row in cells]
@@ -212,19 +213,21 @@ def aligned(rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
             while whole.setdefault(short, row[0]) != row[0]:
                 short = f"{stem}-{next(others)}"
         row[0] = short
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    columns = [[*column] for column in zip(*cells, strict=True)]
+    widths = [max(map(len, column)) for column in columns]
+    set_columns = [
+        [cell.rjust(size) if at else cell.ljust(size) for cell in column]
+        for at, (column, size) in enumerate(zip(columns, widths, strict=True))
+    ]
     lines: list[str] = []
-    begin = 1
+    begin = keys
     while begin < len(widths) or not lines:
-        end, room = begin + 1, width - widths[0] - 2
+        end, room = begin + 1, width - sum(widths[:keys]) - 2 * keys
         while end < len(widths) and sum(widths[begin : end + 1]) + 2 * (end - begin) <= room:
             end += 1
-        own = slice(begin, end)
         lines += [""] * bool(lines)
-        lines += [
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[own], widths[own])]).rstrip()
-            for row in cells
-        ]
+        block = zip(*set_columns[:keys], *set_columns[begin:end], strict=True)
+        lines += ["  ".join(row).rstrip() for row in block]
         begin = end
     key = [f"{short}: {name}" for short, name in whole.items() if short != name]
     return lines + [line for text in key for line in folded(text, width)]

@@ -254,6 +254,8 @@ def test_a_table_is_folded_to_the_width_of_a_terminal():
     assert [row[0] for row in found[0]] == ["model", *("cnn", "cnn-2", "cnn-3")]
     assert [cell for block in found for cell in block[3][1:]] == [str(i) for i in range(12)]
     assert lines[-2:] == [f"cnn-{i + 1}: {names[i]}" for i in (1, 2)]
+    lines = aligned([["model", "map", *head], ["cnn", "sizes", *head]], keys=2)
+    assert len([line for line in lines if line.split()[:2] == ["cnn", "sizes"]]) == len(lines) // 2
 
 
 ODD_SETTINGS = {

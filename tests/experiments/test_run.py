@@ -218,6 +218,15 @@ def test_predict_prints_the_vote_of_every_member(finished, tmp_path, capsys):
             ]
 
 
+def test_predict_needs_no_kept_pictures(finished, tmp_path, monkeypatch, capsys):
+    """As of a run of bias_variance, which keeps none."""
+    without = dataclasses.replace(finished, data=finished.data.drop_vars("picture"))
+    monkeypatch.setattr(predict, "open_run", lambda *_, **__: without)
+    Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
+    assert predict.main([f"--run={finished.path}", str(tmp_path / "black.png")]) == 0
+    assert "note: unlike" not in capsys.readouterr().out
+
+
 def test_a_person_trains_a_formula_of_their_own_from_python(tmp_path, capsys):
     def init(key):
         return {"w": 0.01 * jax.random.normal(key, (192, 2)), "b": jnp.zeros((1, 2))}
