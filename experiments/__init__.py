@@ -12,6 +12,7 @@ _TAKEN = """
 CLUSTER COMPILATION_CACHE COORDINATOR CPU_COLLECTIVES CUDA_VISIBLE DEBUG_LOG DUMP ENABLE_COMPILATION
 EXPLAIN LOCAL_ LOG NUM_ PERSISTENT PLATFORM PROCESS ROCM_VISIBLE TRACEBACK
 """
+STARTING = "loading JAX …"  # on a terminal, until there is more to say
 
 
 def _begin() -> None:
@@ -45,6 +46,9 @@ def _begin() -> None:
         with contextlib.chdir(os.path.dirname(__file__)):
             import matplotlib
     if os.path.basename(sys.orig_argv[-1]) not in ("experiments", "catdog"):  # more than a list
+        if sys.stderr.isatty():
+            sys.stderr.write(f"{STARTING}\r")
+            sys.stderr.flush()
         try:
             import jax  # it reads its settings now
         except ValueError as error:

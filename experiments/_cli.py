@@ -31,8 +31,9 @@ from catdog_jax.interrupt import GOES_ON, Interrupted
 from catdog_jax.population import distributed
 from catdog_jax.registry import check, convert, documented, is_code, printable, split_list
 from catdog_jax.run.processes import WorkerDone
+from catdog_jax.run.progress import expecting
 from catdog_jax.types import InputError
-from experiments import _signals
+from experiments import STARTING, _signals
 
 LONGEST = 700  # letters of each half of an error
 CODE = ("models", "dataset", "rules", "estimators")  # flags that may name code of one's own
@@ -132,6 +133,8 @@ def command(main: Callable[[Sequence[str]], int]) -> typing.NoReturn:
     if not signal.getsignal(signal.SIGTERM):  # it was not found by `python -m`
         _signals.take()
     interrupt.arrived = _signals.arrived
+    if sys.stderr.isatty():
+        stream.write(f"{'':{len(STARTING)}}\r")
     status = main(sys.argv[1:])
     with contextlib.suppress(OSError):  # who reads it may be gone
         sys.stdout.flush()
@@ -162,7 +165,8 @@ def run(
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             interrupt.check()
-            work(parse_flags(argv, settings))
+            with expecting({}):
+                work(parse_flags(argv, settings))
             status = 0
         except WorkerDone:
             status = 0

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from catdog_jax import interrupt, run
 from catdog_jax.registry import split_list
+from catdog_jax.run.progress import Progress, expecting
 from catdog_jax.run.summary import tell
 from catdog_jax.store.atomic import replacing
 from catdog_jax.store.manifest import model_folder
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 WITH_RUN = ("run", "data_dir", "dataset", "models", "out_dir", "name", "fresh", "compile_cache")
+JUDGING, DRAWING = "comparing members", "drawing figures"
+JUDGING_SECONDS, FIGURE_SECONDS = 3.0, 1.2  # as measured on two cores; they decide nothing
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,18 @@ class Experiment:
 
     def __call__(self, config: Any) -> run.Run:
         """Do it, and print where everything is."""
+        with expecting({JUDGING: JUDGING_SECONDS, DRAWING: FIGURE_SECONDS * len(self.figures)}):
+            found = self._results(config)
+            draw(found.data, found.path, self.figures)
+        tell(self.table(found))
+        print(f"results, weights and figures: {found.path}")
+        for name in self.following:
+            print(f"next: python -m experiments.{name} --run={found.path}")
+        raise_if_all_diverged(found)
+        return found
+
+    def _results(self, config: Any) -> run.Run:
+        """Train, or take, the members; analyse them."""
         if getattr(config, "run", None):
             found = take(config, self.name)
         elif self.train is not None:
@@ -69,13 +83,8 @@ class Experiment:
         if found.folder is not None:
             with found.folder:
                 interrupt.check()
-                found = found.finish(self.analyse(found.populations, config))
-        draw(found.data, found.path, self.figures)
-        tell(self.table(found))
-        print(f"results, weights and figures: {found.path}")
-        for name in self.following:
-            print(f"next: python -m experiments.{name} --run={found.path}")
-        raise_if_all_diverged(found)
+                with Progress(JUDGING, 1, "results"):
+                    found = found.finish(self.analyse(found.populations, config))
         return found
 
 
@@ -95,16 +104,18 @@ def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     said, stamp = "", f"{data.sizes.get('member', 1)} members"
+    models = [str(label) for label in data["model"].values]
+    todo = {}
     for pattern, figure in figures.items():
-        labels = [str(label) for label in data["model"].values] if "{model}" in pattern else [""]
-        for label in labels:
-            name = pattern.format(model=model_folder(label))
-            path = place / f"{name}.png"
-            if path.exists() and _stamp(path) == stamp:
-                continue
-            if sys.stderr.isatty():
-                print(f"drawing {name} …", end="\r", file=sys.stderr, flush=True)
-            interrupt.check()
+        for label in models if "{model}" in pattern else [""]:
+            path = place / f"{pattern.format(model=model_folder(label))}.png"
+            if not (path.exists() and _stamp(path) == stamp):
+                todo[path] = label, figure
+    if not todo:
+        return
+    with Progress(DRAWING, len(todo), "figures") as progress:
+        for index, (path, (label, figure)) in enumerate(todo.items()):
+            progress.to(index, path.stem)
             if isinstance(figure, str):
                 module, _, function = figure.rpartition(".")
                 figure = getattr(importlib.import_module(f"catdog_jax.figures.{module}"), function)

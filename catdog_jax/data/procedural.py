@@ -16,7 +16,7 @@ from catdog_jax.data.assemble import check_cat_dog, generated
 from catdog_jax.data.cache import cached
 from catdog_jax.data.drawing import NUM_FREE, draw
 from catdog_jax.data.drawing_factors import DEFAULT_DIFFICULTY, NUM_UNIFORM, Factors, sample_factors
-from catdog_jax.data.pictures import check_memory, in_threads
+from catdog_jax.data.pictures import Progress, check_memory, in_threads
 from catdog_jax.host import processor_digest
 from catdog_jax.registry import Range
 from catdog_jax.types import Dataset, DatasetSpec
@@ -28,7 +28,13 @@ KEPT = (2**22, 2**28)
 
 
 def generate(
-    num: int, *, seed: int, size: int, difficulty: float = DEFAULT_DIFFICULTY, first: int = 0
+    num: int,
+    *,
+    seed: int,
+    size: int,
+    difficulty: float = DEFAULT_DIFFICULTY,
+    first: int = 0,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[UInt8[np.ndarray, "N H W 3"], Int[np.ndarray, " N"], dict[str, Float[np.ndarray, " N"]]]:
     """Draw pictures `first` to `first + num - 1`; even numbers are cats, odd ones dogs.
 
@@ -38,6 +44,7 @@ def generate(
       size: height and width in pixels, 8..1024.
       difficulty: 0..1.
       first: number of the first picture, ≥ 0.
+      progress: called with (pieces that are drawn, pieces).
 
     Returns:
       images [N, H, W, 3] uint8; labels [N] int32, 0 cat, 1 dog; factors, name -> [N] float32,
@@ -66,7 +73,7 @@ def generate(
         images[low - first : high - first] = wanted.transpose(1, 2, 3, 0)
         return {name: values.reshape(-1) for name, values in factors.items()}
 
-    known = in_threads(fill, starts, lambda *_: None)
+    known = in_threads(fill, starts, progress)
     wanted = slice(first - starts[0], first - starts[0] + num)
     factors = {name: np.concatenate([x[name] for x in known])[wanted] for name in known[0]}
     labels = (np.arange(first, first + num) % 2).astype(np.int32)
@@ -82,6 +89,7 @@ def load(
     num_valid: Annotated[int, Range(1, FIRST["valid"])] = 500,
     num_test: Annotated[int, Range(1, FIRST["valid"])] = 1000,
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0,
+    progress: Progress = lambda done, total: None,
 ) -> Dataset:
     """Draw train, validation and test pictures.
 
@@ -91,6 +99,7 @@ def load(
       difficulty: 0..1: how many cues mislead, how strong pose, clutter, noise and occlusion are.
       num_train, num_valid, num_test: counts ≥ 1.
       seed: 0..2³²-1; another seed is another data set.
+      progress: see `generate`.
 
     Returns:
       The data set, with the drawing factors of every picture.
@@ -105,7 +114,8 @@ def load(
     settings = {"difficulty": float(difficulty), "seed": seed, "image_size": size}
 
     def build() -> Dataset:
-        draw = functools.partial(generate, seed=seed, size=size, difficulty=difficulty)
+        same = {"seed": seed, "size": size, "difficulty": difficulty, "progress": progress}
+        draw = functools.partial(generate, **same)
         return generated("procedural", draw, FIRST, counts, settings)
 
     if KEPT[0] <= 3 * size**2 * sum(counts.values()) <= KEPT[1]:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from catdog_jax.population.devices import AXIS, SHARED_AXIS, loop_options, sharing
+from catdog_jax.population.devices import AXIS, SHARED_AXIS, loop_options, once_options, sharing
 from catdog_jax.population.plan import Plan
 from catdog_jax.train import (
     ALONE,
@@ -83,7 +83,8 @@ class Program:
         streams = (P() if key.ndim == 0 else P(AXIS) for key in keys[:-1])
         self._keys = MemberKeys._make((*streams, P(AXIS)))
         self._state = TrainState._make((P(), P(AXIS), P(AXIS), P(AXIS)))
-        self._init = self._jit(self._init_local, (self._keys,), self._state)
+        start = (self._keys,), self._state
+        self._init = self._jit(self._init_local, *start, compiler_options=once_options())
         self._segment = self._jit(
             self._segment_local,
             (self._state, self._keys, P(), P()),
@@ -230,16 +231,17 @@ class Program:
                 state, rows, total = carry
                 step = first + index
                 # `step` is the same for all members, so this stays a branch under vmap.
-                rows = jax.lax.cond(
-                    step % self._steps_per_epoch == 0, lambda: draw(keys, step), lambda: rows
-                )
+                # Drawn in one place: a generator of random numbers takes long to compile.
+                new = (step % self._steps_per_epoch == 0) | (index == 0)
+                rows = jax.lax.cond(new, lambda: draw(keys, step), lambda: rows)
                 state, info = update(state._replace(step=step), keys, gather(rows, step))
                 return state, rows, jax.tree.map(jnp.add, total, info)
 
             zero = jnp.zeros(state.diverged_step.shape, jnp.float32)
-            state, _, total = jax.lax.fori_loop(
-                0, num_steps, body, (state, draw(keys, first), Info(zero, zero))
-            )
+            drawn = jax.eval_shape(draw, keys, first)
+            none = jnp.zeros(drawn.shape, drawn.dtype)
+            begin = state, none, Info(zero, zero)
+            state, _, total = jax.lax.fori_loop(0, num_steps, body, begin)
             return state[1:], jax.tree.map(lambda x: x / num_steps, total)  # but the step
 
         turned = _transposed(state, tall)

@@ -18,6 +18,7 @@ from catdog_jax.data import load_dataset
 from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import HYPERPARAMS
 from catdog_jax.population import Members, Seeds, member_keys
+from catdog_jax.population.devices import once_options
 from catdog_jax.registry import is_code
 from catdog_jax.run.progress import reading_progress
 from catdog_jax.run.task import Task
@@ -177,7 +178,8 @@ class Population:
             return params, sketch(params)
 
         places = np.arange(len(rows))
-        params, drawn = jax.device_get(jax.jit(lambda rows: jax.lax.map(one, rows))(places))
+        draw = jax.jit(lambda rows: jax.lax.map(one, rows), compiler_options=once_options())
+        params, drawn = jax.device_get(draw(places))
         kept = self.arrays["observed"][rows, 0]
         close = {"rtol": 1e-4, "atol": 1e-4 * np.nanmax(np.abs(kept), initial=0.0)}
         far = ~np.isclose(drawn, kept, **close, equal_nan=True).all(axis=-1)
@@ -210,6 +212,20 @@ def describe(task: Task, folder: str, inputs: Mapping[str, Any]) -> dict[str, An
         "precision": task.execution.precision,
         "tags": task.tags,
     }
+
+
+def settings_of(tasks: Sequence[Task]) -> dict[str, Any]:
+    """Collect all that decides the numbers of tasks that a person's own program made."""
+    found: dict[str, Any] = {"num_members": max((t.members.count for t in tasks), default=0)}
+    for task in tasks:
+        parts = describe(task, "", {})
+        parts["data fingerprint"] = str(task.data.provenance.get("fingerprint", ""))
+        parts["streams"] = {
+            name: "counts" if list(x) == list(range(len(x))) else x
+            for name, x in task.members.streams.items()
+        }
+        found |= {f"{key} of {task.label}": value for key, value in parts.items()}
+    return found
 
 
 @dataclass(frozen=True, eq=False)

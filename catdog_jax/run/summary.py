@@ -28,13 +28,14 @@ LONGEST_NAME = 20  # in the first column of a table
 
 
 def run_summary(
-    tasks: Sequence[Task], plans: Sequence[Plan], path: Path, num_processes: int = 1
+    tasks: Sequence[Task], plans: Sequence[Plan], path: Path, seconds: float, num_processes: int = 1
 ) -> str:
     """Write what a run is about to do: one line per model, then what it takes.
 
     Args:
       tasks, plans: the models to train, at least one, and how.
       path: the run folder.
+      seconds: that the command takes.
       num_processes: how many share the waves.
     """
     head = ["model", "parameters", "steps", "batch", "optimizer", "rate", "decay", "augment"]
@@ -54,7 +55,6 @@ def run_summary(
     if num_processes > 1:
         devices = f"{num_processes} processes of {devices} each"
     memory = max(plan.wave * plan.bytes_per_member for plan in plans)
-    seconds = training_seconds(tasks, plans) / num_processes
     columns = ",".join([*members.streams, *members.settings]) or "nothing"
     return "\n".join(
         [
@@ -63,7 +63,7 @@ def run_summary(
             *aligned(rows),
             *_notes(tasks, plans, num_processes),
             f"on {devices}; memory about {size(memory)}, disk about {size(disk_bytes(tasks))}, "
-            f"time roughly {duration(seconds)}",
+            f"time about {duration(seconds)}",
             f"run folder: {path}",
         ]
     )
@@ -88,11 +88,13 @@ def _notes(tasks: Sequence[Task], plans: Sequence[Plan], num_processes: int) -> 
     return notes
 
 
-def training_seconds(tasks: Sequence[Task], plans: Sequence[Plan]) -> float:
-    """Estimate how long the run takes, compilation included. The estimate decides nothing."""
+def expected_seconds(
+    tasks: Sequence[Task], plans: Sequence[Plan], num_processes: int
+) -> list[float]:
+    """Estimate how long each task takes, compilation included. The estimate decides nothing."""
     peak = peak_of(jax.local_devices()[0].device_kind)
     speed = peak or estimate.product_speed()
-    seconds = SECONDS_TO_COMPILE * len(tasks)
+    found = []
     for task, plan in zip(tasks, plans, strict=True):
         training = task.training
         # A CPU's speed is that of a product, with all that lies around one.
@@ -100,8 +102,9 @@ def training_seconds(tasks: Sequence[Task], plans: Sequence[Plan]) -> float:
         if peak:
             work = estimate.work_of(training, plan)
         step = estimate.step_seconds(work, plan, training.how.precision, speed)
-        seconds += estimate.run_seconds(training, plan, step)
-    return seconds
+        seconds = estimate.run_seconds(training, plan, step)
+        found.append(SECONDS_TO_COMPILE + seconds / num_processes)
+    return found
 
 
 def disk_bytes(tasks: Sequence[Task], keep: str | None = None) -> float:

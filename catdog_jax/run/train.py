@@ -19,15 +19,16 @@ from catdog_jax.analysis.sketch import sketch
 from catdog_jax.host import jax_settings
 from catdog_jax.population import Plan, distributed, train_population
 from catdog_jax.population.distributed import Group, ProcessEnded
-from catdog_jax.population.waves import Segment
+from catdog_jax.population.waves import Segment, Snapshot
 from catdog_jax.registry import unknown
 from catdog_jax.run.checkpointer import Checkpointer
 from catdog_jax.run.plans import has_plans, kept_plans, new_plans
 from catdog_jax.run.processes import WaveQueue, WorkerDone, check_same, joined_timings
-from catdog_jax.run.progress import Progress
-from catdog_jax.run.results import Population, Run, describe, open_run, stack
+from catdog_jax.run.progress import Progress, expecting
+from catdog_jax.run.results import Population, Run, describe, open_run, settings_of, stack
 from catdog_jax.run.summary import (
     check_disk,
+    expected_seconds,
     input_entries,
     machine_entries,
     run_summary,
@@ -92,7 +93,7 @@ def train_run(
     if keep not in (None, *KEEP):
         raise InputError(f"--keep={keep}; allowed: {', '.join(KEEP)}")
     data = tasks[0].data if tasks and data is None else data
-    settings = {**(_settings(tasks) if settings is None else settings), **jax_settings()}
+    settings = {**(settings_of(tasks) if settings is None else settings), **jax_settings()}
     group, root = distributed.current(), Path(out_dir).expanduser() / experiment
     run = run_name("", settings)  # what the processes call it
     check_same(group, experiment, settings)
@@ -105,7 +106,8 @@ def train_run(
         planned = new_plans(tasks, group.count)  # before a folder is made: it may be refused
     check_disk(out_dir, tasks, keep)
     if dry_run and planned:
-        tell(run_summary(tasks, planned.plans, root / name, group.count))
+        with expecting(_expected(_parts(tasks, planned.plans), group)) as total:
+            tell(run_summary(tasks, planned.plans, root / name, total, group.count))
         raise WorkerDone
     folder = RunFolder.open_or_create(root, name, settings, growable=grown, fresh=fresh)
     with contextlib.ExitStack() as on_error:
@@ -139,12 +141,13 @@ def train_run(
         folder.write_flags(command)
         if data and data.name == "folder":
             folder.write_files(data.files)
-        words = run_summary(tasks, plans, folder.path, group.count) if tasks else ""
-        tell(words or f"run folder: {folder.path}")
         job |= {"session": folder.manifest["sessions"][-1], "name": folder.path.name}
         job |= {"backend": jax.default_backend(), "num_members": num_members}
-        group.tell(f"{run}/task", job)
-        _train_parts(group, run, folder, parts, job)
+        with expecting(_expected(parts, group, folder), folder.path) as total:
+            words = run_summary(tasks, plans, folder.path, total, group.count) if tasks else ""
+            tell(words or f"run folder: {folder.path}")
+            group.tell(f"{run}/task", job)
+            _train_parts(group, run, folder, parts, job)
         told = [group.told(f"{run}/timings/{index}") for index in range(1, group.count)]
         if others := [timings for timings in told if timings is not None]:
             spent = folder.manifest.get("timings", {})
@@ -232,29 +235,34 @@ class _Part(NamedTuple):
     name: str
     task: Task
     plan: Plan
+    of: str  # which of the run's it is
 
     @property
     def num_waves(self) -> int:
         return math.ceil(self.task.members.count / self.plan.wave)
 
+    def title(self, group: Group) -> str:
+        title = f"{self.of}{self.task.label} × {self.task.members.count}"
+        return f"{group.name}: {title}" if group.count > 1 else title
+
+    def kept(self, folder: RunFolder) -> int:
+        """Count the waves that are in the folder."""
+        return sum(folder.has_wave(self.name, wave) for wave in range(self.num_waves))
+
 
 def _parts(tasks: Sequence[Task], plans: Sequence[Plan]) -> list[_Part]:
     pairs = enumerate(zip(tasks, plans, strict=True))
-    return [_Part(f"{index:02d}_{task.label}", task, plan) for index, (task, plan) in pairs]
+    of = f"model {{}} of {len(tasks)}: " if len(tasks) > 1 else ""
+    return [_Part(f"{i:02d}_{t.label}", t, plan, of.format(i + 1)) for i, (t, plan) in pairs]
 
 
-def _settings(tasks: Sequence[Task]) -> dict[str, Any]:
-    """Collect all that decides the numbers of tasks that a person's own program made."""
-    found: dict[str, Any] = {"num_members": max((t.members.count for t in tasks), default=0)}
-    for task in tasks:
-        parts = describe(task, "", {})
-        parts["data fingerprint"] = str(task.data.provenance.get("fingerprint", ""))
-        parts["streams"] = {
-            name: "counts" if list(x) == list(range(len(x))) else x
-            for name, x in task.members.streams.items()
-        }
-        found |= {f"{key} of {task.label}": value for key, value in parts.items()}
-    return found
+def _expected(
+    parts: Sequence[_Part], group: Group, folder: RunFolder | None = None
+) -> dict[str, float]:
+    """Estimate the seconds of the parts, by title, without the waves that a folder has."""
+    seconds = expected_seconds([p.task for p in parts], [p.plan for p in parts], group.count)
+    left = (1 - part.kept(folder) / part.num_waves if folder else 1.0 for part in parts)
+    return {p.title(group): s * x for p, s, x in zip(parts, seconds, left, strict=True) if x}
 
 
 def _keep(tasks: Sequence[Task], asked: str | None) -> dict[str, str]:
@@ -339,22 +347,31 @@ def _train_part(
     task, plan = part.task, part.plan
     # All processes take the waves in order, so those before one's own are done, or nearly.
     per_wave = plan.wave * task.recipe.num_steps
-    title = f"{task.label} × {task.members.count}"
-    title = f"{group.name}: {title}" if group.count > 1 else title
+    total = part.num_waves * per_wave
     with (
-        Progress(title, part.num_waves * per_wave, "member-steps") as progress,
+        Progress(part.title(group), total, "member-steps", "compiling") as progress,
         Checkpointer(folder, part.name, task) as checkpointer,
     ):
+        if kept := part.kept(folder):
+            progress.say(f"goes on: {kept} of {part.num_waves} waves of {task.label} are kept")
 
         def on_segment(segment: Segment) -> None:
             checkpointer.after_segment(segment, plan.wave)
             done = segment.wave * per_wave + segment.step * plan.wave
-            progress.to(done, f"loss {segment.loss:.3f}", stop=False)
+            at = {"wave": segment.wave, "step": segment.step, "loss": segment.loss}
+            progress.to(done, f"loss {segment.loss:.3f}", stop=False, **at)
             try:
                 group.check()
             except ProcessEnded:
                 checkpointer.save(segment)
                 raise
+
+        def restore(wave: int, like: Snapshot) -> Snapshot | None:
+            found = checkpointer.restore(wave, like)
+            if found is not None:
+                step = int(found.state.step)
+                progress.say(f"goes on: {task.label} at step {step:,} of wave {wave + 1}")
+            return found
 
         for wave in train_population(
             task.learner(plan),
@@ -369,7 +386,7 @@ def _train_part(
             keep_logits="test" if job["keep"][task.label] == "logits" else "",
             keep_params=[s for s in job["keep_params"] if s <= task.recipe.num_steps],
             waves=waves,
-            restore=checkpointer.restore,
+            restore=restore,
             on_segment=on_segment,
         ):
             checkpointer.keep_wave(wave)

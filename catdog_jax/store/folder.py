@@ -213,6 +213,10 @@ class RunFolder(contextlib.AbstractContextManager["RunFolder"]):
             arrays.write(self._wave(model, wave), tree)
             shutil.rmtree(self._checkpoints(model, wave), ignore_errors=True)
 
+    def has_wave(self, model: str, wave: int) -> bool:
+        """Return whether a wave is there, whole or damaged."""
+        return self._wave(model, wave).exists()
+
     def load_wave(self, model: str, wave: int) -> dict[str, Any] | None:
         """Load a finished wave; a damaged file is named in a warning.
 

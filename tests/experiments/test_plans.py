@@ -91,7 +91,7 @@ def test_the_time_of_a_run_is_its_operations_over_a_products_speed(task_of, monk
     steps = 4 + 3 * (64 + 32) / (3 * 16)
     expected = 4.0 + 4 * steps * per_step / (0.5 * 1e6)
     task = task_of(3, optimizer="sgd")
-    assert summary.training_seconds([task], [plan]) == pytest.approx(expected)
+    assert sum(summary.expected_seconds([task], [plan], 1)) == pytest.approx(expected)
 
 
 def test_the_recorded_plan_is_repeated_also_where_there_are_more_devices(repeated):
