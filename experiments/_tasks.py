@@ -12,16 +12,24 @@ from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Seeds, parse_vary, varied
 from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.registry import OneOf, Range, parse_entry, split_list
+from catdog_jax.registry import Kind, OneOf, Range, parse_entry, split_list, table
 from catdog_jax.run import Task
 from catdog_jax.run.plans import MEASURE
 from catdog_jax.run.progress import reading_progress
-from catdog_jax.run.summary import aligned
+from catdog_jax.run.summary import WIDTH, aligned
 from catdog_jax.run.task import default_eval_every
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import Dataset, InputError, Recipe
-from experiments._cli import Operational, Settings, command_line, deciding, whole_numbers
+from experiments._cli import (
+    Operational,
+    Settings,
+    command_line,
+    deciding,
+    flags_of,
+    told_settings,
+    whole_numbers,
+)
 
 SEEDS = Range(0, 2**32 - 1)
 Seed = Annotated[int, SEEDS]
@@ -89,6 +97,33 @@ class ProgramConfig(Settings):
     strategy: Annotated[str, OneOf((*STRATEGIES, MEASURE))] = "auto"
     conv: Annotated[str, OneOf(("auto", *FORMS))] = "auto"
     precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
+
+    @classmethod
+    def epilogue(cls, *kinds: Kind) -> str:
+        """Write for the help what unset flags become, and the settings of all that has a name.
+
+        Args:
+          kinds: that may be named besides models and data sets.
+        """
+        names = ["steps", "batch", "optimizer", "rate", "decay", "augment"]
+        rows = [["model", "data set", *names]]
+        for model, spec in MODEL.table().items():
+            for dataset, recipe in spec.recipes.items():
+                cells = (f"{x:g}" if isinstance(x, float) else str(x) for x in recipe[:6])
+                rows.append([model, "any other" if dataset == "default" else dataset, *cells])
+        builders = [(name, x.build) for kind in (MODEL, *kinds) for name, x in kind.table().items()]
+        datasets = table("catdog_jax.data", "DATASETS").items()
+        builders += [(name, spec.load) for name, spec in datasets]
+        hidden = {*flags_of(TrainConfig), "progress", "vocabulary"}
+        return "\n".join(
+            [
+                "What unset training flags become:",
+                *("  " + row for row in aligned(rows, width=WIDTH - 2)),
+                "",
+                "Settings, like mlp:depth=3:norm=layer, with their defaults:",
+                *told_settings(builders, hidden),
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -186,19 +221,6 @@ class TrainConfig(ProgramConfig, FolderConfig):
             for key in (*Recipe._fields[:6], "eval_every"):
                 decided[f"{key} of {task.label}"] = getattr(recipe, key)
         return decided
-
-    @staticmethod
-    def epilogue() -> str:
-        """Write the table of what unset training flags become, for the help."""
-        names = ["steps", "batch", "optimizer", "rate", "decay", "augment"]
-        rows = [["model", "data set", *names]]
-        for model, spec in MODEL.table().items():
-            for dataset, recipe in spec.recipes.items():
-                cells = (f"{x:g}" if isinstance(x, float) else str(x) for x in recipe[:6])
-                rows.append([model, "any other" if dataset == "default" else dataset, *cells])
-        return "\n".join(
-            ["What unset training flags become:", *("  " + r for r in aligned(rows, width=78))]
-        )
 
 
 def read_data(config: Any) -> Dataset:

@@ -119,6 +119,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(tmp_path, run_here, cap
 def test_the_flags_of_a_run_are_in_its_folder_and_the_latest_is_found(finished, tmp_path):
     config = parse_flags([f"--flagfile={finished.path / 'flags.txt'}"], init_convergence.Config)
     assert command_line(config, "init_convergence") == finished.manifest["command"]
+    assert parse_flags([f"--like={finished.path}"], init_convergence.Config) == config
     assert run_folder("latest", str(finished.path.parents[1])) == str(finished.path)
     with pytest.raises(InputError, match=r"--run=latest: no finished run with members in "):
         run_folder("latest", str(tmp_path))
