@@ -33,6 +33,7 @@ from catdog_jax.run.summary import (
     run_summary,
     size,
     tell,
+    training_seconds,
 )
 from catdog_jax.run.task import KEEP_BYTES, Task
 from catdog_jax.store import RunFolder, atomic, run_name
@@ -59,6 +60,7 @@ def train_run(
     keep: str | None = None,
     keep_params: Sequence[int] = (),
     dry_run: bool = False,
+    confirm: Callable[[float], object] = lambda seconds: None,
 ) -> Run:
     """Train what is missing of a run; of one that is finished, nothing.
 
@@ -79,6 +81,8 @@ def train_run(
         Decided when the run is made.
       keep_params: steps whose params are kept.
       dry_run: only say what would be done, and what it takes; nothing is written.
+      confirm: called with the seconds that a new run takes, before a folder is made; may raise
+        InputError.
 
     Returns:
       The run: `data` is None until `Run.finish` has written the results.
@@ -107,6 +111,8 @@ def train_run(
     if dry_run and planned:
         tell(run_summary(tasks, planned.plans, root / name, group.count))
         raise WorkerDone
+    if planned:
+        confirm(training_seconds(tasks, planned.plans) / group.count)
     folder = RunFolder.open_or_create(root, name, settings, growable=grown, fresh=fresh)
     with contextlib.ExitStack() as on_error:
         on_error.callback(folder.close)

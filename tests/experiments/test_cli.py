@@ -54,7 +54,7 @@ def test_the_command_of_a_config_makes_that_config():
     config = Config(**{name: value for name, (_, value) in TYPED.items()})
     words = _cli.command_line(config, "init_convergence").split()
     assert words[:3] == ["python", "-m", "experiments.init_convergence"]
-    places = ("out_dir", "name", "fresh", "keep", "compile_cache", "download", "dry_run")
+    places = ("out_dir", "name", "fresh", "keep", "compile_cache", "download", "dry_run", "yes")
     places += ("coordinator", "num_processes", "process_id")
     plain = {name: getattr(Config, name) for name in places}
     wanted = dataclasses.replace(config, **plain | {"data_dir": "DIR"})
