@@ -221,8 +221,9 @@ class DatasetSpec(NamedTuple):
       load: (*, data_dir, classes, image_size, download, **settings) -> Dataset. `data_dir` is a
         str or None, `classes` a tuple of names (empty: the data set's default), `image_size` an
         int or 0 (the data set's default), `download` a bool.
-      models: the value of `--models` where none is given.
+      models, num_members: the values of `--models` and `--num_members` where none are given.
     """
 
     load: Callable[..., Dataset]
     models: str = "linear,mlp,cnn,resnet"
+    num_members: int = 32

@@ -16,10 +16,9 @@ import shlex
 import signal
 import sys
 import sysconfig
-import textwrap
 import traceback
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -29,15 +28,33 @@ import absl.flags
 from catdog_jax import interrupt
 from catdog_jax.interrupt import GOES_ON, Interrupted
 from catdog_jax.population import distributed
-from catdog_jax.registry import check, convert, documented, is_code, printable, split_list
+from catdog_jax.registry import (
+    CHOOSE,
+    OneOf,
+    Range,
+    check,
+    convert,
+    documented,
+    is_code,
+    printable,
+    split_list,
+)
 from catdog_jax.run.processes import WorkerDone
 from catdog_jax.run.progress import expecting
+from catdog_jax.run.summary import WIDTH, folded
+from catdog_jax.store import manifest
 from catdog_jax.types import InputError
 from experiments import STARTING, _signals
 
 LONGEST = 700  # letters of each half of an error
 CODE = ("models", "dataset", "rules", "estimators")  # flags that may name code of one's own
 VERBOSE = "--verbose"
+OF_EVERY = {  # experiment: what is no field of its Config
+    VERBOSE: "show where code of your own has failed",
+    "--flagfile": "file of flags, one a line; flags typed beside it win",
+    "--like": "folder of a run whose settings are taken; flags typed beside it win",
+}
+DATA_DIR = "--data_dir=DIR"  # in the command of a run
 HELP_FLAGS = ("--help", "-help", "--helpshort", "-helpshort", "--helpfull", "-h")
 OPERATIONAL = "operational"
 T = TypeVar("T")
@@ -103,7 +120,7 @@ def command_line(settings: Any, experiment: str) -> str:
     for name, annotation in flags_of(type(settings)).items():
         value = getattr(settings, name)
         if name == "data_dir" and value is not None:
-            words.append("--data_dir=DIR")
+            words.append(DATA_DIR)
         elif decides(annotation) and value != getattr(type(settings), name):
             words.append(shlex.quote(f"--{name}={value}"))
     return " ".join(["python", "-m", f"experiments.{experiment}", *words])
@@ -190,7 +207,8 @@ def parse_flags(argv: Sequence[str], settings: type) -> Any:
       InputError: an unknown flag, a value of a wrong type or range, or a stray argument.
     """
     values, known = absl.flags.FlagValues(), flags_of(settings)
-    argv = [word for typed in argv for word in _from_files(typed)]
+    typed = {word.lstrip("-").partition("=")[0] for word in argv if word.startswith("-")}
+    argv = [flag for word in argv for flag in _from_files(word, typed)]
     takes_rest = [name for name in known if isinstance(getattr(settings, name), tuple)]
     for name in known.keys() - takes_rest:
         is_bool = isinstance(getattr(settings, name), bool)
@@ -210,49 +228,119 @@ def parse_flags(argv: Sequence[str], settings: type) -> Any:
     return settings(**given)
 
 
-def _from_files(word: str) -> list[str]:
-    """Put the lines of a `--flagfile=FILE` in its place; they start no code.
+def _from_files(word: str, typed: Collection[str]) -> list[str]:
+    """Put the flags of a `--flagfile=FILE` or a `--like=RUN` in its place; they start no code.
+
+    Args:
+      word: of the command line.
+      typed: names of the flags on the command line, which no file sets.
 
     Raises:
-      InputError: a file that cannot be read, names another one, or names code.
+      InputError: what cannot be read, names another file, or names code.
     """
     flag, _, path = word.partition("=")
-    if flag.lstrip("-") != "flagfile":
+    read = {"flagfile": _lines, "like": _settings_of}.get(flag.lstrip("-"))
+    if read is None:
         return [word]
     try:
-        lines = Path(path).expanduser().read_text("utf-8").splitlines()
+        lines = read(Path(path).expanduser())
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{word} cannot be read ({error}); give --flagfile=FILE") from None
-    lines = [line.strip() for line in lines if line.strip() and not line.startswith(("#", "//"))]
+        wanted = "FILE" if read is _lines else "RUN, a folder that a command printed"
+        raise InputError(f"{word} cannot be read ({error}); give {flag}={wanted}") from None
+    kept = []
     for line in lines:
         name, equals, value = line.lstrip("-").partition("=")
-        if name == "flagfile":
+        if name in ("flagfile", "like"):
             raise InputError(f"{word}: {line!r} names another file of flags; type both")
+        if name in typed:
+            continue
         if name in CODE and not equals:  # its value would be the next line
             raise InputError(f"{word}: {line!r} has no value; write {line}=value")
         if name in CODE and any(is_code(entry) for entry in value.split(",")):
             raise InputError(f"{word}: {line!r} starts code, which only a command may; type it")
-    return lines
+        kept.append(line)
+    return kept
+
+
+def _lines(file: Path) -> list[str]:
+    lines = map(str.strip, file.read_text("utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
+
+
+def _settings_of(folder: Path) -> list[str]:
+    """Read the flags of the command that made a run; its data lie where they lay."""
+    found = manifest.read(folder) or {}
+    if not found.get("command"):
+        raise ValueError(f"there is no {manifest.FILE} that names a command")
+    data_dir = f"--data_dir={found.get('source', {}).get('data_dir')}"
+    flags = shlex.split(found["command"])[3:]
+    return [data_dir if flag == DATA_DIR else flag for flag in flags]
 
 
 def help_text(settings: type) -> str:
     """Write the experiment's docstring and its flags with their defaults."""
     module = sys.modules[settings.__module__]
     name = module.__spec__.name if module.__spec__ else module.__name__
-    lines = [(inspect.getdoc(module) or "").strip(), "", f"Flags of python -m {name}:"]
-    described: dict[str, str] = {}
+    lines = [*_reflowed(inspect.getdoc(module) or ""), f"Flags of python -m {name}:"]
+    described, entries = dict[str, str](), dict[str, str]()
     for owner in reversed(settings.__mro__):
         described |= documented(owner, "Attributes")
     for flag in flags_of(settings):
         default = getattr(settings, flag)
-        lines.append(
-            f"  --{flag}" + (f" (default {default})" if default not in (None, "", ()) else "")
-        )
-        lines.append(textwrap.indent(textwrap.fill(described[flag], 86), " " * 6))
-    lines += [f"  {VERBOSE}", "      show where code of your own has failed"]
+        shown = f" (default {default})" if default not in (None, "", ()) else ""
+        entries[f"--{flag}{shown}"] = described[flag]
+    for head, text in {**entries, **OF_EVERY}.items():
+        # A list is broken at its commas.
+        lines.append(_hung(head.replace(",", ", ")).replace(", ", ","))
+        lines += [f"      {line}" for line in folded(text, WIDTH - 6)]
     if hasattr(settings, "epilogue"):
         lines += ["", settings.epilogue()]
     return "\n".join(lines)
+
+
+def _reflowed(text: str) -> list[str]:
+    """Fold paragraphs to the width of a terminal; what is indented stays as it is."""
+    lines: list[str] = []
+    for part in text.strip().split("\n\n"):
+        kept = "\n " in f"\n{part}"
+        lines += [*(part.split("\n") if kept else folded(" ".join(part.split()))), ""]
+    return lines
+
+
+def _hung(text: str) -> str:
+    """Fold one entry of a help, indented by two and then by six."""
+    return "  " + "\n      ".join(folded(text, WIDTH - 6))
+
+
+def told_settings(
+    builders: Iterable[tuple[str, Callable[..., Any]]], hidden: Collection[str]
+) -> list[str]:
+    """Write for the help what settings registered names take, their defaults and their ranges.
+
+    Args:
+      builders: name -> function, whose keyword-only parameters are the settings.
+      hidden: parameters of the functions that are none.
+
+    Returns:
+      A line for each name that has settings, then one for each choice that some of them offer.
+    """
+    lines, choices = list[str](), dict[str, str]()
+    for name, function in builders:
+        hints = typing.get_type_hints(getattr(function, "func", function), include_extras=True)
+        told: list[str] = []
+        for key, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is not parameter.KEYWORD_ONLY or key in hidden:
+                continue
+            default = CHOOSE if parameter.default is None else parameter.default
+            text = "-".join(map(str, default)) if isinstance(default, tuple) else f"{default}"
+            told.append(f"{key}={text}" if text else key)
+            for extra in getattr(hints[key], "__metadata__", ()):
+                if isinstance(extra, Range):
+                    told[-1] += f" ({extra})"
+                elif isinstance(extra, OneOf):
+                    choices[key] = f"{key}: {', '.join(extra.names)}"
+        lines += [f"{name}: {', '.join(told)}"] if told else []
+    return [_hung(line) for line in [*lines, *(choices[key] for key in sorted(choices))]]
 
 
 def _told(error: BaseException, verbose: bool = False) -> str:

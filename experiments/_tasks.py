@@ -1,5 +1,6 @@
 """From a Config to tasks: the settings of every experiment that trains, every default filled in."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,20 +13,29 @@ from catdog_jax.ops.conv import FORMS
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population import Seeds, parse_vary, varied
 from catdog_jax.population.plan import STRATEGIES
-from catdog_jax.registry import OneOf, Range, parse_entry, split_list
+from catdog_jax.registry import Kind, OneOf, Range, parse_entry, split_list, table
 from catdog_jax.run import Task
 from catdog_jax.run.plans import MEASURE
-from catdog_jax.run.progress import reading_progress
-from catdog_jax.run.summary import aligned
+from catdog_jax.run.progress import duration, reading_progress
+from catdog_jax.run.summary import WIDTH, aligned
 from catdog_jax.run.task import default_eval_every
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import Dataset, InputError, Recipe
-from experiments._cli import Operational, Settings, command_line, deciding, whole_numbers
+from experiments._cli import (
+    Operational,
+    Settings,
+    command_line,
+    deciding,
+    flags_of,
+    told_settings,
+    whole_numbers,
+)
 
 SEEDS = Range(0, 2**32 - 1)
 Seed = Annotated[int, SEEDS]
 STEP_MAX = 2**31 - 1  # a step is an int32 in the program
+LONG_SECONDS = 3600.0  # beyond, a person at a terminal is asked for --yes
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class ProgramConfig(Settings):
       models: list of linear, mlp, cnn, resnet (of words: bag_of_words, word_average, word_conv,
         word_attention), each with settings if wanted (mlp:width=256:depth=3,
         cnn:widths=32-64-128), or package.module.builder of your own; empty: the data set's default
-      num_members: random starts of each model
+      num_members: random starts of each model; unset: 32, or 8 on photographs
       num_steps: training steps; unset: by model and data set
       batch_size: examples a step; unset: by model and data set
       optimizer: sgd, adam, adamw, nadamw, lion, rmsprop, lamb or muon, with settings if wanted
@@ -78,7 +88,7 @@ class ProgramConfig(Settings):
     dataset: str = "procedural"
     image_size: Annotated[int, Range(0, 1024)] = 0
     models: str = ""
-    num_members: Annotated[int, Range(1)] = 32
+    num_members: Annotated[int | None, Range(1)] = None
     num_steps: Annotated[int | None, Range(1, STEP_MAX)] = None
     batch_size: Annotated[int | None, Range(1)] = None
     optimizer: str | None = None
@@ -89,6 +99,33 @@ class ProgramConfig(Settings):
     strategy: Annotated[str, OneOf((*STRATEGIES, MEASURE))] = "auto"
     conv: Annotated[str, OneOf(("auto", *FORMS))] = "auto"
     precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
+
+    @classmethod
+    def epilogue(cls, *kinds: Kind) -> str:
+        """Write for the help what unset flags become, and the settings of all that has a name.
+
+        Args:
+          kinds: that may be named besides models and data sets.
+        """
+        names = ["steps", "batch", "optimizer", "rate", "decay", "augment"]
+        rows = [["model", "data set", *names]]
+        for model, spec in MODEL.table().items():
+            for dataset, recipe in spec.recipes.items():
+                cells = (f"{x:g}" if isinstance(x, float) else str(x) for x in recipe[:6])
+                rows.append([model, "any other" if dataset == "default" else dataset, *cells])
+        builders = [(name, x.build) for kind in (MODEL, *kinds) for name, x in kind.table().items()]
+        datasets = table("catdog_jax.data", "DATASETS").items()
+        builders += [(name, spec.load) for name, spec in datasets]
+        hidden = {*flags_of(TrainConfig), "progress", "vocabulary"}
+        return "\n".join(
+            [
+                "What unset training flags become:",
+                *("  " + row for row in aligned(rows, width=WIDTH - 2)),
+                "",
+                "Settings, like mlp:depth=3:norm=layer, with their defaults:",
+                *told_settings(builders, hidden),
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -117,6 +154,7 @@ class TrainConfig(ProgramConfig, FolderConfig):
         cache
       download: let TFDS fetch and prepare the data set in data_dir
       dry_run: say what would be trained and what it takes, and write nothing
+      yes: begin a run of more than an hour, which at a terminal is not begun without
       coordinator: host:port of process 0, where several share the run; empty: as SLURM, Open MPI,
         Kubernetes or Cloud TPU say, if they have started this one; none: always alone
       num_processes: with --coordinator: processes that share the run
@@ -141,6 +179,7 @@ class TrainConfig(ProgramConfig, FolderConfig):
     compile_cache: Operational[str] = ""
     download: Operational[bool] = False
     dry_run: Operational[bool] = False
+    yes: Operational[bool] = False
     coordinator: Operational[str] = ""
     num_processes: Operational[Annotated[int | None, Range(1)]] = None
     process_id: Operational[Annotated[int | None, Range(0)]] = None
@@ -176,6 +215,8 @@ class TrainConfig(ProgramConfig, FolderConfig):
     def decided(self, data: Dataset, found: Sequence[Task]) -> dict[str, Any]:
         """Collect all that decides a run's numbers: what its folder is held to; ready for JSON."""
         decided = deciding(self)
+        if found:
+            decided.setdefault("num_members", found[0].members.count)
         decided["models"] = ",".join(dict.fromkeys(str(task.model) for task in found))
         if data.kind == "images":
             decided["image_size"] = int(data.train.inputs.shape[1])
@@ -186,19 +227,6 @@ class TrainConfig(ProgramConfig, FolderConfig):
             for key in (*Recipe._fields[:6], "eval_every"):
                 decided[f"{key} of {task.label}"] = getattr(recipe, key)
         return decided
-
-    @staticmethod
-    def epilogue() -> str:
-        """Write the table of what unset training flags become, for the help."""
-        names = ["steps", "batch", "optimizer", "rate", "decay", "augment"]
-        rows = [["model", "data set", *names]]
-        for model, spec in MODEL.table().items():
-            for dataset, recipe in spec.recipes.items():
-                cells = (f"{x:g}" if isinstance(x, float) else str(x) for x in recipe[:6])
-                rows.append([model, "any other" if dataset == "default" else dataset, *cells])
-        return "\n".join(
-            ["What unset training flags become:", *("  " + r for r in aligned(rows, width=78))]
-        )
 
 
 def read_data(config: Any) -> Dataset:
@@ -231,8 +259,10 @@ def tasks(
     Raises:
       InputError: see `run.Task`; or too many steps.
     """
-    models = config.models or models
-    models = models or dataset_spec(config.dataset, data_dir=config.data_dir).models
+    models, count = config.models or models, config.num_members
+    if not models or not count:
+        spec = dataset_spec(config.dataset, data_dir=config.data_dir)
+        models, count = models or spec.models, count or spec.num_members
     found = []
     for entry in split_list("models", models):
         proposed = recipe_for(entry, data.name)
@@ -255,7 +285,7 @@ def tasks(
                 model=entry,
                 recipe=recipe._replace(eval_every=min(every, recipe.num_steps)),
                 data=data,
-                members=varied(config.num_members, parse_vary(config.vary)),
+                members=varied(count, parse_vary(config.vary)),
                 seeds=Seeds(
                     config.init_seed, config.order_seed, config.augment_seed, config.data_seed or 0
                 ),
@@ -289,6 +319,17 @@ def train(
       growable: whether `--num_members` may grow.
       decided: of `TrainConfig.decided`, and more.
     """
+
+    def confirm(seconds: float) -> None:
+        fewer = int(found[0].members.count * LONG_SECONDS / seconds) if found else 0
+        attended = os.isatty(0) and os.isatty(2)
+        if seconds > LONG_SECONDS and attended and not config.yes:
+            hint = f": --num_members={fewer} takes about an hour" if fewer > 1 else ""
+            raise InputError(
+                f"this run takes about {duration(seconds)}; add --yes to begin it, or ask for less"
+                f"{hint} (--dry_run shows the plan)"
+            )
+
     names = (parse_entry(str(task.model))[0] for task in found)
     short_name = short_name or "+".join(names)
     longest, keep = max((t.recipe.num_steps for t in found), default=0), config.keep_params
@@ -301,6 +342,7 @@ def train(
         growable=growable,
         keep=config.keep,
         dry_run=config.dry_run,
+        confirm=confirm,
         keep_params=whole_numbers("keep_params", keep, 0, longest) if keep else (),
         **config.place(experiment),
     )

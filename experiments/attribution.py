@@ -8,7 +8,7 @@ loss has one lowest point; members of deeper models differ pixel by pixel, agree
 parts of a picture are covered (occlusion), and in both more than before training.
 
   python -m experiments.attribution --run=runs/init_convergence/NAME
-  python -m experiments.attribution --run=runs/init_convergence/NAME --members=0,3 --num_pictures=6
+  python -m experiments.attribution --run=latest --members=0,3 --num_pictures=6
 
 It takes seconds to minutes: occlusion asks a network a few hundred times per picture. Without
 --run it trains members of its own, as init_convergence does. It ends with a table and the path of

@@ -6,7 +6,7 @@ between starts falls beyond the width that fits every training picture; the vari
 training sets grows with width, and falls with the number of pictures.
 
   python -m experiments.bias_variance
-  python -m experiments.bias_variance --dataset=cifar10 --data_dir=DIR --widths=2,8,32,128,512
+  python -m experiments.bias_variance --dataset=cifar10 --data_dir=DIR
 
 The first takes about three minutes on two cores. It ends with a table and the path of the run
 folder. Rerun the same command to resume a run.

@@ -7,8 +7,8 @@ and a bound from the published peaks of the device. On an accelerator the wave i
 finds by itself (or --wave), and may fill 90 % of the memory that programs have. The last line is
 'fits: yes' or 'fits: no'; the exit status is 0 or 1.
 
-  python -m experiments.fit_check --topology=v5e:2x4 --models=cnn --num_members=4096
-  python -m experiments.fit_check --topology=gpu:h200 --models=cnn --num_members=1000
+  python -m experiments.fit_check --topology=v5e:2x4 --num_members=4096
+  python -m experiments.fit_check --topology=gpu:h200 --num_members=1000
   python -m experiments.fit_check --models=linear,mlp --num_members=4096
 
 A TPU needs the extra [tpu] (Linux; 213 MB to download, no TPU), a GPU jax-cuda13-plugin of the same

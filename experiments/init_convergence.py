@@ -7,11 +7,12 @@ their loss has one lowest point; members of a deep model end in other weights ev
 the same accuracy, and disagree on the harder pictures.
 
   python -m experiments.init_convergence
-  python -m experiments.init_convergence --dataset=cifar10 --data_dir=DIR --num_members=8
+  python -m experiments.init_convergence --dataset=cifar10 --data_dir=DIR
 
-The first takes about two minutes on two cores. It ends with a table and the path of the run
-folder: results.nc (every number), manifest.json (settings, versions, times), figures/*.png, and
-the weights. Rerun the same command to resume a run; where it is done, it only prints.
+The first takes about two minutes on two cores, the second three quarters of an hour. It ends with a
+table and the path of the run folder: results.nc (every number), manifest.json (settings, versions,
+times), figures/*.png, and the weights. Rerun the same command to resume a run; where it is done, it
+only prints.
 """
 
 from collections.abc import Mapping

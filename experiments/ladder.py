@@ -28,7 +28,7 @@ import xarray as xr
 from catdog_jax.analysis.ladder import ORIGINS, compare
 from catdog_jax.estimators.build import ESTIMATOR
 from catdog_jax.models.build import MODEL
-from catdog_jax.registry import Range, parse_entry, split_list
+from catdog_jax.registry import Kind, Range, parse_entry, split_list
 from catdog_jax.rules.build import RULE
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.progress import Progress
@@ -76,6 +76,11 @@ class Config(TrainConfig):
     stretch: Annotated[float | None, Range(above=0)] = None
     write_program: Operational[str] = ""
     program_model: Operational[str] = "logistic"
+
+    @classmethod
+    def epilogue(cls, *kinds: Kind) -> str:
+        """Write what rules and estimators may be set to as well."""
+        return super().epilogue(RULE, ESTIMATOR)
 
 
 def tasks(config: Config, data: Dataset) -> list[Task]:

@@ -17,7 +17,7 @@ have forgotten it. The third does: the regression is as good to within a point i
 convolutions a little better.
 
   python -m experiments.layers
-  python -m experiments.layers --dataset=cifar10 --data_dir=DIR --models=cnn,resnet
+  python -m experiments.layers --dataset=cifar10 --data_dir=DIR
 
 The first takes about three minutes on two cores. It ends with a table and the path of the run
 folder: results.nc (every number), figures/*.png, and the weights.

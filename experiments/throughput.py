@@ -14,13 +14,13 @@ too; of members beyond one wave, a sample trains one wave, without its start. On
 any number where a competitor trains one after another; on a CPU, convolutions are measured with 2
 members of vmap + scan at most, which is hopelessly slow there, and 8 of torch.func vmap.
 
-  python -m experiments.throughput                       a few minutes on two cores
-  python -m experiments.throughput --full                the whole table: over an hour on two cores
+  python -m experiments.throughput                     a few minutes
+  python -m experiments.throughput --full              all of it: over an hour
   python -m experiments.throughput --members=1,4,16,64,256 --baselines=none
-  python -m experiments.throughput --parts=start,job     4 minutes on two cores, with --full 20
+  python -m experiments.throughput --parts=start,job   4 minutes, with --full 20
 
-The last one measures the main job: how soon its first step is done, and how much longer a whole job
-takes than its training steps alone.
+The minutes are those of two cores. The last one measures the main job: how soon its first step is
+done, and how much longer a whole job takes than its training steps alone.
 
 Competitors that are not installed are left out, with a note (the extra [bench] has them). It ends
 with a table and the path of a new folder: throughput.json (every sample, versions, devices) and

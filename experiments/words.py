@@ -11,7 +11,7 @@ from every start. Who ran is not in a word's own vector, and can be read off any
 attention.
 
   python -m experiments.words
-  python -m experiments.words --models=word_conv:window=2,word_conv:window=4 --num_members=4
+  python -m experiments.words --models=word_conv:window=2,word_conv:window=4
 
 The first takes about two minutes on two cores. It ends with tables and the path of the run folder:
 results.nc (every number), figures/*.png, and the weights. Rerun the same command to

@@ -208,4 +208,4 @@ def _without_repeats(examples: Sequence[Example], skipped: dict[str, str]) -> li
     return kept
 
 
-DATASETS = {"folder": DatasetSpec(load=load)}
+DATASETS = {"folder": DatasetSpec(load=load, num_members=8)}

@@ -303,7 +303,7 @@ def spec_for(name: str, label: str = "") -> DatasetSpec:
       name: builder name, with '/config' where it has configs.
       label: the label feature by default.
     """
-    return DatasetSpec(load=functools.partial(load, name, label=label))
+    return DatasetSpec(load=functools.partial(load, name, label=label), num_members=8)
 
 
 DATASETS = {name: spec_for(name) for name in ("cats_vs_dogs", "cifar10")}

@@ -15,6 +15,7 @@ products and the passes between them take turns.
 A CPU's matrix product is timed instead; see EFFICIENCY.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -177,6 +178,7 @@ def run_seconds(training: Training, plan: Plan, step: float) -> float:
     return plan.wave * math.ceil(training.members.count / plan.wave) * steps * step
 
 
+@functools.cache
 def product_speed() -> float:
     """Measure a float32 matrix product on all devices, in operations a second (a rough figure)."""
     multiply, operations = products(1024)

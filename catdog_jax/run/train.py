@@ -60,6 +60,7 @@ def train_run(
     keep: str | None = None,
     keep_params: Sequence[int] = (),
     dry_run: bool = False,
+    confirm: Callable[[float], object] = lambda seconds: None,
 ) -> Run:
     """Train what is missing of a run; of one that is finished, nothing.
 
@@ -80,6 +81,8 @@ def train_run(
         Decided when the run is made.
       keep_params: steps whose params are kept.
       dry_run: only say what would be done, and what it takes; nothing is written.
+      confirm: called with the seconds that a new run takes, before a folder is made; may raise
+        InputError.
 
     Returns:
       The run: `data` is None until `Run.finish` has written the results.
@@ -109,6 +112,8 @@ def train_run(
         with expecting(_expected(_parts(tasks, planned.plans), group)) as total:
             tell(run_summary(tasks, planned.plans, root / name, total, group.count))
         raise WorkerDone
+    if planned:
+        confirm(sum(expected_seconds(tasks, planned.plans, group.count)))
     folder = RunFolder.open_or_create(root, name, settings, growable=grown, fresh=fresh)
     with contextlib.ExitStack() as on_error:
         on_error.callback(folder.close)

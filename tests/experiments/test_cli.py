@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from catdog_jax import interrupt
+from catdog_jax.estimators.build import ESTIMATOR
 from catdog_jax.interrupt import Interrupted
+from catdog_jax.models.build import MODEL
+from catdog_jax.rules.build import RULE
 from catdog_jax.run.summary import aligned
+from catdog_jax.store import manifest
 from catdog_jax.types import InputError
 from experiments import __main__ as listing
-from experiments import _cli, init_convergence, predict
+from experiments import _cli, init_convergence, ladder, predict
 
 ROOT = Path(__file__).parents[2]
 Config = init_convergence.Config
@@ -50,7 +54,7 @@ def test_the_command_of_a_config_makes_that_config():
     config = Config(**{name: value for name, (_, value) in TYPED.items()})
     words = _cli.command_line(config, "init_convergence").split()
     assert words[:3] == ["python", "-m", "experiments.init_convergence"]
-    places = ("out_dir", "name", "fresh", "keep", "compile_cache", "download", "dry_run")
+    places = ("out_dir", "name", "fresh", "keep", "compile_cache", "download", "dry_run", "yes")
     places += ("coordinator", "num_processes", "process_id")
     plain = {name: getattr(Config, name) for name in places}
     wanted = dataclasses.replace(config, **plain | {"data_dir": "DIR"})
@@ -65,7 +69,23 @@ def test_every_flag_of_every_experiment_has_a_help_text():
         for name in _cli.flags_of(settings):
             (at,) = (i for i, line in enumerate(lines) if line.split(" (")[0] == f"  --{name}")
             assert lines[at + 1].startswith(" " * 6)
-        assert max(map(len, lines)) <= 100
+        assert max(map(len, lines)) <= 80
+
+
+def test_the_settings_of_all_that_can_be_named_are_in_the_help():
+    text = " ".join(_cli.help_text(ladder.Config).split())
+    for line in (
+        "mlp: depth=2 (≥ 1 and ≤ 16), width=256 (≥ 1), activation=relu, norm=none, init=he, ",
+        "resnet: widths=16-32-64 (≥ 1), ",
+        "lda: shrinkage=cv (> 0 and ≤ 1) ",
+        "procedural: difficulty=0.5 (≥ 0 and ≤ 1), ",
+        "norm: group, layer, none, rms ",
+    ):
+        assert line in text
+    for kind in (MODEL, RULE, ESTIMATOR):
+        for name, spec in kind.table().items():
+            assert spec.build.__kwdefaults__ is None or f" {name}: " in text
+    assert "vocabulary=" not in text  # the data set's
 
 
 def test_what_is_left_over_goes_to_the_field_that_takes_it():
@@ -199,7 +219,7 @@ def test_help_is_no_error_opens_no_device_and_imports_no_tfds():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Does it matter where you start?" in done.stdout
-    assert "--num_members (default 32)" in done.stdout
+    assert "--init_seed (default 0)" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -230,6 +250,22 @@ def test_a_file_of_flags_is_read(tmp_path):
     file.write_text("# as last time\n\n--num_members=3\n--models=mlp:width=4\n")
     config = _cli.parse_flags([f"--flagfile={file}", "--num_steps=5"], Config)
     assert config == Config(num_members=3, models="mlp:width=4", num_steps=5)
+
+
+def test_a_run_gives_its_settings_to_another_but_starts_no_code(tmp_path, capsys):
+    command = "python -m experiments.init_convergence --models=mine.build --num_steps=5"
+    made = {"command": f"{command} --data_dir=DIR", "source": {"data_dir": "my photos"}}
+    kept = {"experiment": "", "name": "", "recipe": {}, "sessions": [], "results": []}
+    manifest.write(tmp_path, kept | made)
+    typed = ["--num_steps=7", f"--like={tmp_path}", "--models=mine.build"]
+    config = _cli.parse_flags(typed, Config)
+    assert config == Config(models="mine.build", num_steps=7, data_dir="my photos")
+    for words, message in [
+        (typed[1:2], "'--models=mine.build' starts code, which only a command may; type it"),
+        (["--like=nowhere"], "(there is no manifest.json that names a command); give --like=RUN"),
+    ]:
+        assert _cli.run(words, Config, raising(ZeroDivisionError())) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_foreign_text_reaches_the_terminal_escaped_and_short(capsys):

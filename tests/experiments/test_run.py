@@ -1,6 +1,7 @@
 """A run from its flags to its files: the contract that others build on, number by number."""
 
 import dataclasses
+import os
 import signal
 
 import jax
@@ -14,7 +15,7 @@ import catdog_jax as cj
 from catdog_jax import population as pop
 from catdog_jax.analysis.distance import flatten_members
 from catdog_jax.types import InputError, Model
-from experiments import init_convergence, predict
+from experiments import _tasks, init_convergence, predict
 from experiments._cli import command_line, parse_flags
 from experiments._experiment import run_folder
 
@@ -116,9 +117,24 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(tmp_path, run_here, cap
     assert not list(tmp_path.iterdir())
 
 
+def test_a_long_run_waits_for_yes_where_a_person_sits(tmp_path, run_here, monkeypatch, capsys):
+    flags = ("--models=linear", "--num_members=4")
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    monkeypatch.setattr(_tasks, "LONG_SECONDS", 1.0)
+    monkeypatch.setattr("catdog_jax.run.train.expected_seconds", lambda *_: [2.0])
+    assert run_here(tmp_path / "runs", *flags) == 2
+    said = capsys.readouterr().err
+    assert "takes about 2 s; add --yes to begin it, or ask for less: --num_members=2 takes" in said
+    assert not (tmp_path / "runs").exists()
+    assert run_here(tmp_path / "asked", *flags, "--yes") == 0
+    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 0)
+    assert run_here(tmp_path / "logged", *flags) == 0
+
+
 def test_the_flags_of_a_run_are_in_its_folder_and_the_latest_is_found(finished, tmp_path):
     config = parse_flags([f"--flagfile={finished.path / 'flags.txt'}"], init_convergence.Config)
     assert command_line(config, "init_convergence") == finished.manifest["command"]
+    assert parse_flags([f"--like={finished.path}"], init_convergence.Config) == config
     assert run_folder("latest", str(finished.path.parents[1])) == str(finished.path)
     with pytest.raises(InputError, match=r"--run=latest: no finished run with members in "):
         run_folder("latest", str(tmp_path))
