@@ -104,10 +104,9 @@ def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     said, stamp = "", f"{data.sizes.get('member', 1)} members"
-    models = [str(label) for label in data["model"].values]
     todo = {}
     for pattern, figure in figures.items():
-        for label in models if "{model}" in pattern else [""]:
+        for label in data["model"].values.tolist() if "{model}" in pattern else [""]:
             path = place / f"{pattern.format(model=model_folder(label))}.png"
             if not (path.exists() and _stamp(path) == stamp):
                 todo[path] = label, figure

@@ -112,7 +112,7 @@ def test_a_population_keeps_its_logits_and_the_params_of_named_steps(finished, t
 def test_a_dry_run_says_what_it_takes_and_writes_nothing(tmp_path, run_here, capsys):
     assert run_here(tmp_path, "--dry_run") == 0
     said = capsys.readouterr().out
-    assert "time roughly" in said
+    assert "time about" in said
     assert max(map(len, said.splitlines()[:-1])) <= 80  # the last is the run folder
     assert not list(tmp_path.iterdir())
 
@@ -203,8 +203,7 @@ def test_all_members_diverged_is_a_failure_that_keeps_its_results(
     for _ in range(2):  # the second time nothing is trained, and it is a failure still
         assert run_here(tmp_path, *flags) == 1
         said = capsys.readouterr()
-        assert said.err.startswith("error: all 2 members of mlp:width=8 diverged")
-        assert said.err.count("\n") == 1
+        assert said.err.splitlines()[-1].startswith("error: all 2 members of mlp:width=8 diverged")
         assert "mlp:width=8: 2 of 2 members diverged" in said.out
     data = cj.open_run(run_folder(tmp_path)).data
     assert (data["diverged_step"].values >= 0).all()
