@@ -2,6 +2,8 @@
 
 import importlib
 import io
+import re
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -12,7 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from catdog_jax import __version__
 from catdog_jax.figures.style import drawable
+from experiments import init_convergence
 
 KINDS = {  # experiment -> kind of run
     "curve_fitting": "curves",
@@ -30,6 +34,9 @@ for name, kind in KINDS.items():
 OF_ALL_MODELS = ("training", "layers")
 OF_PAIRS = ("training.disagreement", "training.weight_distance", "pictures.twins",
             "attribution.map_agreement")  # fmt: skip
+ROOT = Path(__file__).parents[2]
+DOCS, EMBEDDED = ROOT / "docs", sorted((ROOT / "notebooks" / "figures").glob("*.png"))
+LONG = [path for path in EMBEDDED if path.stem not in init_convergence.FIGURES]
 PAGE = 830  # pixels, width at which a picture is read
 
 
@@ -93,6 +100,28 @@ def test_every_figure_of_every_size_can_be_read(path, size, make, draw, said, wr
     assert whole.y0 >= 0
     assert whole.x1 <= canvas.x1
     assert whole.y1 <= canvas.y1
+
+
+def sentences(text):
+    """The sentences of a text, without their numbers."""
+    return set(re.split(r"(?<=\.) ", re.sub(r"\d[\d.,]*", "#", " ".join(text.split()))))
+
+
+@pytest.mark.parametrize("path", LONG, ids=lambda path: path.stem)
+def test_a_picture_of_a_long_run_is_of_this_version_and_has_its_caption(path, make, draw):
+    with Image.open(path) as image:
+        info = image.info
+    if info["Software"] != f"catdog_jax {__version__}":  # then its page says so below it
+        pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+        assert re.search(rf"/{path.name}\)[^!]*earlier version", pages)
+        return
+    name = re.sub("^(cifar10|word)_", "", path.stem)
+    figure = next(figure for figure in FIGURES if figure.endswith(f".{name}"))
+    data = make(FIGURES[figure]).assign_coords({"class": ["cat", "dog"]})
+    title, caption, _ = (" ".join(text.get_text().split()) for text in draw(figure, data).texts)
+    assert info["Title"] == title
+    own = {f"Run: {data.attrs['run']} ({data.attrs['dataset']}).", data.attrs["note"]}
+    assert sentences(caption) - own <= sentences(info["Description"])
 
 
 def test_a_notebook_shows_a_figure_with_all_that_is_around_its_panels(make, draw):
