@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catdog_jax import interrupt, run
+from catdog_jax import __version__, interrupt, run
 from catdog_jax.registry import split_list
 from catdog_jax.run.progress import Progress, expecting
 from catdog_jax.run.summary import tell
@@ -91,7 +91,9 @@ class Experiment:
 def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
     """Draw every figure of a table into `folder/figures`, where it is not there yet.
 
-    A figure that has nothing to show in this run is None, and left out. Two processes that print
+    A figure that has nothing to show in this run is None, and left out. A file holds its title, its
+    caption and the version that drew it as texts of the PNG, for whoever cannot see it, and to tell
+    when it is out of date. Two processes that print
     the same finished run may draw at the same time.
 
     Args:
@@ -126,8 +128,11 @@ def draw(data: "xr.Dataset", folder: Path, figures: Mapping[str, Any]) -> None:
             drawn = figure(shown)
             if drawn is None:
                 continue
+            title, caption, _ = (" ".join(text.get_text().split()) for text in drawn.texts)
+            texts = {"Title": title, "Description": caption, "Comment": stamp}
+            texts["Software"] = f"catdog_jax {__version__}"
             with replacing(path) as file:
-                drawn.savefig(file, format="png", dpi=150, metadata={"Comment": stamp})
+                drawn.savefig(file, format="png", dpi=150, metadata=texts)
 
 
 def _stamp(path: Path) -> str:

@@ -238,8 +238,9 @@ FIGURES = {"bias_variance": "bias_variance.bias_variance"}
 def table(run: Run) -> str:
     """Write the parts of the error of every network."""
     data = run.data
-    head = ["network", "parameters", "train acc", "test acc", "Brier", "bias²", "sets", "starts"]
-    rows = [[*head, "0–1 error", "bias²", "sets", "starts", "main wrong"]]
+    errors = itertools.product(("Brier", "0–1"), ("", " bias²", " sets", " starts"))
+    head = ["network", "parameters", "train acc", "test acc", *map("".join, errors)]
+    rows = [[*head, "main wrong"]]
     for name in map(str, data["network"].values):
         one = data.sel(network=name)
         values, alive = one["error_part"].values[..., 0].ravel(), one["diverged_step"] < 0
@@ -254,9 +255,10 @@ def table(run: Run) -> str:
         )
     lost = int((data["diverged_step"] >= 0).sum())
     note = (
-        f"{data.sizes['member']} starts × {data.sizes['training_set']} training sets; error = "
-        "bias² + variance between sets + variance between starts on a set; main wrong: share of "
-        "test examples whose most frequent vote is wrong"
+        f"{data.sizes['member']} starts × {data.sizes['training_set']} training sets; Brier: the "
+        "squared error of probabilities; 0–1: the share of wrong answers; each is bias² + variance "
+        "between sets + variance between starts on a set; main wrong: share of test examples whose "
+        "most frequent vote is wrong"
     )
     diverged = [f"{lost} members diverged and left out"] if lost else []
     return "\n".join([*aligned(rows), note, *diverged])

@@ -15,12 +15,14 @@ times), figures/*.png, and the weights. Rerun the same command to resume a run; 
 only prints.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from catdog_jax.run import Population
 from experiments import _cli
+from experiments._cli import Operational
 from experiments._experiment import Experiment
 from experiments._results import table, training_results
 from experiments._tasks import TrainConfig
@@ -31,7 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config(TrainConfig):
-    """Settings of init_convergence."""
+    """Settings of init_convergence.
+
+    Attributes:
+      data_sheets: draw a sheet of test pictures for each model, not only for the best
+    """
+
+    data_sheets: Operational[bool] = False
 
 
 def analyse(populations: Mapping[str, Population], config: Config) -> "xr.Dataset":
@@ -52,9 +60,21 @@ FIGURES = {
 }
 
 
-main = Experiment(
+EXPERIMENT = Experiment(
     "init_convergence", Config, analyse, FIGURES, table, following=("agreement", "attribution")
-).main
+)
+
+
+def init_convergence(config: Config) -> None:
+    """Do it, with the figures that are asked for."""
+    sheets = {"data_sheet_{model}": "pictures.data_sheet"} if config.data_sheets else {}
+    dataclasses.replace(EXPERIMENT, figures=FIGURES | sheets)(config)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run on command-line arguments; return the exit status."""
+    return _cli.run(argv, Config, init_convergence)
+
 
 if __name__ == "__main__":
     _cli.command(main)

@@ -51,7 +51,7 @@ from catdog_jax.store import atomic
 from catdog_jax.store.manifest import check_name
 from catdog_jax.train import PRECISIONS
 from catdog_jax.types import InputError
-from experiments import _cli
+from experiments import _cli, _experiment
 from experiments._cli import Operational, command_line, whole_numbers
 from experiments.baselines.case import Case, job, new_process, prepare, sample, starts
 from experiments.baselines.flax_loop import first_steps, network
@@ -252,17 +252,14 @@ def measure(
 
 def draw(data: xr.Dataset, result: dict[str, Any], folder: Path) -> None:
     """Draw the figure of the part `table`."""
-    from catdog_jax.figures.throughput import throughput  # not in every competitor's process
-
     settings, kinds = result["settings"], result["devices"]
     machine = f"{num_cores()} cores" if kinds[0] == "cpu" else f"{len(kinds)} × {kinds[0]}"
     note = f"{machine}, {settings['precision']}, {settings['rounds']} samples each."
     waved = [title for title, one in result["info"].items() if one["engine"]["waves"] > 1]
     if waved:
         note = f"It trains {', '.join(waved)} in waves of fewer members; a sample is one. {note}"
-    figure = throughput(data.assign_attrs(command=result["command"], note=note))
-    with atomic.replacing(folder / "figures" / "throughput.png") as file:
-        figure.savefig(file, format="png", dpi=150)
+    data = data.assign_attrs(command=result["command"], note=note)
+    _experiment.draw(data, folder, {"throughput": "throughput.throughput"})
 
 
 def benchmark(config: Config) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from catdog_jax.figures import parts, style
 
-TILE = 0.7  # inches, side of one map
+TILE = 0.65  # inches, side of one map
 PITCH = 1 + parts.GAP
 BETWEEN = 0.3  # blocks of maps, in sides of a tile
 MAX_MEMBERS, MAX_PICTURES = 4, 6  # of maps drawn at most
@@ -59,7 +59,8 @@ def maps(data: xr.Dataset) -> Figure:
         parts.draw_tiles(axes, np.full((rows, len(members), 1, 1, 3), 0.93), starts[2])
     parts.draw_tiles(axes, _map(shown["occlusion"].values), starts[2], share=reach, **SIGNED)
     for name, left in zip(("picture", *data["map"].values), (0.0, *starts), strict=True):
-        axes.text(left, -0.34, name, weight="bold", va="bottom", size=9.0)
+        heading = name if len(members) > 1 else name.replace(" ", "\n")
+        axes.text(left, -0.34, heading, weight="bold", va="bottom", size=9.0)
     axes.xaxis.tick_top()
     axes.set_xticks(np.add.outer(starts, parts.centres(len(members))).ravel(), members * 3)
     classes = [style.short(data["class"].values[label]) for label in shown["label"].values]
@@ -69,8 +70,8 @@ def maps(data: xr.Dataset) -> Figure:
     means = ", ".join(f"{name} {x.mean():.2f}" for name, x in pairs.items() if x.size)
     model = str(one["model"].values)
     caption = (
-        f"Members {', '.join(map(str, members))} of {model} (numbers above the columns). The score "
-        "is the logit of the true class against the others. Saliency: its largest absolute "
+        f"Columns: member{'s' * (len(members) > 1)} {', '.join(map(str, members))} of {model}. The "
+        "score is the logit of the true class against the others. Saliency: its largest absolute "
         "gradient over the colours of a pixel; dark is much. The others: light (yellow) speaks for "
         "the true class, dark (blue) against it, grey for nothing. Integrated gradients share the "
         "score out among the pixels, from a picture of the mean colour on; occlusion is its drop "
@@ -100,7 +101,7 @@ def map_agreement(data: xr.Dataset) -> Figure | None:
     apart = ~np.eye(num_members, dtype=bool)
     # A row with the model's name goes before its kinds.
     rows = np.arange((len(kinds) + 1) * len(models)).reshape(len(models), -1)
-    size = 3.1 * len(methods) + 1.8, 0.4 + 0.36 * rows.size
+    size = 2.8 * len(methods) + 1.8, 0.4 + 0.36 * rows.size
     figure, [panels] = style.sheet(*size, 1, len(methods), sharey=True)
     for axes, method in zip(panels, methods, strict=True):
         values = rank.sel(map=method).values[..., apart]
@@ -152,7 +153,7 @@ def maximising_inputs(data: xr.Dataset) -> Figure:
         pictures = shown["maximising_input"].values[p].clip(0, 1)
         parts.draw_tiles(axes, pictures, pitch=TALL)
         for (k, m), score in np.ndenumerate(shown["maximising_score"].values[p]):
-            small = {"ha": "center", "va": "top", "size": 7.5, "color": style.GREY}
+            small = {"ha": "center", "va": "top", "size": style.SMALL, "color": style.GREY}
             axes.text(columns[m], rows[k] + 0.53, f"{score:+.1f}", **small)
         axes.set_xticks(columns, members)
         axes.set_yticks(rows, classes)

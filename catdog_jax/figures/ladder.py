@@ -72,6 +72,7 @@ def ladder(data: xr.Dataset) -> Figure:
     beside |= {"ha": "right", "va": "center"}
     for origin, y in headings.items():
         _, colour, text = ORIGINS[origin]
+        colour = style.ink(colour)
         axes.annotate(origin, (0, y), (-4, 0), **beside, weight="bold", color=colour)
         left = beside | {"ha": "left", "bbox": {"facecolor": "white", "linewidth": 0, "pad": 1.5}}
         axes.annotate(text, (0, y), (5, 0), **left, color=colour)
@@ -157,7 +158,7 @@ def average_animals(data: xr.Dataset) -> Figure:
         axes.spines[:].set_visible(True)
     # In a grid of its own, the room that its labels take is no other's.
     axes = figure.add_subplot(grid[0, 3:].subgridspec(1, 1)[0])
-    right = _projections(axes, data, [first, second])
+    right = _projections(axes, data, [style.short(first), style.short(second)])
     caption = (
         f"The average of all training pictures of {first} and of {second}, and the second minus "
         "the first. That difference is a set of weights w, one for each pixel and colour: a "
@@ -185,8 +186,7 @@ def _projections(axes, data, names):
         shape = {"histtype": "stepfilled", "linestyle": line, "linewidth": 1.3, "hatch": hatch}
         axes.hist(values[labels == k], edges.tolist(), label=names[k], **hue, **shape)
     axes.axvline(0.0, color=style.INK, linewidth=1.0)
-    one, two = map(style.short, names)
-    between = f"w · x + b of a test picture x\n← called {one}     called {two} →"
+    between = f"w · x + b of a test picture x\n← called {names[0]}     called {names[1]} →"
     title = f"right: {right:.3f} of {values.size:,}"
     axes.set(xlim=(-reach, reach), xlabel=between, ylabel="test pictures", title=title)
     return right

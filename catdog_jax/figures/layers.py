@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from catdog_jax.figures import style
 
-CELL = (0.29, 0.175)  # inches, of one number
-SQUARE = 0.25  # inches, of one pair of layers
+CELL = (0.26, 0.175)  # inches, of one number
+SQUARE = 0.2  # inches, of one pair of layers, at least
 MEDIANS: dict[str, dict[str, Any]] = {
     "before": {"linestyle": "--", "marker": "s", "mfc": "white", "label": "at the random start"},
     "after": {"linestyle": "-", "marker": "o", "label": "trained"},
@@ -119,11 +119,11 @@ def factors_by_layer(data: xr.Dataset) -> Figure | None:
     of_class = data["label_r2"].reindex(factor=rows).values[:, None]
     for (line, p), axes in np.ndenumerate(grid):
         own = scores[p - 1, line, : counts[p]].values.T if p else of_class
-        _picture(axes, own, layers[p] if line else [""] * counts[p])
+        image = _picture(axes, own, layers[p] if line else [""] * counts[p])
         for (row, column), value in np.ndenumerate(own):
             if np.isfinite(value):
-                ink = {"size": 6.5, "color": style.INK if value > 0.6 else "white"}
-                axes.text(column, row, f"{100 * max(value, 0.0):.0f}", **style.CENTRED, **ink)
+                look = {"size": style.SMALL, "color": style.ink_on(image.to_rgba(value))}
+                axes.text(column, row, f"{100 * max(value, 0.0):.0f}", **style.CENTRED, **look)
         axes.set_yticks([])
     for axes, label in zip(grid[:, 0], ("at the random start", "trained"), strict=True):
         axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
@@ -155,7 +155,9 @@ def alignment(data: xr.Dataset) -> Figure:
     """
     shown, layers = data["alignment"].dropna("comparison", how="all"), _layers(data)
     counts = [len(names) for names in layers]
-    size = SQUARE * sum(counts) + 0.72 * len(counts) + 1.3, SQUARE * max(counts) + 0.12
+    beside = 0.66 * len(counts) + 1.3
+    square = np.clip((6.5 - beside) / sum(counts), SQUARE, 2 * SQUARE)
+    size = square * sum(counts) + beside, square * max(counts) + 0.12
     whole, places = (max(6.5, size[0]), len(shown) * size[1] + 1.2), (len(shown), len(counts))
     figure, grid = style.sheet(*whole, *places, width_ratios=counts)
     for (r, p), axes in np.ndenumerate(grid):
@@ -163,10 +165,9 @@ def alignment(data: xr.Dataset) -> Figure:
         image = _picture(axes, shown[r, p, : counts[p], : counts[p]].values, names)
         axes.set_aspect("equal", anchor="NW")
         axes.set_yticks(range(counts[p]), layers[p])
-        axes.tick_params(labelsize=7)
-    _name(grid[0], data, SQUARE)
+    _name(grid[0], data, square)
     for axes, name in zip(grid[:, 0], shown["comparison"].values, strict=True):
-        axes.set_ylabel("\n".join(style.wrap(name, 1.1 * size[1])), weight="bold", loc="top")
+        axes.set_ylabel("\n".join(style.wrap(name, size[1] - 0.2)), weight="bold", loc="top")
     place: Any = {"ax": grid, "aspect": 40, "shrink": 0.6, "panchor": False}
     figure.colorbar(image, label="alignment (debiased linear CKA)", **place)
     caption = (

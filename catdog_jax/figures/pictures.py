@@ -40,7 +40,7 @@ def data_sheet(data: xr.Dataset) -> Figure | None:
     counts = (logits.argmax(-1)[..., None] == np.arange(len(names))).sum(axis=0)
     votes = counts / max(1, len(logits))
     chosen = choose(votes, COUNT)
-    figure, panels = style.panels([""] * chosen.size, 1.28, 1.78, 8)
+    figure, panels = style.panels([""] * chosen.size, 1.275, 1.78, 8)
     figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.06)
     for axes, n in zip(panels, chosen, strict=True):
         axes.imshow(one["picture"].values[n], interpolation="nearest")
@@ -84,19 +84,20 @@ def twins(data: xr.Dataset) -> Figure | None:
             found[model] = [(alive[m], answers[m], right[m]) for m in pair]
     if not found:
         return None
-    figure, _ = style.sheet(9.0, 1.62 * len(found), 0)
-    grid = figure.add_gridspec(len(found), 1 + ACROSS, width_ratios=[2.2] + [1.0] * ACROSS)
+    heights = [1.62 if (one[1] != two[1]).any() else 1.0 for one, two in found.values()]
+    figure, _ = style.sheet(9.0, sum(heights), 0)
+    ratios: Any = {"height_ratios": heights, "width_ratios": [2.2] + [1.0] * ACROSS}
+    grid = figure.add_gridspec(len(found), 1 + ACROSS, **ratios)
     for p, (model, pair) in enumerate(found.items()):
         apart = pair[0][1] != pair[1][1]
         axes = figure.add_subplot(grid[p, 0])
         axes.set_axis_off()
         ends = [f"member {member}: {right:,} right" for member, _, right in pair]
         said = [style.model_title(model, 2.2), *ends, f"{apart.sum():,} answered differently"]
-        axes.text(0, 0.5, "\n".join(said), color=style.colour(p), va="center", size=8.5)
+        axes.text(0, 0.5, "\n".join(said), color=style.ink(style.colour(p)), va="center")
         if not apart.any():
             same = "the same answer to every picture"
-            beside: Any = {"va": "center", "size": 8.5, "color": style.INK, "in_layout": False}
-            axes.text(1.08, 0.5, same, **beside)
+            axes.text(1.08, 0.5, same, va="center", in_layout=False)
         shown = np.flatnonzero(apart[kept])
         places = np.unique(np.arange(ACROSS) * len(shown) // ACROSS)[: len(shown)]
         for place, n in enumerate(shown[places]):
@@ -104,8 +105,8 @@ def twins(data: xr.Dataset) -> Figure | None:
             axes.imshow(data["picture"].values[n], interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.set_title(names[int(data["label"].values[kept[n]])], size=8.5, loc="center", pad=3)
-            both = (names[answers[kept[n]]] for _, answers, _ in pair)
-            axes.set_xlabel(" / ".join(both), size=8.5)
+            both = " / ".join(names[answers[kept[n]]] for _, answers, _ in pair)
+            axes.set_xlabel("\n".join(style.wrap(both, 0.95)))
     caption = (
         "For each model the two members whose numbers of right answers are closest; where several "
         "pairs are, those that differ most. Beside them test pictures that they answer differently "
@@ -153,7 +154,7 @@ def _judge(axes, label, counts, names):
         frame = {"linewidth": 3.0, "color": ink}
     elif others == counts[label]:
         mark, frame = "  =", {"linewidth": 2.5, "color": ink, "linestyle": "--"}
-    axes.set_title(names[label] + mark, size=8.5, pad=3, loc="center", color=ink)
+    axes.set_title(names[label] + mark, size=8.5, pad=3, loc="center", color=style.ink(ink))
     axes.spines[:].set(visible=True, **frame)
     shares = counts / max(counts.sum(), 1)
     below = {"transform": axes.transAxes, "clip_on": False, "linewidth": 0}
@@ -161,9 +162,8 @@ def _judge(axes, label, counts, names):
     # Of two classes in their order, of many the two that lead.
     one, two = (0, 1) if len(counts) == 2 else np.argsort(-counts, kind="stable")[:2]
     axes.set(xticks=[], yticks=[])
-    axes.set_xlabel(
-        f"{names[one]} {counts[one]} : {counts[two]} {names[two]}", size=7.5, labelpad=14
-    )
+    said = f"{names[one]} {counts[one]} : {counts[two]} {names[two]}"
+    axes.set_xlabel("\n".join(style.wrap(said, 1.2, style.SMALL)), size=style.SMALL, labelpad=14)
 
 
 @style.look()

@@ -12,6 +12,7 @@ from matplotlib import font_manager, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.transforms import Bbox
@@ -19,14 +20,19 @@ from numpy.typing import ArrayLike
 
 # Okabe and Ito 2008, dark colours first: they differ for the colour-blind, and mostly in grey.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B8860B", "#3A8FBF")
-INK, GREY, PALE = "#222222", "#777777", "#DDDDDD"
+# The same, for text on white: dark enough to be read (a contrast of 4.5, WCAG 2.2).
+INKS = dict(
+    zip(PALETTE, ("#0072B2", "#C05500", "#008561", "#AA4499", "#966D09", "#327BA5"), strict=True)
+)
+INK, GREY, PALE = "#222222", "#737373", "#DDDDDD"
 MARGIN = 0.12  # inches around the text
-SIZE = 8.5  # points, of running text
+SIZE, SMALL = 8.5, 8.0  # points, of running text and of the smallest
+WIDEST = 10.2  # inches, of a figure: the smallest text is 9 pixels high on a page of 830
 LETTERS = 120  # of one point in an inch, of the wider lines of DejaVu Sans
 DOTTED: Any = {"color": INK, "linewidth": 0.8, "linestyle": ":", "zorder": 1}
 CENTRED: Any = {"ha": "center", "va": "center"}
 GUESSING: Any = {**DOTTED, "label": "guessing"}
-TICKS = {"color": GREY, "labelcolor": INK, "labelsize": 8, "major.width": 0.7, "major.size": 3}
+TICKS = {"color": GREY, "labelcolor": INK, "labelsize": SMALL, "major.width": 0.7, "major.size": 3}
 SETTINGS: dict[str, dict[str, Any]] = {
     "axes": {"edgecolor": GREY, "labelcolor": INK, "labelsize": SIZE, "linewidth": 0.7},
     "axes.spines": {"right": False, "top": False},
@@ -117,7 +123,7 @@ def panels(
     Args:
       names: titles, as `model_title` takes them.
       widths, height: of one panel, or of each, inches; panels in several lines are all as wide as
-        the widest.
+        the widest, and all are narrower where they would not fit a page.
       columns: panels side by side; 0: up to four, more in lines of nearly equal length.
       more: `xlabel` of every panel, `ylabel` of the first of each line, and those of
         `Figure.subplots`.
@@ -131,6 +137,7 @@ def panels(
     if rows > 1:
         wide = np.full(columns, wide.max())
     xlabel, ylabel = (more.pop(name, "") for name in ("xlabel", "ylabel"))
+    wide = wide * min(1.0, WIDEST / wide.sum())
     whole = max(6.0, wide.sum()), rows * height
     figure, grid = sheet(*whole, rows, columns, width_ratios=wide, **more)
     for axes in grid.flat[count:]:
@@ -152,6 +159,22 @@ def num_columns(count: int) -> int:
 def colour(index: int) -> str:
     """Return the colour of the model at this place."""
     return PALETTE[index % len(PALETTE)]
+
+
+def ink(hue: str) -> str:
+    """Return the colour of text on white that goes with a colour of marks."""
+    return INKS.get(hue, hue)
+
+
+def ink_on(ground: Any) -> str:
+    """Return black or white, whichever is read better on a ground (a contrast of 4.5 and more).
+
+    Source:
+      W3C 2023, "Web Content Accessibility Guidelines 2.2", relative luminance.
+    """
+    rgb = np.array(to_rgb(ground))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "white"
 
 
 def thin(num_members: int) -> float:
@@ -176,7 +199,7 @@ def pairs(matrix: np.ndarray) -> np.ndarray:
     return above[np.isfinite(above)]
 
 
-def name_rows(axes: Axes, places: ArrayLike, names: Sequence[str], size: float = 8.0) -> None:
+def name_rows(axes: Axes, places: ArrayLike, names: Sequence[str], size: float = SMALL) -> None:
     """Turn the vertical axis into rows with names, `size` points high."""
     axes.set_yticks(places, names)
     axes.tick_params(axis="y", length=0, labelsize=size)
@@ -234,10 +257,10 @@ def finish(figure: Sheet, title: str, caption: str, data: xr.Dataset, *more: Art
     columns = len(rooms) if sum(rooms) <= inner else max(1, int(inner / max(rooms)))
     top = MARGIN + 0.225 * len(heading)  # where the legend begins
     above = top + 0.2 * -(-len(rooms) // max(1, columns)) + 0.04
-    below = 0.1 + 0.175 * len(paragraph) + 0.155 * len(command) + MARGIN
+    below = 0.1 + 0.175 * len(paragraph) + 0.165 * len(command) + MARGIN
     total = above + height + below
     figure.set_size_inches(width, total)
-    grey: Any = {"size": 7.5, "family": "DejaVu Sans Mono", "color": GREY, "va": "bottom"}
+    grey: Any = {"size": SMALL, "family": "DejaVu Sans Mono", "color": GREY, "va": "bottom"}
     for lines, y, settings in (
         (heading, total - MARGIN, {"size": 11.5, "weight": "bold", "va": "top"}),
         (paragraph, below - 0.1, {"va": "top", "linespacing": 1.25}),

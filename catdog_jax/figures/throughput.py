@@ -30,8 +30,8 @@ def throughput(data: xr.Dataset) -> Figure:
     """
     kept = data["ratio"].notnull().any("members").values  # (model, competitor)
     most, count = max(1, kept.sum(axis=1).max()), data.sizes["members"]
-    size, below = 0.75 + most * (count * BAR + 0.16), "rate of this engine ÷ rate of the other"
-    figure, panels = style.panels(data["model"].values.tolist(), 4.9, size, xlabel=below)
+    tall, below = 1.2 + most * (count * BAR + 0.16), "rate of this engine ÷ rate of the other"
+    figure, panels = style.panels(data["model"].values.tolist(), 4.9, tall, 2, xlabel=below)
     low = min(0.5, 0.8 * float(data["ratio"].min()))
     high = max(4.0, 1.9 * float(data["ratio_high"].max()))
     ticks = TICKS[(low <= TICKS) & (high >= TICKS)]
@@ -43,7 +43,7 @@ def throughput(data: xr.Dataset) -> Figure:
         axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
         axes.minorticks_off()
         axes.axvline(1, color=style.INK, linewidth=0.9)
-        names = ["\n".join(style.wrap(name, 1.25, 8.0)) for name in one["competitor"].values]
+        names = ["\n".join(style.wrap(name, 1.6, style.SMALL)) for name in one["competitor"].values]
         axes.set_yticks(np.arange(len(names)) * (count + 1) + (count - 1) / 2, names)
         axes.tick_params(axis="y", length=0)
         # Room for all rows, that the bars have one width in every panel.
@@ -79,5 +79,5 @@ def _bars(axes, one, shades):
         axes.barh(y, ratio - 1, left=1, height=0.84, linewidth=0.8, **hatched, edgecolor=hue)
         axes.plot([low, high], [y, y], color=style.INK, linewidth=1.0, solid_capstyle="butt")
         digits = ".2f" if ratio < 10 else ".2g" if ratio < 100 else ".3g"
-        beside = {"textcoords": "offset points", "va": "center", "size": 6.5}
+        beside = {"textcoords": "offset points", "va": "center", "size": style.SMALL}
         axes.annotate(f"{ratio:{digits}}×", (max(ratio, high, 1.0), y), (3, 0), **beside)

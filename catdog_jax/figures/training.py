@@ -150,7 +150,7 @@ def trajectories(data: xr.Dataset) -> Figure:
 
 
 @style.look()
-def disagreement(data: xr.Dataset) -> Figure:
+def disagreement(data: xr.Dataset) -> Figure | None:
     """Draw on how many test examples every two members disagree.
 
     Args:
@@ -158,7 +158,8 @@ def disagreement(data: xr.Dataset) -> Figure:
         `diverged_step` (model, member), -1 for a member that never diverged.
 
     Returns:
-      Figure: a heat map per model on one scale, and below them the pairs by model.
+      Figure: a heat map per model on one scale, and below them the pairs by model; None for a
+      single member.
     """
     caption = (
         "Fraction of the test examples that two members of a model put into different classes."
@@ -168,7 +169,7 @@ def disagreement(data: xr.Dataset) -> Figure:
 
 
 @style.look()
-def weight_distance(data: xr.Dataset) -> Figure:
+def weight_distance(data: xr.Dataset) -> Figure | None:
     """Draw how far apart the final weights of every two members lie.
 
     Args:
@@ -177,7 +178,8 @@ def weight_distance(data: xr.Dataset) -> Figure:
         (model, member), -1 for a member that never diverged.
 
     Returns:
-      Figure: a heat map per model on one scale, and below them the pairs by model.
+      Figure: a heat map per model on one scale, and below them the pairs by model; None for a
+      single member.
     """
     caption = (
         "Distance between the final weights of two members over the mean length of the two: 0 "
@@ -191,6 +193,8 @@ def weight_distance(data: xr.Dataset) -> Figure:
 
 
 def _pairwise(data, name, title, label, caption, landmark=0.0, starts=()):
+    if data.sizes["member"] < 2:
+        return None
     alive = data["diverged_step"] < 0
     values = data[name].where(alive & alive.rename(member="other_member"))
     values = values.transpose("model", "member", "other_member").values
@@ -199,8 +203,9 @@ def _pairwise(data, name, title, label, caption, landmark=0.0, starts=()):
     top = max(landmark, *(row.max(initial=0.0) for row in pairs)) or 1.0
     columns = style.num_columns(len(models))
     rows, tallest = -(-len(models) // columns), 0.5 + 0.55 * len(models)
-    figure, _ = style.sheet(max(6.5, 2.4 * columns + 0.8), 2.45 * rows + tallest, 0)
-    heights = [2.45] * rows + [tallest]
+    side = 2.45 if columns > 1 else 4.4
+    figure, _ = style.sheet(max(6.0, 2.35 * columns + 0.8), side * rows + tallest, 0)
+    heights = [side] * rows + [tallest]
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights, hspace=0.06)
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#C8C8C8")
     maps: list[Any] = [figure.add_subplot(grid[divmod(p, columns)]) for p in range(len(models))]

@@ -11,8 +11,7 @@ from catdog_jax.figures import style
 MEMBERS = 3  # shown at most, the first that did not diverge
 SHOWN = ("cat", "tabbies", "dog", "puppies", "chased", "slept", "by", "that", "was", "the",
          "small", "suddenly", "Paris")  # fmt: skip
-PANEL = 3.3  # inches, side of a plane
-LETTER = 6.5  # points, of the words in a plane
+PANEL = 3.0  # inches, side of a plane
 MARKS = dict(
     zip(("cats", "dogs", "running after", "grammatical words", "other words"), "os^D.", strict=True)
 )
@@ -20,7 +19,7 @@ HUES = dict(zip(MARKS, (*style.PALETTE[:4], style.GREY), strict=True))
 OFFSETS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)])
 SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", style.PALETTE[0]])
 MODIFIED = ("nothing more is said of the animals", "of one", "of both")
-CELL = 1.25  # inches, width
+CELL = 1.1  # inches, width
 
 
 @style.look()
@@ -99,12 +98,12 @@ def constructions(data: xr.Dataset) -> Figure:
     means, low, high = np.concatenate(parts, axis=1)  # each [kinds, models]
     titles = [style.model_title(model, CELL - 0.1, 8.5) for model in data["model"].values]
     figure, [[axes]] = style.sheet(3.55 + CELL * len(titles), 0.75 + 0.42 * len(kinds))
-    axes.imshow(means, cmap=SHADES, vmin=chance, vmax=1.0, aspect="auto")
+    image = axes.imshow(means, cmap=SHADES, vmin=chance, vmax=1.0, aspect="auto")
     for (r, p), mean in np.ndenumerate(means):
         text = f"{mean:.2f}".replace("nan", "–")
         if round(high[r, p] - low[r, p], 2) > 0:
             text += f"\n{low[r, p]:.2f} to {high[r, p]:.2f}"
-        ink = "white" if mean > chance + 0.6 * (1.0 - chance) else style.INK
+        ink = style.ink_on(image.to_rgba(mean))
         axes.text(p, r, text, color=ink, **style.CENTRED)
     axes.xaxis.tick_top()
     axes.spines[:].set_visible(False)
@@ -142,7 +141,7 @@ def embeddings(data: xr.Dataset) -> Figure | None:
     shown, words = one.isel(member=slice(MEMBERS)), data["word"].values
     told = zip(shown["member"].values, shown["word_plane_explained"].values, strict=True)
     titles = [f"member {m}:{x:.0%} and {y:.0%} of the variance" for m, (x, y) in told]
-    figure, panels = style.panels(titles, 3.7, 3.9, xlabel="component 1", ylabel="component 2")
+    figure, panels = style.panels(titles, 3.4, 3.6, xlabel="component 1", ylabel="component 2")
     for points, axes in zip(shown["word_plane"].values, panels, strict=True):
         reach = 1.15 * float(np.abs(points).max())
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
@@ -154,8 +153,8 @@ def embeddings(data: xr.Dataset) -> Figure | None:
             for row in rows if group != "other words" else ():
                 place = _room(words[row], points[row], points, boxes, reach)
                 if place is not None:
-                    look = {"size": LETTER, "color": HUES[group], **style.CENTRED}
-                    axes.text(*place, words[row], **look)
+                    look = {"size": style.SMALL, "color": style.ink(HUES[group])}
+                    axes.text(*place, words[row], **look, **style.CENTRED)
     caption = (
         f"The vectors of all {len(words)} words that {_which(shown, data)} learned, each member in "
         "the plane of its own two principal components, turned so that the planes match. Every "
@@ -185,7 +184,7 @@ def neighbours(data: xr.Dataset) -> Figure | None:
         return None
     one, words = one.isel(member=alive, other_member=alive), data["word"].values
     shown = one.isel(member=slice(MEMBERS))
-    colours = [HUES[group] for group in data["word_group"].values]
+    colours = [style.ink(HUES[group]) for group in data["word_group"].values]
     nearest = shown["nearest_word"].sel(when="trained", word=list(SHOWN)).values
     # A column for each rank, as wide as its longest word.
     widths = np.vectorize(len)(words[nearest]).max(axis=1) * style.SIZE / style.LETTERS + 0.12
@@ -235,7 +234,7 @@ def _room(word, point, points, boxes, reach):
     which it is added; the panel is a square of 2 · reach units and `PANEL` inches.
     """
     unit = 2 * reach / PANEL
-    half = np.array([len(word) / style.LETTERS, 1 / 72]) * LETTER / 2 * unit
+    half = np.array([len(word) / style.LETTERS, 1 / 72]) * style.SMALL / 2 * unit
     for offset in OFFSETS:
         centre = point + offset * (half + 0.05 * unit * (0 in offset))
         if (

@@ -93,7 +93,11 @@ TEXTS = {
     "kind": ["same picture", "other pictures", "before training"],
     "measure": ["rank of sizes", "signed"],
     "factor": ["head_x", "ear_hang", "light_angle (cos)", "unused"],
-    "competitor": ["vmap + scan", "torch channels-last", "scikit-learn"],
+    "competitor": [
+        "torch, one process for each of the cores",
+        "torch channels-last",
+        "scikit-learn",
+    ],
 }
 SIZES = {"eval": 6, "axis": 2, "example": 20, "unit_0": 1, "unit_1": 8, "unit": 8, "row": 5,
          "column": 4, "channel": 3, "grid": 30, "point": 10, "quantile": 3, "exact_size": 3,
@@ -118,7 +122,7 @@ def make(kind, num_models=2, num_members=4):
     coordinates = TEXTS | {
         "model": models, "embedded": models[-1:], "rung": rungs, "linear_rung": rungs[:3],
         "when": when, "word": list(WORDS), "member": range(num_members), "degree": [1, 4],
-        "size": [5, 10], "exact_size": [5, 7, 10], "members": [1, 8],
+        "size": [5, 10], "exact_size": [5, 7, 10], "members": [1, 8][:num_members],
     }  # fmt: skip
     sizes |= {name: len(values) for name, values in coordinates.items()}
     sizes["other_member"] = sizes["start"] = num_members

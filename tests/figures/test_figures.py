@@ -2,15 +2,21 @@
 
 import importlib
 import io
+import re
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
+from catdog_jax import __version__
 from catdog_jax.figures.style import drawable
+from experiments import init_convergence
 
 KINDS = {  # experiment -> kind of run
     "curve_fitting": "curves",
@@ -26,21 +32,50 @@ for name, kind in KINDS.items():
     module = importlib.import_module(f"experiments.{name}")
     FIGURES |= dict.fromkeys(module.FIGURES.values(), kind)
 OF_ALL_MODELS = ("training", "layers")
+OF_PAIRS = ("training.disagreement", "training.weight_distance", "pictures.twins",
+            "attribution.map_agreement")  # fmt: skip
+ROOT = Path(__file__).parents[2]
+DOCS, EMBEDDED = ROOT / "docs", sorted((ROOT / "notebooks" / "figures").glob("*.png"))
+LONG = [path for path in EMBEDDED if path.stem not in init_convergence.FIGURES]
+PAGE = 830  # pixels, width at which a picture is read
+
+
+def contrast(one, other):
+    """The contrast ratio of two colours (W3C 2023, WCAG 2.2), 1 to 21."""
+    rgb = np.array([one, other])[:, :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    dark, light = np.sort(linear @ [0.2126, 0.7152, 0.0722])
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The texts that are drawn from here on."""
+    found, draw = [], Text.draw
+
+    def noted(text, *args, **settings):
+        if text.get_visible() and text.get_text().strip():
+            found.append(text)
+        draw(text, *args, **settings)
+
+    monkeypatch.setattr(Text, "draw", noted)
+    return found
 
 
 @pytest.mark.parametrize("size", [(1, 1), (6, 12)], ids=str)
 @pytest.mark.parametrize("path", FIGURES)
-def test_every_figure_of_every_size_can_be_read(path, size, make, draw, said):
+def test_every_figure_of_every_size_can_be_read(path, size, make, draw, said, written):
     data = make(FIGURES[path], *size)
     with matplotlib.rc_context({"font.size": 31.0, "axes.facecolor": "black"}):
         before = dict(matplotlib.rcParams)
         figure = draw(path, data)
-        if path in ("attribution.map_agreement", "pictures.twins") and size == (1, 1):
+        if path in OF_PAIRS and size == (1, 1):
             assert figure is None
             return
-        FigureCanvasAgg(figure).draw()
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
         assert dict(matplotlib.rcParams) == before
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = canvas.get_renderer()
     title, caption, command = (text.get_text() for text in figure.texts)
     assert title
     assert "$\\math" not in said(figure)
@@ -49,13 +84,44 @@ def test_every_figure_of_every_size_can_be_read(path, size, make, draw, said):
     assert any(axes.get_xlabel() or axes.get_ylabel() or axes.texts for axes in figure.axes)
     if path.split(".")[0] in OF_ALL_MODELS:
         assert all(model.split(":")[0][:6] in said(figure) for model in data["model"].values)
-    boxes = [x.get_window_extent(renderer) for x in (*figure.texts, *figure.legends)]
+    pixels = np.flipud(np.asarray(canvas.buffer_rgba()))
+    for text in written:
+        assert text.get_size() / 72 * PAGE / figure.get_figwidth() >= 9, text
+        box = text.get_window_extent(renderer).extents.clip(0).astype(int)
+        around = pixels[box[1] : box[3], box[0] : box[2]].reshape(-1, 4)
+        colours, counts = np.unique(around, axis=0, return_counts=True)
+        assert contrast(to_rgba(text.get_color()), colours[counts.argmax()] / 255) >= 4.5, text
+    keys = {text for legend in figure.legends for text in legend.get_texts()}
+    level = [x for x in written if x.get_rotation() in (0, 90) and x not in keys]
+    boxes = [x.get_window_extent(renderer).padded(-0.5) for x in (*level, *figure.legends)]
     assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
     whole, canvas = Figure.get_tightbbox(figure, renderer), figure.bbox_inches
     assert whole.x0 >= 0
     assert whole.y0 >= 0
     assert whole.x1 <= canvas.x1
     assert whole.y1 <= canvas.y1
+
+
+def sentences(text):
+    """The sentences of a text, without their numbers."""
+    return set(re.split(r"(?<=\.) ", re.sub(r"\d[\d.,]*", "#", " ".join(text.split()))))
+
+
+@pytest.mark.parametrize("path", LONG, ids=lambda path: path.stem)
+def test_a_picture_of_a_long_run_is_of_this_version_and_has_its_caption(path, make, draw):
+    with Image.open(path) as image:
+        info = image.info
+    if info["Software"] != f"catdog_jax {__version__}":  # then its page says so below it
+        pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+        assert re.search(rf"/{path.name}\)[^!]*earlier version", pages)
+        return
+    name = re.sub("^(cifar10|word)_", "", path.stem)
+    figure = next(figure for figure in FIGURES if figure.endswith(f".{name}"))
+    data = make(FIGURES[figure]).assign_coords({"class": ["cat", "dog"]})
+    title, caption, _ = (" ".join(text.get_text().split()) for text in draw(figure, data).texts)
+    assert info["Title"] == title
+    own = {f"Run: {data.attrs['run']} ({data.attrs['dataset']}).", data.attrs["note"]}
+    assert sentences(caption) - own <= sentences(info["Description"])
 
 
 def test_a_notebook_shows_a_figure_with_all_that_is_around_its_panels(make, draw):

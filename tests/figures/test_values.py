@@ -305,7 +305,7 @@ def test_the_table_of_neighbours_has_the_nearest_first(make, draw, said):
     assert "cat tabbies dog tabbies dog tabbies dog tabbies" in said(figure)
     assert "Two members have 0.25 of a word's neighbours" in said(figure)
     hues = {text.get_color() for text in figure.axes[0].texts if text.get_text() == "dog"}
-    assert style.colour(1) in hues
+    assert style.ink(style.colour(1)) in hues
 
 
 def test_probes_and_constructions_of_words_hold_the_numbers(make, draw):
