@@ -185,6 +185,11 @@ def parse_flags(argv: Sequence[str], settings: type) -> Any:
     Raises:
       InputError: an unknown flag, a value of a wrong type or range, or a stray argument.
     """
+    return settings(**given_flags(argv, settings))
+
+
+def given_flags(argv: Sequence[str], settings: type) -> dict[str, Any]:
+    """Read the flags that are given, and no others; see `parse_flags`."""
     values, known = absl.flags.FlagValues(), flags_of(settings)
     argv = [word for typed in argv for word in _from_files(typed)]
     takes_rest = [name for name in known if isinstance(getattr(settings, name), tuple)]
@@ -203,7 +208,7 @@ def parse_flags(argv: Sequence[str], settings: type) -> Any:
         if value is not None:
             is_text = isinstance(value, str)
             given[name] = convert(f"--{name}", value, known[name]) if is_text else value
-    return settings(**given)
+    return given
 
 
 def _from_files(word: str) -> list[str]:
@@ -220,7 +225,8 @@ def _from_files(word: str) -> list[str]:
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{word} cannot be read ({error}); give --flagfile=FILE") from None
     lines = [line.strip() for line in lines if line.strip() and not line.startswith(("#", "//"))]
-    for line in lines:
+    inner = [word for line in lines for word in _inner(line)]
+    for line in [*lines, *inner]:
         name, equals, value = line.lstrip("-").partition("=")
         if name == "flagfile":
             raise InputError(f"{word}: {line!r} names another file of flags; type both")
@@ -229,6 +235,15 @@ def _from_files(word: str) -> list[str]:
         if name in CODE and any(is_code(entry) for entry in value.split(",")):
             raise InputError(f"{word}: {line!r} starts code, which only a command may; type it")
     return lines
+
+
+def _inner(line: str) -> list[str]:
+    """List the flags in the value of a flag, which may be the whole line."""
+    found = []
+    for text in (line, line.partition("=")[2]):
+        with contextlib.suppress(ValueError):
+            found += [word for word in shlex.split(text) if word.startswith("-")]
+    return found
 
 
 def help_text(settings: type) -> str:
