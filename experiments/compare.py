@@ -23,6 +23,7 @@ import dataclasses
 import hashlib
 import json
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,17 +33,16 @@ import numpy as np
 import xarray as xr
 
 from catdog_jax import run
-from catdog_jax.analysis import gate
 from catdog_jax.analysis.comparison import SCALARS, comparison_results, right_answers
+from catdog_jax.analysis.gate import judge
 from catdog_jax.analysis.labelled import described
 from catdog_jax.population import distributed
 from catdog_jax.population.members import STREAMS, Seeds
-from catdog_jax.registry import Range
+from catdog_jax.registry import Range, unknown
 from catdog_jax.run import Population, Run, Task
 from catdog_jax.run.summary import aligned
 from catdog_jax.types import Dataset, InputError, Recipe
 from experiments import _cli, _tasks
-from experiments._cli import deciding
 from experiments._experiment import WITH_RUN, Experiment, refuse, run_folder
 from experiments._results import number
 from experiments._tasks import TrainConfig
@@ -50,10 +50,17 @@ from experiments._tasks import TrainConfig
 TRAINING = TrainConfig.__dataclass_fields__.keys()
 OWN = ("models", "precision", *Recipe._fields)  # flags that one recipe may have
 RUNS, FILES = ("run_a", "run_b"), ("logits_a", "logits_b", "labels")
-STATUS = {"better": 0, "not_better": 10, "undecided": 11}
-MODEL = "cnn:widths=8-16-32:head=flatten"
+CANNOT_FOLLOW = {
+    RUNS: {"gate", *TRAINING} - {*WITH_RUN},
+    FILES: {"gate", "recipe_a", "recipe_b", *TRAINING} - {"out_dir", "name", "fresh"},
+}
+VERDICTS = {
+    "better": (0, "B is"),
+    "not_better": (10, "B is not"),
+    "undecided": (11, "it is undecided whether B is"),
+}
 TESTS = {"p_welch": "Welch's t-test", "p_permutation": "a permutation test"}
-BETTER = "--augment=flip"  # what B does where nothing is said
+MODEL, CHANGE = "cnn:widths=8-16-32:head=flatten", "--augment=flip"  # of B, where nothing is said
 
 
 @dataclass(frozen=True)
@@ -96,23 +103,14 @@ class Config(TrainConfig):
     def __post_init__(self) -> None:
         """Raise InputError for flags that exclude one another."""
         super().__post_init__()
-        given = tuple(name for name in (*RUNS, *FILES) if getattr(self, name) is not None)
-        if self.run is not None:
-            raise InputError(f"--run={self.run}: two are compared; give --run_a and --run_b")
+        given = tuple(x for x in ("run", *RUNS, *FILES) if getattr(self, x) is not None)
         if given not in ((), RUNS, FILES):
             raise InputError(
                 f"--{' and --'.join(given)} will not do; give --run_a and --run_b, or --logits_a, "
                 "--logits_b and --labels, or none of them"
             )
         if given:
-            kept = WITH_RUN if given == RUNS else ("out_dir", "name", "fresh", "compile_cache")
-            others = ("gate", *(("recipe_a", "recipe_b") if given == FILES else ()))
-            refuse(self, (*(TRAINING - {*kept}), *others), given[0])
-        if self.gate and self.max_members < self.num_members:
-            raise InputError(
-                f"--max_members={self.max_members} is less than the {self.num_members} of the "
-                "first look, --num_members; give more"
-            )
+            refuse(self, CANNOT_FOLLOW[given], given[0])
 
     @property
     def trains(self) -> bool:
@@ -122,13 +120,13 @@ class Config(TrainConfig):
     def text(self, side: str) -> str:
         """Give the flags of recipe 'a' or 'b' alone."""
         typed = getattr(self, f"recipe_{side}")
-        return (BETTER if side == "b" and self.trains else "") if typed is None else typed
+        return typed or (CHANGE if typed is None and side == "b" and self.trains else "")
 
     def recipe(self, side: str) -> "Config":
         """Give the settings of recipe 'a' or 'b'.
 
         Raises:
-          InputError: no list of flags, or a flag that both share.
+          InputError: no list of flags, a flag that both share, or not one model.
         """
         text, own = self.text(side), OWN if self.trains else ("models",)
         try:
@@ -150,13 +148,11 @@ class Config(TrainConfig):
         for side in "ab":
             TrainConfig.check(self.recipe(side))
 
-    def told(self, side: str) -> str:
-        """Say what A or B is."""
-        if self.labels is not None:
-            return str(getattr(self, f"logits_{side}"))
-        words = [w for w in shlex.split(self.text(side)) if not w.startswith("--models")]
-        own = self.recipe(side).models or (MODEL if self.trains else "")
-        return " ".join([*filter(None, [getattr(self, f"run_{side}"), own]), *words])
+    @property
+    def looks(self) -> list[int]:
+        """Members of each recipe at every look of a gate."""
+        most = self.max_members
+        return [*range(self.num_members, most, self.num_members), most]
 
 
 def tasks(config: Config, data: Dataset) -> list[Task]:
@@ -173,40 +169,37 @@ def tasks(config: Config, data: Dataset) -> list[Task]:
     return [dataclasses.replace(a, label="A"), dataclasses.replace(b, label="B", seeds=seeds)]
 
 
-def take(config: Config) -> dict[str, Population]:
+def take(config: Config) -> list[Population]:
     """Take the members of --run_a and --run_b.
 
     Raises:
       InputError: no finished run, no such model in it, or runs that cannot be compared.
     """
-    found, data = {}, set()
+    found = []
     for side in "ab":
-        models = config.recipe(side).models
-        path = run_folder(str(getattr(config, f"run_{side}")), config.out_dir)
-        opened = run.open_run(path, data_dir=config.data_dir, own=(config.dataset, models))
-        known = [*opened.populations]
-        if models not in known and (models or len(known) != 1):
-            raise InputError(
-                f"--run_{side}={path} has the models {', '.join(known) or '(none)'}; name one by "
-                f"--recipe_{side}=--models=NAME"
-            )
-        found[side.upper()] = opened.populations[models or known[0]]
-        data.add(opened.manifest["data"]["fingerprint"])
-    if len(data) > 1:
+        models, path = config.recipe(side).models, str(getattr(config, f"run_{side}"))
+        own, path = (config.dataset, models), run_folder(path, config.out_dir)
+        known = run.open_run(path, data_dir=config.data_dir, own=own).populations
+        models = models or (next(iter(known)) if len(known) == 1 else "")
+        if models not in known:
+            advice = f"name one by --recipe_{side}=--models=NAME"
+            raise unknown(f"model of --run_{side}", models, known, advice)
+        found.append(known[models])
+    a, b = found
+    if a.data.provenance["fingerprint"] != b.data.provenance["fingerprint"]:
         raise InputError("--run_a and --run_b are of different data; give two of the same")
-    seeds = [(one.entry["seeds"], one.entry["streams"]) for one in found.values()]
-    if config.paired and seeds[0] != seeds[1]:
+    if config.paired and [a.entry[k] != b.entry[k] for k in ("seeds", "streams")] != [False] * 2:
         raise InputError("--paired: the two runs have different seeds; leave it out")
     return found
 
 
-def read_files(config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read_files(config: Config) -> list[np.ndarray]:
     """Read --logits_a, --logits_b and --labels.
 
     Raises:
       InputError: files that are no such arrays, or do not fit together.
     """
-    found = []
+    found: list[np.ndarray] = []
     for flag in FILES:
         path = str(getattr(config, flag))
         try:
@@ -215,18 +208,17 @@ def read_files(config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             raise InputError(f"--{flag}={path}: {error}; give a .npy file") from None
     a, b, labels = found
     fit = a.ndim == b.ndim == 3 and labels.shape == a.shape[1:2] and a.shape[1:] == b.shape[1:]
-    if not fit or "".join(x.dtype.kind for x in found) not in ("ffi", "ffu"):
-        are = (f"--{flag} {x.dtype} {[*x.shape]}" for flag, x in zip(FILES, found, strict=True))
-        raise InputError(f"{', '.join(are)} do not fit; give float [M, N, K] twice, and int [N]")
-    if labels.size < 2 or not np.isin(labels, np.arange(a.shape[2])).all():
-        raise InputError(
-            f"--labels={config.labels}: give at least 2, each a class of the logits, 0 to "
-            f"{a.shape[2] - 1}"
-        )
-    return a, b, labels
+    fit = fit and "".join(x.dtype.kind for x in found) in ("ffi", "ffu") and labels.size > 1
+    if fit and (labels.min() < 0 or labels.max() >= a.shape[2]):
+        held = f"{labels.min()} to {labels.max()}, and the logits have {a.shape[2]} classes"
+        raise InputError(f"--labels={config.labels} holds {held}; give 0 to {a.shape[2] - 1}")
+    if not fit:
+        are = (f"--{flag} is {x.dtype} {[*x.shape]}" for flag, x in zip(FILES, found, strict=True))
+        raise InputError(f"{', '.join(are)}; give float [M, N, K] twice, N ≥ 2, and int [N]")
+    return found
 
 
-def judged(populations: Mapping[str, Population], config: Config) -> tuple[np.ndarray, np.ndarray]:
+def judged(populations: Sequence[Population], config: Config) -> list[np.ndarray]:
     """Judge the members of A and of B: trained here, of two runs, or whose logits are in files.
 
     Returns:
@@ -235,70 +227,58 @@ def judged(populations: Mapping[str, Population], config: Config) -> tuple[np.nd
     Raises:
       InputError: see `read_files`; too few members, or not as many of both with --paired.
     """
-    if config.labels is None:
-        a, b = (
-            right_answers(one.arrays["test_logits"], one.data.test.labels, one.alive)
-            for one in populations.values()
-        )
-    else:
-        *both, labels = read_files(config)
-        a, b = (right_answers(x, labels, np.ones(len(x), bool)) for x in both)
-    few = min((a[:, 0] >= 0).sum(), (b[:, 0] >= 0).sum())
+    both = [(p.arrays["test_logits"], p.data.test.labels, p.alive) for p in populations]
+    if config.labels is not None:
+        *logits, labels = read_files(config)
+        both = [(x, labels, np.ones(len(x), bool)) for x in logits]
+    found = [right_answers(*one) for one in both]
+    few = min(int((right[:, 0] >= 0).sum()) for right in found)
     if few < 2 and not config.trains:
         raise InputError(f"a recipe has {few} member(s) with finite logits; give 2 at least")
-    if config.paired and len(a) != len(b):
+    if config.paired and len(found[0]) != len(found[1]):
         raise InputError("--paired needs as many members of A as of B; leave it out")
-    return a, b
-
-
-def looks(config: Config) -> list[int]:
-    """List the members of each recipe at every look of a gate."""
-    return [*range(config.num_members, config.max_members, config.num_members), config.max_members]
+    return found
 
 
 def train(config: Config) -> Run:
     """Train the members, or take them where they are; a gate trains until it has decided."""
     if not config.trains:
-        populations = take(config) if config.labels is None else {}
-        answers = b"".join(right.tobytes() for right in judged(populations, config))
+        taken = take(config) if config.labels is None else []
+        answers = b"".join(right.tobytes() for right in judged(taken, config))
         run.begin(compile_cache=config.compile_cache)
-        own = {k: x for k, x in deciding(config).items() if k not in TRAINING}
-        found = run.train_run(
-            [],
-            settings={**own, "answers": hashlib.sha256(answers).hexdigest()},
-            short_name="runs" if populations else "logits",
-            growable=False,
-            **config.place("compare"),
-        )
-        return dataclasses.replace(found, populations=populations)
+        own = {k: x for k, x in _cli.deciding(config).items() if k not in TRAINING}
+        own["answers"] = hashlib.sha256(answers).hexdigest()
+        name, place = "runs" if taken else "logits", config.place("compare")
+        found = run.train_run([], settings=own, short_name=name, growable=False, **place)
+        return dataclasses.replace(found, populations=dict(zip("AB", taken, strict=False)))
     data = _tasks.read_data(config)
     if config.gate and distributed.current().count > 1:
         raise InputError("--gate trains in one process, on all its devices; start one")
-    for members in looks(config) if config.gate else [config.num_members]:
+    looks = config.looks if config.gate else [config.num_members]
+    for members in looks:
         now = dataclasses.replace(config, num_members=members)
         asked = tasks(now, data)
-        decided = now.decided(data, asked) | {"look": config.gate and config.num_members}
+        decided = now.decided(data, asked) | {"looks": config.gate and config.num_members}
         del decided["max_members"]  # with more of them an undecided run goes on
-        first = not config.gate or members == config.num_members
-        with contextlib.nullcontext() if first else contextlib.redirect_stdout(None):
+        said = contextlib.redirect_stdout(sys.stdout if members == looks[0] else None)
+        with said:
             found = _tasks.train(config, "compare", data, asked, "compare", decided=decided)
         if config.gate:
-            a, b = judged(found.populations, config)
-            verdict, path = gate.judge(a, b, config.delta, looks(config))
-            if found.folder is not None and verdict.at >= 0:
-                ends = (path[name][1][verdict.at] for name in ("path", "path_low", "path_high"))
-                print(f"{members} of each: B − A is {between(*ends)}", flush=True)
-            if verdict.text != "undecided" or verdict.at < 0:
+            a, b = judged([*found.populations.values()], config)
+            verdict, _ = judge(a, b, config.delta, looks)
+            if found.folder is not None:
+                print(f"{members} of each: B − A is {between(*verdict[:3])}", flush=True)
+            if verdict.text != "undecided" or min(a[:, 0].max(), b[:, 0].max()) < 0:
                 break
-            if found.folder is not None and members < config.max_members:
+            if found.folder is not None and members < looks[-1]:
                 found.folder.close()
     return found
 
 
-def between(value: Any, low: Any, high: Any) -> str:
-    """Write a difference and its interval."""
-    ends = f"{100 * float(low):+.2f} to {100 * float(high):+.2f}"
-    return f"{100 * float(value):+.2f} percentage points (95 % interval {ends})"
+def between(*numbers: Any) -> str:
+    """Write a difference and its interval, fractions."""
+    value, low, high = (f"{100 * float(x):+.2f}" for x in numbers)
+    return f"{value} percentage points (95 % interval {low} to {high})"
 
 
 def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset:
@@ -308,35 +288,35 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
       recipe: what A and B are
       diverged_step: step whose loss or gradient was not finite; -1 = never [step]
     """
-    a, b = judged(populations, config)
-    seen = looks(config) if config.gate else ()
+    both, told = [*populations.values()], []
+    for index, side in enumerate("ab"):
+        words = [getattr(config, f"{source}_{side}") for source in ("logits", "run")]
+        words += [one.entry["entry"] for one in both[index : index + 1]]
+        told.append(" ".join(filter(None, [*words, config.text(side) if config.trains else ""])))
+    a, b = judged(both, config)
+    seen = config.looks if config.gate else ()
     data = comparison_results(a, b, config.delta, paired=config.paired, looks=seen)
-    data["recipe"] = "model", np.array([config.told(side) for side in "ab"], object)
+    data["recipe"] = "model", np.array(told, object)
     if config.trains:
-        steps = [one.diverged_step for one in populations.values()]
-        data["diverged_step"] = ("model", "member"), np.stack(steps)
-    name = populations["A"].data.name if populations else Path(str(config.labels)).name
+        steps = np.stack([one.diverged_step for one in both])
+        data["diverged_step"] = ("model", "member"), steps
+    name = both[0].data.name if both else Path(str(config.labels)).name
     return described(data.assign_attrs(dataset=name, found=sentence(data)), analyse)
 
 
 def sentence(data: xr.Dataset) -> str:
     """Say what was found."""
-    if data["difference"].isnull():
+    value, low, high = (float(data[name]) for name in SCALARS[:3])
+    if np.isnan(value):
         return "too few members are left to compare"
-    ends = [data[name] for name in ("difference", "low", "high")]
     if "verdict" in data.attrs:
-        more = f"better than A by more than {100 * data.attrs['delta']:g} percentage points"
-        words = {
-            "better": f"B is {more}",
-            "not_better": f"B is not {more}",
-            "undecided": f"it is undecided whether B is {more}",
-        }
-        text = f"{words[data.attrs['verdict']]} on this test set"
-    elif ends[1] > 0 or ends[2] < 0:
-        text = f"B is {'better' if ends[1] > 0 else 'worse'} than A"
+        delta = f"{100 * data.attrs['delta']:g} percentage points on this test set"
+        text = f"{VERDICTS[data.attrs['verdict']][1]} better than A by more than {delta}"
+    elif low > 0 or high < 0:
+        text = f"B is {'better' if low > 0 else 'worse'} than A"
     else:
         text = "the difference of A and B may be luck"
-    return f"{text}: B − A is {between(*ends)}"
+    return f"{text}: B − A is {between(value, low, high)}"
 
 
 FIGURES = {"comparison": "compare.comparison", "gate": "compare.gate"}
@@ -344,25 +324,20 @@ FIGURES = {"comparison": "compare.comparison", "gate": "compare.gate"}
 
 def table(run: Run) -> str:
     """Write how both recipes did, the tests, and the answer."""
-    data = run.data
-    rows = [["", "members", "diverged", "accuracy", "± members", "middle half", "range"]]
-    notes = [f"{name}: {text}" for name, text in zip("AB", data["recipe"].values, strict=True)]
+    data, head = run.data, ["", "members", "left out", "accuracy", "± members", "middle half"]
+    rows, notes = [[*head, "lowest", "highest"]], []
+    value = {name: float(data[name]) for name in SCALARS}
     for name in "AB":
         one = data.sel(model=name)
-        kept, count = one["test_accuracy"].dropna("member").values, int(one["num_members"])
-        lost, spread = count - len(kept), kept.std(ddof=1) if len(kept) > 1 else np.nan
-        cells = (
-            (kept.mean(), spread, float(one["interquartile_mean"])) if len(kept) else 3 * (np.nan,)
-        )
-        ends = "-".join(number(x, 4) for x in (kept.min(), kept.max())) if len(kept) else "–"
-        rows.append([name, str(count), str(lost), *(number(x, 4) for x in cells), ends])
-    value = {name: float(data[name]) for name in SCALARS}
-    tests = [f"p = {value[name]:.2g} by {what}" for name, what in TESTS.items()]
-    better = value["probability_of_improvement"]
-    notes.append(
-        f"on this test set: {', '.join(tests) + '; ' if np.isfinite(value['p_welch']) else ''}"
-        f"a member of B beats one of A with probability {number(better, 2)}"
-    )
+        kept, count = one["test_accuracy"], int(one["num_members"])
+        cells = (kept.mean(), kept.std(ddof=1), one["interquartile_mean"], kept.min(), kept.max())
+        left_out = count - int(kept.count())
+        rows.append([name, str(count), str(left_out), *(number(float(x), 4) for x in cells)])
+        notes.append(f"{name}: {one['recipe'].item()}")
+    tests = [f"p = {value[name]:.2g} by {what}" for name, what in TESTS.items() if value[name] >= 0]
+    beats = number(value["probability_of_improvement"], 2)
+    tests.append(f"a member of B beats one of A with probability {beats}")
+    notes.append(f"on this test set: {', '.join(tests)}")
     if value["seeds_needed"] > 0:
         notes.append(
             f"a true difference of {100 * data.attrs['delta']:g} percentage points takes "
@@ -383,16 +358,15 @@ def main(argv: Sequence[str]) -> int:
     status = _cli.run(argv, Config, lambda config: found.append(EXPERIMENT(config)))
     if not found or "verdict" not in (data := found[0].data).attrs:
         return status
-    numbers = {name: float(data[name]) for name in ("difference", "low", "high")}
     said = {
         "verdict": data.attrs["verdict"],
-        **{name: None if np.isnan(x) else x for name, x in numbers.items()},
+        **{name: float(data[name]) for name in SCALARS[:3]},
         **{name: int(data.attrs[name]) for name in ("members", "wave")},
         "judged_on": f"{data.sizes['example']} test examples of {data.attrs['dataset']}",
         "command": data.attrs["command"],
     }
     print(json.dumps(said))
-    return STATUS[data.attrs["verdict"]]
+    return VERDICTS[said["verdict"]][0]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Members of both recipes answer the same test examples. Luck is in the members, a
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.stats
@@ -27,25 +27,8 @@ RESAMPLES = 10_000
 CHUNK = 250  # resamples at once
 
 
-class Difference(NamedTuple):
-    """The difference of two mean accuracies.
-
-    Attributes:
-      value: B - A, as a fraction in -1..1.
-      low, high: its interval, of probability LEVEL.
-      variance: of `value`, fraction squared.
-    """
-
-    value: float
-    low: float
-    high: float
-    variance: float
-
-
 def right_answers(
-    logits: Float[np.ndarray, "M N K"],
-    labels: Int[np.ndarray, " N"],
-    alive: Bool[np.ndarray, " M"],
+    logits: Float[np.ndarray, "M N K"], labels: Int[np.ndarray, " N"], alive: Bool[np.ndarray, " M"]
 ) -> Int[np.ndarray, "M N"]:
     """Judge every member on every test example.
 
@@ -65,7 +48,7 @@ def right_answers(
 
 def difference(
     a: Bool[np.ndarray, "A N"], b: Bool[np.ndarray, "B N"], *, paired: bool = False
-) -> Difference:
+) -> tuple[float, float, float, float]:
     """Estimate the difference of mean accuracies over other members and other test examples.
 
     V = s²_A / M_A + s²_B / M_B + s²_d / n - r_A / (M_A n) - r_B / (M_B n), where s² is the variance
@@ -79,7 +62,8 @@ def difference(
       paired: member i of A and member i of B share their seeds; as many of both then.
 
     Returns:
-      The difference; without any spread its interval is one point.
+      B - A, as a fraction; low and high of its interval, of probability LEVEL, one point where
+      nothing has any spread; and V.
 
     Source:
       Searle, Casella, McCulloch 1992, "Variance components", ch. 4 (mean squares of two crossed
@@ -100,9 +84,9 @@ def difference(
     freedom += examples**2 / (num_examples - 1)
     variance, value = members + max(0.0, examples - residuals), float(apart.mean())
     if variance == 0.0:
-        return Difference(value, value, value, 0.0)
-    half = scipy.stats.t.ppf((1 + LEVEL) / 2, variance**2 / freedom) * np.sqrt(variance)
-    return Difference(value, value - half, value + half, variance)
+        return value, value, value, 0.0
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, variance**2 / freedom) * variance**0.5)
+    return value, value - half, value + half, variance
 
 
 def resampled_differences(
@@ -302,38 +286,32 @@ def comparison_results(
         alive[:] = alive.all(axis=0)
     kept = [x[own] == 1 for x, own in zip(right, alive, strict=True)]
     counts = [x.sum(axis=1) for x in kept]
-    found, more = dict.fromkeys(SCALARS, np.nan), {}
-    attrs: dict[str, Any] = {"delta": delta}
-    if min(map(len, counts)) > 1:
+    found, more, attrs = dict.fromkeys(SCALARS, np.nan), dict[str, Any](), dict[str, Any]()
+    enough = min(map(len, counts)) > 1
+    if enough:
         sd_a, sd_b = (float(x.std(ddof=1)) / examples for x in counts)
         found["probability_of_improvement"] = probability_of_improvement(*counts)
         found["seeds_needed"] = seeds_needed(sd_a, sd_b, delta)
-        if paired:
-            found |= dict(zip(SCALARS[-3:], seed_correlation(*counts), strict=True))
-        if not looks:
-            apart = difference(*kept, paired=paired)
-            found |= dict(zip(SCALARS, (*apart[:3], welch(*counts)), strict=False))
-            found["p_permutation"] = permutation_test(*counts)
-            drawn = resampled_differences(*kept, variance=apart.variance, paired=paired)
-            more["resampled"] = "resample", drawn.astype(np.float32)
+    if enough and paired:
+        found |= dict(zip(SCALARS[-3:], seed_correlation(*counts), strict=True))
     if looks:
-        verdict, path = judge(a, b, delta, looks)
-        more |= path
-        if verdict.at >= 0:
-            ends = (path[name][1][verdict.at] for name in ("path", "path_low", "path_high"))
-            found |= dict(zip(SCALARS, ends, strict=False))
-        members = looks[verdict.look - 1]
-        attrs |= {"verdict": verdict.text, "wave": verdict.look, "members": members, "looks": looks}
+        verdict, more = judge(a, b, delta, looks)
+        found |= dict(zip(SCALARS, verdict[:3], strict=False))
+        attrs |= dict(zip(("verdict", "wave", "members"), verdict[3:], strict=True), looks=looks)
+    elif enough:
+        *ends, variance = difference(*kept, paired=paired)
+        found |= dict(zip(SCALARS, (*ends, welch(*counts)), strict=False))
+        found["p_permutation"] = permutation_test(*counts)
+        drawn = resampled_differences(*kept, variance=variance, paired=paired)
+        more["resampled"] = "resample", drawn.astype(np.float32)
+    middles = [scipy.stats.trim_mean(x, 0.25) / examples for x in counts]
     variables = {
         **found,
         "num_members": ("model", [len(a), len(b)]),
         "test_accuracy": (("model", "member"), np.where(alive, (right == 1).mean(axis=2), np.nan)),
-        "interquartile_mean": (
-            "model",
-            [scipy.stats.trim_mean(x, 0.25) / examples for x in counts],
-        ),
+        "interquartile_mean": ("model", middles),
         "right": (("model", "member", "example"), right),
         **more,
     }
-    data = xr.Dataset(variables, {"model": np.array(["A", "B"], object)}, attrs)
+    data = xr.Dataset(variables, {"model": np.array(["A", "B"], object)}, attrs | {"delta": delta})
     return described(data, comparison_results)

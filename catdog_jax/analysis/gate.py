@@ -14,14 +14,19 @@ class Verdict(NamedTuple):
     """What a gate says.
 
     Attributes:
+      difference, low, high: mean difference of accuracy, B less A, and its interval, as fractions;
+        0, -1 and 1 where no pair is left.
       text: 'better', 'not_better' or 'undecided'.
-      look: the last one that was needed, from 1; the last of all where it is undecided.
-      at: index of the last pair it saw; -1: none.
+      look: the last one that was needed, from 1.
+      members: of each recipe at that look.
     """
 
+    difference: float
+    low: float
+    high: float
     text: str
     look: int
-    at: int
+    members: int
 
 
 def anytime_interval(
@@ -79,18 +84,19 @@ def judge(
       path_low: lower end of its 95 % interval, which holds at all times together
       path_high: upper end of that interval
     """
-    pair, examples = np.flatnonzero((a[:, 0] >= 0) & (b[:, 0] >= 0)), a.shape[1]
-    differences = (b[pair].astype(np.int64) - a[pair]).sum(axis=1)
+    pair, examples = np.flatnonzero((a[:, 0] >= 0) & (b[:, 0] >= 0)) + 1, a.shape[1]
+    differences = (b.astype(np.int64) - a)[pair - 1].sum(axis=1)
     low, high = anytime_interval(differences)
     null = round(delta * examples, 9)  # 0.29 of 100 is not 28.999999999999996
     mean = np.cumsum(differences) / np.arange(1, len(pair) + 1)
-    path = {"path": mean, "path_low": low, "path_high": high}
-    variables: dict[str, Any] = {k: ("pair", np.clip(x / examples, -1, 1)) for k, x in path.items()}
-    variables["pair"] = pair + 1
-    at = -1
-    for look, last in enumerate(looks, 1):
-        at = int(np.searchsorted(pair, last)) - 1
-        side = int(low[at] > null) - int(high[at] < null) if at >= 0 else 0
-        if side:
-            return Verdict("better" if side > 0 else "not_better", look, at), variables
-    return Verdict("undecided", len(looks), at), variables
+    edges = ((0.0, mean), (-np.inf, low), (np.inf, high))  # before the first pair, and after each
+    mean, low, high = (np.concatenate([[first], x]) for first, x in edges)
+    seen = np.searchsorted(pair, looks, side="right")
+    sides = (low[seen] > null).astype(int) - (high[seen] < null)
+    look = int(np.argmax(sides != 0)) if sides.any() else len(looks) - 1
+    text = {1: "better", -1: "not_better", 0: "undecided"}[int(sides[look])]
+    path = np.clip(np.stack([mean, low, high]) / examples, -1, 1)
+    names, (value, below, above) = ("path", "path_low", "path_high"), path[:, seen[look]].tolist()
+    variables = {name: ("pair", x) for name, x in zip(names, path[:, 1:], strict=True)}
+    verdict = Verdict(value, below, above, text, look + 1, looks[look])
+    return verdict, {"pair": pair, **variables}

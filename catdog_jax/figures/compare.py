@@ -19,7 +19,7 @@ def comparison(data: xr.Dataset) -> Figure | None:
     Args:
       data: `test_accuracy` (model, member), fractions right, nan for a member that diverged;
         `difference`, `low`, `high`, scalars; `resampled` (resample), where it was drawn; `recipe`
-        (model); attribute `found`.
+        (model); attributes `found`, and of a gate `verdict` and `delta`.
 
     Returns:
       Figure; None where too few members are left to compare.
@@ -36,10 +36,12 @@ def comparison(data: xr.Dataset) -> Figure | None:
     parts.name_models(above, ["A", "B"], 1.0)
     above.set_xlabel("accuracy (fraction right)")
     found, low, high = (100 * float(data[name]) for name in ("difference", "low", "high"))
+    scope = "over members, on these test examples; it holds however often one looks"
     if "resampled" in data:
+        scope = "over members and test examples; the grey shape is of drawing both again and again"
         heights, places = parts.density(100 * data["resampled"].values.astype(np.float64))
-        shade = {"color": style.GREY, "alpha": 0.3, "linewidth": 0}
-        below.fill_between(places, -0.1 - 0.5 * heights, -0.1, label="resampled", **shade)
+        shade = {"color": style.GREY, "alpha": 0.3, "linewidth": 0, "label": "resampled"}
+        below.fill_between(places, -0.1 - 0.5 * heights, -0.1, **shade)
     flat: Any = {"color": style.INK, "solid_capstyle": "butt", "label": "95 % interval"}
     below.plot([low, high], [0, 0], linewidth=4, **flat)
     below.plot([found], [0], **style.hollow(style.INK, zorder=4, label="difference of the means"))
@@ -48,14 +50,9 @@ def comparison(data: xr.Dataset) -> Figure | None:
         below.axvline(100 * float(data.attrs["delta"]), **DELTA)
     below.set(xlabel=POINTS, ylim=(0.3, -0.7))
     style.name_rows(below, [0], ["B − A"], 8.5)
-    _, _, numbers = str(data.attrs["found"]).partition(": ")
-    drawn = "over members and test examples; the grey shape is of drawing both again and again"
-    always = "over members, on these test examples; it holds however often one looks"
-    caption = (
-        f"Above: the test accuracy of {_members(data)}. Below: {numbers}, "
-        f"{drawn if 'resampled' in data else always}. {_recipes(data)}"
-    )
-    return style.finish(figure, _title(data), caption, data)
+    a, b = (style.members(n) for n in data["test_accuracy"].count("member").values.tolist())
+    caption = f"Above: the test accuracy of {a} of A and {b} of B. Below: {{}}, {scope}."
+    return _finish(figure, caption, data)
 
 
 @style.look()
@@ -63,13 +60,13 @@ def gate(data: xr.Dataset) -> Figure | None:
     """Draw the difference and its interval from pair to pair, until it is decided.
 
     Args:
-      data: `pair`; `path`, `path_low`, `path_high` (pair), fractions; attributes `delta`, `found`,
-        and `looks`.
+      data: `pair`; `path`, `path_low`, `path_high` (pair), fractions; `recipe` (model); attributes
+        `delta`, `looks` and `found`.
 
     Returns:
-      Figure; None where there was no gate, or nothing to see.
+      Figure; None where there was no gate, or no pair is left.
     """
-    if "path" not in data or not data.sizes["pair"]:
+    if not data.sizes.get("pair"):
         return None
     figure, ((axes,),) = style.sheet(6.5, 3.2)
     pair, delta = data["pair"].values, 100 * float(data.attrs["delta"])
@@ -88,28 +85,15 @@ def gate(data: xr.Dataset) -> Figure | None:
     caption = (
         "Mean difference of test accuracy up to each pair of members, and an interval that holds "
         "at all pairs together, whenever one stops: the gate stops at the first look whose "
-        f"interval lies on one side of delta, {delta:g} percentage points. The verdict is about "
-        f"these test examples. {_recipes(data)}"
+        f"interval lies on one side of delta, {delta:g} percentage points. At the end, {{}}. The "
+        "verdict is about these test examples."
     )
-    return style.finish(figure, _title(data), caption, data)
+    return _finish(figure, caption, data)
 
 
-def _title(data):
-    """Say what was found, without its numbers."""
-    text = str(data.attrs["found"]).partition(":")[0]
-    return text[:1].upper() + text[1:]
-
-
-def _recipes(data):
-    """Say what A and B are."""
-    return " ".join(
-        f"{name}: {text}." for name, text in zip("AB", data["recipe"].values, strict=True)
-    )
-
-
-def _members(data):
-    """Count the members that are drawn."""
-    counts = np.isfinite(data["test_accuracy"].values).sum(axis=1).tolist()
-    return " and ".join(
-        f"{style.members(n)} of {name}" for n, name in zip(counts, "AB", strict=True)
-    )
+def _finish(figure, caption, data):
+    """Put what was found into the title, its numbers into the caption, and say what A and B are."""
+    title, _, numbers = str(data.attrs["found"]).partition(": ")
+    a, b = data["recipe"].values
+    caption = f"{caption.format(numbers)} A: {a}. B: {b}."
+    return style.finish(figure, title[:1].upper() + title[1:], caption, data)

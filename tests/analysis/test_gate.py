@@ -81,14 +81,12 @@ def test_a_gate_looks_at_the_pairs_that_are_left():
     verdict, path = judge(a, b, 0.0, [8, 16, 24])
     left = np.delete(np.arange(24), [3, 5, 16])
     assert path["pair"].tolist() == (left + 1).tolist()
-    low, high = anytime_interval((b[left].astype(int) - a[left]).sum(axis=1))
-    for look, at in enumerate((5, 13, 20), 1):
-        if low[at] > 0:
-            assert verdict == ("better", look, at)
-            break
-    else:
-        pytest.fail("40 points of 1,000 are seen within 24 pairs")
-    np.testing.assert_allclose(path["path_low"][1][at], low[at] / 500)
-    np.testing.assert_allclose(path["path_high"][1][at], high[at] / 500)
-    assert judge(a[:4], b[:4], 0.0, [2, 4])[0] == ("undecided", 2, 2)
-    assert judge(a[3:4], b[3:4], 0.0, [2, 4])[0] == ("undecided", 2, -1)
+    differences = (b[left].astype(int) - a[left]).sum(axis=1)
+    low, high = anytime_interval(differences)
+    look, at = next((k, at) for k, at in enumerate((5, 13, 20), 1) if low[at] > 0)
+    assert verdict[3:] == ("better", look, 8 * look)
+    wanted = np.array([differences[: at + 1].mean(), low[at], high[at]]) / 500
+    np.testing.assert_allclose(verdict[:3], wanted)
+    np.testing.assert_allclose([path[name][1][at] for name in list(path)[1:]], wanted)
+    assert judge(a[:4], b[:4], 0.0, [2, 4])[0][1:] == (-1.0, 1.0, "undecided", 2, 4)
+    assert judge(a[3:4], b[3:4], 0.0, [2, 4])[0] == (0.0, -1.0, 1.0, "undecided", 2, 4)
