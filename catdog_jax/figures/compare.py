@@ -72,7 +72,8 @@ def gate(data: xr.Dataset) -> Figure | None:
     pair, delta = data["pair"].values, 100 * float(data.attrs["delta"])
     middle, low, high = (100 * data[name].values for name in ("path", "path_low", "path_high"))
     hue = style.colour(0)
-    axes.fill_between(pair, low, high, color=hue, alpha=0.25, linewidth=0, label="95 % interval")
+    band: Any = {"step": "mid", "color": hue, "alpha": 0.25, "linewidth": 0}
+    axes.fill_between(pair, low, high, label="95 % interval", **band)
     axes.plot(pair, middle, color=hue, linewidth=1.6, label="mean difference so far")
     seen = np.isin(pair, data.attrs["looks"])
     axes.plot(pair[seen], middle[seen], **style.hollow(hue, zorder=4, label="a look"))
