@@ -47,6 +47,7 @@ from catdog_jax.types import InputError
 from experiments import STARTING, _signals
 
 LONGEST = 700  # letters of each half of an error
+FILES = ("flagfile", "like")  # flags that name a file of flags
 CODE = ("models", "dataset", "rules", "estimators")  # flags that may name code of one's own
 VERBOSE = "--verbose"
 OF_EVERY = {  # experiment: what is no field of its Config
@@ -206,6 +207,11 @@ def parse_flags(argv: Sequence[str], settings: type) -> Any:
     Raises:
       InputError: an unknown flag, a value of a wrong type or range, or a stray argument.
     """
+    return settings(**given_flags(argv, settings))
+
+
+def given_flags(argv: Sequence[str], settings: type) -> dict[str, Any]:
+    """Read the flags that are given, and no others; see `parse_flags`."""
     values, known = absl.flags.FlagValues(), flags_of(settings)
     typed = {word.lstrip("-").partition("=")[0] for word in argv if word.startswith("-")}
     argv = [flag for word in argv for flag in _from_files(word, typed)]
@@ -225,10 +231,10 @@ def parse_flags(argv: Sequence[str], settings: type) -> Any:
         if value is not None:
             is_text = isinstance(value, str)
             given[name] = convert(f"--{name}", value, known[name]) if is_text else value
-    return settings(**given)
+    return given
 
 
-def _from_files(word: str, typed: Collection[str]) -> list[str]:
+def _from_files(word: str, typed: set[str]) -> list[str]:
     """Put the flags of a `--flagfile=FILE` or a `--like=RUN` in its place; they start no code.
 
     Args:
@@ -247,18 +253,15 @@ def _from_files(word: str, typed: Collection[str]) -> list[str]:
     except (OSError, ValueError, RuntimeError) as error:
         wanted = "FILE" if read is _lines else "RUN, a folder that a command printed"
         raise InputError(f"{word} cannot be read ({error}); give {flag}={wanted}") from None
-    kept = []
-    for line in lines:
+    kept = [line for line in lines if line.lstrip("-").partition("=")[0] not in typed - {*FILES}]
+    for line in [flag for line in kept for flag in (line, *_inner(line))]:
         name, equals, value = line.lstrip("-").partition("=")
-        if name in ("flagfile", "like"):
+        if name in FILES:
             raise InputError(f"{word}: {line!r} names another file of flags; type both")
-        if name in typed:
-            continue
         if name in CODE and not equals:  # its value would be the next line
             raise InputError(f"{word}: {line!r} has no value; write {line}=value")
         if name in CODE and any(is_code(entry) for entry in value.split(",")):
             raise InputError(f"{word}: {line!r} starts code, which only a command may; type it")
-        kept.append(line)
     return kept
 
 
@@ -275,6 +278,15 @@ def _settings_of(folder: Path) -> list[str]:
     data_dir = f"--data_dir={found.get('source', {}).get('data_dir')}"
     flags = shlex.split(found["command"])[3:]
     return [data_dir if flag == DATA_DIR else flag for flag in flags]
+
+
+def _inner(line: str) -> list[str]:
+    """List the flags in the value of a flag, which may be the whole line."""
+    found = []
+    for text in (line, line.partition("=")[2]):
+        with contextlib.suppress(ValueError):
+            found += [word for word in shlex.split(text) if word.startswith("-")]
+    return found
 
 
 def help_text(settings: type) -> str:

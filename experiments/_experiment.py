@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,10 +160,7 @@ def take(
     Raises:
       InputError: a flag that only training could follow.
     """
-    for item in dataclasses.fields(config):
-        trains = item.name in TrainConfig.__dataclass_fields__ and item.name not in WITH_RUN
-        if trains and getattr(config, item.name) != item.default:
-            raise InputError(f"--{item.name} cannot follow --run: its members are trained already")
+    refuse(config, TrainConfig.__dataclass_fields__.keys() - {*WITH_RUN}, "run")
     run.begin(compile_cache=config.compile_cache)
     config = dataclasses.replace(config, run=run_folder(config.run, config.out_dir))
     of_training = TrainConfig.__dataclass_fields__
@@ -178,6 +175,23 @@ def take(
         own=(config.dataset, *typed),
         **dataclasses.replace(config, run=f"runs/{where}").place(experiment),
     )
+
+
+def refuse(config: Any, flags: Collection[str], source: str) -> None:
+    """Refuse flags that only training could follow, where members are trained already.
+
+    Args:
+      config: the settings.
+      flags: names.
+      source: the flag that names the members.
+
+    Raises:
+      InputError: one of them is given.
+    """
+    for item in dataclasses.fields(config):
+        if item.name in flags and getattr(config, item.name) != item.default:
+            text = f"--{item.name} cannot follow --{source}: its members are trained already"
+            raise InputError(text)
 
 
 def run_folder(name: str, out_dir: str) -> str:

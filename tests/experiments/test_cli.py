@@ -229,6 +229,8 @@ def test_help_is_no_error_opens_no_device_and_imports_no_tfds():
         (b"--models=mine.evil/x", "'--models=mine.evil/x' starts code, which only a command may"),
         (b"--models\nmine.evil", "'--models' has no value; write --models=value"),
         (b"--dataset=mine.load", "'--dataset=mine.load' starts code, which only a command may"),
+        (b"--recipe_b=--models=mine.evil", "'--models=mine.evil' starts code"),
+        (b"--recipe_b\n'--models=mine.evil'", "'--models=mine.evil' starts code"),
         (b"--flagfile=f", "'--flagfile=f' names another file of flags; type both"),
         (b"--num_members=\xff", "cannot be read ('utf-8' codec can't decode"),
         (None, "cannot be read ([Errno 2] No such file or directory"),

@@ -76,6 +76,12 @@ FRACTIONS = {
         "maximising_score": "model member class",
         "first_layer_0": f"moment member unit {IMAGE}",
     },
+    "comparison": {
+        "test_accuracy": "model member",
+        "difference low high": "",
+        "resampled": "resample",
+        "path path_low path_high": "pair",
+    },
     "throughput": {
         "ratio ratio_low ratio_high": "model members competitor",
         "share": "model members",
@@ -103,19 +109,22 @@ SIZES = {"eval": 6, "axis": 2, "example": 20, "unit_0": 1, "unit_1": 8, "unit": 
          "column": 4, "channel": 3, "grid": 30, "point": 10, "quantile": 3, "exact_size": 3,
          "network": 5, "training_set": 2, "loss": 2, "shown_part": 4, "estimate": 2, "layer": 4,
          "other_layer": 4, "modifiers": 3, "picture": 8, "window_row": 3, "window_column": 3,
-         "moment": 2, "rank": 2, "shown": 20, "cka_member": 2}  # fmt: skip
+         "moment": 2, "rank": 2, "shown": 20, "cka_member": 2, "resample": 9,
+         "pair": 6}  # fmt: skip
 ATTRS = {
     "command": COMMAND, "dataset": "made up", "kind": "images", "noise": 0.1, "exact_sets": 50,
     "met": 1e-3, "curve_steps": 2000, "disjoint": 1, "middle_width": 4, "middle_depth": 1,
     "middle_num_examples": 16, "neighbours": 15, "probe_train_examples": 1000, "cka_examples": 20,
     "probe_test_examples": 20, "probe_features": 512, "window": 2, "stride": 1, "run": "a/run",
-    "note": "On two cores.",
+    "note": "On two cores.", "delta": 0.002, "looks": [3, 6], "verdict": "better",
+    "found": "B is better than A: B − A is +1.00 percentage points (95 % interval …)",
 }  # fmt: skip
 
 
 def make(kind, num_models=2, num_members=4):
     """Return a data set of a kind of run: fractions in 0.5..0.9, and what is none."""
-    rng, models = np.random.default_rng(0), list(MODELS[:num_models])
+    models = ["A", "B"] if kind == "comparison" else list(MODELS[:num_models])
+    rng, num_models = np.random.default_rng(0), len(models)
     rungs = ["constant", "lda", "centroid", *models]
     when = {"words": ["start", "trained"]}.get(kind, ["before", "after"])
     sizes = SIZES | {"first_member": min(5, num_members), "probed": num_members}
@@ -174,6 +183,9 @@ def make(kind, num_models=2, num_members=4):
     if kind == "attribution":
         data["label"] = "picture", np.arange(8) % 2
         data["picture_pixels"] = ("picture", *IMAGE.split()), np.full((8, 5, 4, 3), 99, np.uint8)
+    if kind == "comparison":
+        data["recipe"] = "model", np.array([MODELS[2], "cnn --augment=flip"], object)
+        data["pair"] = np.arange(1, 7)
     if kind == "throughput":
         data["hopeless"] = ("model", "competitor"), np.tile([True, False, False], (num_models, 1))
     found = {name: x for name, x in coordinates.items() if name in data.sizes}

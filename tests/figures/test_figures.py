@@ -26,6 +26,7 @@ KINDS = {  # experiment -> kind of run
     "words": "words",
     "attribution": "attribution",
     "init_convergence": "training",
+    "compare": "comparison",
 }
 FIGURES = {"throughput.throughput": "throughput"}
 for name, kind in KINDS.items():

@@ -369,3 +369,18 @@ def test_every_ratio_is_a_bar_that_starts_at_one(make, draw, said):
     assert [bar.get_hatch() for bar in bars] == ["////", None, "////"]
     figure = draw("throughput.throughput", data.assign(share=data["share"] * np.nan))
     assert "% of a matrix product's speed" not in said(figure)
+
+
+def test_a_comparison_shows_its_interval_and_a_gate_its_path(make, draw):
+    data = make("comparison")
+    above, below = draw("compare.comparison", data).axes
+    for row, values in enumerate(data["test_accuracy"].values):
+        (mean,) = (x for x in lines(above, marker="|") if x.get_ydata()[0] == row)
+        np.testing.assert_allclose(mean.get_xdata(), [values.mean()])
+    (bar,) = lines(below, linewidth=4)
+    np.testing.assert_allclose(bar.get_xdata(), [100 * data["low"], 100 * data["high"]])
+    (axes,) = draw("compare.gate", data).axes
+    assert holds(axes, 100 * data["path"])
+    (seen,) = lines(axes, marker="o")
+    np.testing.assert_allclose(seen.get_xydata(), [[n, 100 * data["path"][n - 1]] for n in (3, 6)])
+    assert holds(axes, [100 * data.attrs["delta"]] * 2)
