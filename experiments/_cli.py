@@ -254,7 +254,7 @@ def _from_files(word: str, typed: set[str]) -> list[str]:
         wanted = "FILE" if read is _lines else "RUN, a folder that a command printed"
         raise InputError(f"{word} cannot be read ({error}); give {flag}={wanted}") from None
     kept = [line for line in lines if line.lstrip("-").partition("=")[0] not in typed - {*FILES}]
-    for line in [flag for line in kept for flag in (line, *_inner(line))]:
+    for line in [flag for one in kept for flag in (one, *_inner(one))]:
         name, equals, value = line.lstrip("-").partition("=")
         if name in FILES:
             raise InputError(f"{word}: {line!r} names another file of flags; type both")

@@ -114,7 +114,7 @@ def load(
     settings = {"difficulty": float(difficulty), "seed": seed, "image_size": size}
 
     def build() -> Dataset:
-        same = {"seed": seed, "size": size, "difficulty": difficulty, "progress": progress}
+        same: dict[str, Any] = {"seed": seed, "size": size, "difficulty": difficulty, "progress": progress}
         draw = functools.partial(generate, **same)
         return generated("procedural", draw, FIRST, counts, settings)
 
