@@ -114,8 +114,9 @@ def load(
     settings = {"difficulty": float(difficulty), "seed": seed, "image_size": size}
 
     def build() -> Dataset:
-        same: dict[str, Any] = {"seed": seed, "size": size, "difficulty": difficulty, "progress": progress}
-        draw = functools.partial(generate, **same)
+        draw = functools.partial(
+            generate, seed=seed, size=size, difficulty=difficulty, progress=progress
+        )
         return generated("procedural", draw, FIRST, counts, settings)
 
     if KEPT[0] <= 3 * size**2 * sum(counts.values()) <= KEPT[1]:
