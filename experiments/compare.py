@@ -7,7 +7,7 @@ by more than --delta on this test set? It trains --num_members of each, then as 
 a rule that may look as often as it likes has decided.
 
   python -m experiments.compare
-  python -m experiments.compare --recipe_b="--optimizer=lion --learning_rate=0.001"
+  python -m experiments.compare --recipe_b="--optimizer=lion --batch_size=64"
   python -m experiments.compare --run_a=PATH --run_b=PATH
   python -m experiments.compare --logits_a=a.npy --logits_b=b.npy --labels=y.npy
   python -m experiments.compare --gate --delta=0.002 --max_members=64
