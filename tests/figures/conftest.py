@@ -76,6 +76,15 @@ FRACTIONS = {
         "maximising_score": "model member class",
         "first_layer_0": f"moment member unit {IMAGE}",
     },
+    "seeds": {
+        "test_accuracy": "model member",
+        "sd_over_time": "model eval",
+        "component component_low component_high": "model source",
+        "bin_share vote_share share_right": "model class bin",
+        "accuracy_mean accuracy_sd accuracy_sd_low accuracy_sd_high predicted_sd": "model",
+        "true_variance true_variance_low true_variance_high": "model",
+        "error disagreement calibrated_disagreement": "model",
+    },
     "throughput": {
         "ratio ratio_low ratio_high": "model members competitor",
         "share": "model members",
@@ -93,13 +102,14 @@ TEXTS = {
     "kind": ["same picture", "other pictures", "before training"],
     "measure": ["rank of sizes", "signed"],
     "factor": ["head_x", "ear_hang", "light_angle (cos)", "unused"],
+    "source": ["init", "order", "combinations"],
     "competitor": ["vmap + scan", "torch channels-last", "scikit-learn"],
 }
 SIZES = {"eval": 6, "axis": 2, "example": 20, "unit_0": 1, "unit_1": 8, "unit": 8, "row": 5,
          "column": 4, "channel": 3, "grid": 30, "point": 10, "quantile": 3, "exact_size": 3,
          "network": 5, "training_set": 2, "loss": 2, "shown_part": 4, "estimate": 2, "layer": 4,
          "other_layer": 4, "modifiers": 3, "picture": 8, "window_row": 3, "window_column": 3,
-         "moment": 2, "rank": 2, "shown": 20, "cka_member": 2}  # fmt: skip
+         "moment": 2, "rank": 2, "shown": 20, "cka_member": 2, "bin": 10}  # fmt: skip
 ATTRS = {
     "command": COMMAND, "dataset": "made up", "kind": "images", "noise": 0.1, "exact_sets": 50,
     "met": 1e-3, "curve_steps": 2000, "disjoint": 1, "middle_width": 4, "middle_depth": 1,
@@ -167,6 +177,12 @@ def make(kind, num_models=2, num_members=4):
         data["word_group"] = "word", np.array(groups, object)
         over = ("embedded", "when", "member", "word", "rank")
         data["nearest_word"] = over, rng.integers(0, 13, [sizes[axis] for axis in over])
+    if kind == "seeds":
+        data["step"] = ("model", "eval"), np.outer(np.arange(num_models) + 1, np.arange(6) * 10)
+        data["formula"] = "model", np.array(models, object)
+        data["kind"] = "model", np.array(["all seeds", "init alone", "crossed"] * 2)[:num_models]
+        data["component"] -= 0.6
+        data["true_variance"][0] = -0.1
     if kind == "attribution":
         data["label"] = "picture", np.arange(8) % 2
         data["picture_pixels"] = ("picture", *IMAGE.split()), np.full((8, 5, 4, 3), 99, np.uint8)

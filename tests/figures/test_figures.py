@@ -20,6 +20,7 @@ KINDS = {  # experiment -> kind of run
     "words": "words",
     "attribution": "attribution",
     "init_convergence": "training",
+    "seed_variance": "seeds",
 }
 FIGURES = {"throughput.throughput": "throughput"}
 for name, kind in KINDS.items():
