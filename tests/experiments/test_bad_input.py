@@ -8,6 +8,7 @@ from experiments import (
     fit_check,
     init_convergence,
     predict,
+    seed_variance,
     throughput,
     words,
 )
@@ -123,6 +124,8 @@ def test_a_file_in_place_of_the_output_folder(refused, tmp_path):
         (bias_variance, f"{SMALL} --widths=4,x", "--widths=4,x is not allowed; give whole num"),
         (bias_variance, f"{SMALL} --depths=17", "give whole numbers from 1 to 16"),
         (bias_variance, f"{SMALL} --set_size=97", "97 examples is more than the 64 there are"),
+        (seed_variance, f"{SMALL} --populations=seed", "unknown entry of --populations: 'seed'"),
+        (seed_variance, f"{SMALL} --vary=none", "unknown entry of --vary: 'none'"),
         (fit_check, "--models=word_average", "reads tokens"),
         (fit_check, "--name=a/b", "a/b"),
         (fit_check, "--strategy=measure", "unknown --strategy 'measure'; known: auto, chunk, map"),

@@ -6,7 +6,6 @@ import pytest
 
 import catdog_jax as cj
 from catdog_jax.run import train
-from catdog_jax.types import InputError
 from experiments import seed_variance
 
 SMALL = (
@@ -107,8 +106,6 @@ def test_only_what_is_named_varies_and_only_its_sample_is_drawn():
     plain = made(augment="none", populations="augment,order", grid=2)
     assert list(plain) == ["all seeds", "order alone", "crossed"]
     assert list(plain["crossed"].members.streams) == ["init", "order", "data"]
-    with pytest.raises(InputError, match="unknown entry of --populations: 'seed'"):
-        made(populations="init,seed")
 
 
 def test_one_weight_of_each_member_is_multiplied():
@@ -150,11 +147,24 @@ def test_members_that_diverged_are_counted_and_left_out(
 ):
     monkeypatch.setattr("experiments._experiment.draw", lambda *_: None)
     flags = [f"--dataset={mine}.load", f"--models={mine}.fragile", "--num_members=8"]
-    flags += ["--num_steps=4", "--batch_size=8", "--populations=none", "--grid=0"]
+    flags += ["--num_steps=4", "--batch_size=8", "--populations=linear", "--grid=0"]
     assert seed_variance.main([*flags, f"--out_dir={tmp_path}"]) == 0
     said, data = " ".join(capsys.readouterr().out.split()), cj.open_run(run_folder(tmp_path)).data
-    lost = int((data["diverged_step"] >= 0).sum())
+    lost = int((data["diverged_step"][0] >= 0).sum())
     assert 0 < lost < 7
-    assert f"{lost} of 8 members diverged" in said
-    assert int(np.isnan(data["test_accuracy"]).sum()) == lost
+    assert f"{mine}.fragile: {lost} of 8 members diverged and left out" in said
+    assert np.isnan(data["test_accuracy"]).sum("member").values.tolist() == [lost, 0]
     assert np.isfinite(data["accuracy_sd"]).all()
+
+
+def test_where_all_diverged_the_numbers_are_kept_and_the_command_fails(
+    tmp_path, run_folder, mine, monkeypatch, capsys
+):
+    monkeypatch.setattr("experiments._experiment.draw", lambda *_: None)
+    flags = [f"--dataset={mine}.load", f"--models={mine}.hopeless", "--num_members=2"]
+    flags += ["--num_steps=4", "--batch_size=8", "--populations=linear", "--grid=0"]
+    assert seed_variance.main([*flags, f"--out_dir={tmp_path}"]) == 1
+    assert "all 2 members" in capsys.readouterr().err
+    data = cj.open_run(run_folder(tmp_path)).data
+    assert np.isnan(data["accuracy_sd"][0])
+    assert data["num_members"].values.tolist() == [2, 2]

@@ -79,7 +79,6 @@ FRACTIONS = {
     "seeds": {
         "test_accuracy": "model member",
         "sd_over_time": "model eval",
-        "component component_low component_high": "model source",
         "bin_share vote_share share_right": "model class bin",
         "accuracy_mean accuracy_sd accuracy_sd_low accuracy_sd_high predicted_sd": "model",
         "true_variance true_variance_low true_variance_high": "model",
@@ -102,7 +101,6 @@ TEXTS = {
     "kind": ["same picture", "other pictures", "before training"],
     "measure": ["rank of sizes", "signed"],
     "factor": ["head_x", "ear_hang", "light_angle (cos)", "unused"],
-    "source": ["init", "order", "combinations"],
     "competitor": ["vmap + scan", "torch channels-last", "scikit-learn"],
 }
 SIZES = {"eval": 6, "axis": 2, "example": 20, "unit_0": 1, "unit_1": 8, "unit": 8, "row": 5,
@@ -181,7 +179,6 @@ def make(kind, num_models=2, num_members=4):
         data["step"] = ("model", "eval"), np.outer(np.arange(num_models) + 1, np.arange(6) * 10)
         data["formula"] = "model", np.array(models, object)
         data["kind"] = "model", np.array(["all seeds", "init alone", "crossed"] * 2)[:num_models]
-        data["component"] -= 0.6
         data["true_variance"][0] = -0.1
     if kind == "attribution":
         data["label"] = "picture", np.arange(8) % 2
