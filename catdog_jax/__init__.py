@@ -1,5 +1,6 @@
 """Cats, dogs, and every random start in one JAX program."""
 
+from catdog_jax.analysis.findings import findings
 from catdog_jax.data import load_dataset
 from catdog_jax.models.build import build_model, normaliser
 from catdog_jax.optimizers import make_optimizer

@@ -222,8 +222,12 @@ class TrainConfig(ProgramConfig, FolderConfig):
             decided["image_size"] = int(data.train.inputs.shape[1])
         decided["classes"] = ",".join(data.class_names)
         decided["data fingerprint"] = str(data.provenance["fingerprint"])
+        most = max((task.members.count for task in found), default=self.num_members)
+        decided["num_members"] = most  # no task has more
         for task in found:
             recipe = task.recipe
+            if task.members.count < most:
+                decided[f"num_members of {task.label}"] = task.members.count
             for key in (*Recipe._fields[:6], "eval_every"):
                 decided[f"{key} of {task.label}"] = getattr(recipe, key)
         return decided

@@ -207,6 +207,7 @@ def describe(task: Task, folder: str, inputs: Mapping[str, Any]) -> dict[str, An
         "inputs": inputs,
         "recipe": task.recipe._asdict(),
         "seeds": task.seeds,
+        "num_members": task.members.count,
         "streams": task.members.streams,
         "settings": task.members.settings,
         "precision": task.execution.precision,
@@ -301,7 +302,9 @@ def open_run(
     load = functools.cache(functools.partial(_load, found, data_dir, own))
     populations = {}
     for entry in found.get("parts", ()):
-        read = functools.cache(functools.partial(_read, folder, entry["part"], record))
+        most = record["recipe"].get("num_members"), entry.get("num_members")
+        count = min((number for number in most if number is not None), default=None)
+        read = functools.cache(functools.partial(_read, folder, entry["part"], record, count))
         populations[entry["model"]] = Population(entry["model"], entry, read, load, own=own)
     return Run(folder, found, populations, data)
 
@@ -335,7 +338,9 @@ def _load(found: Mapping[str, Any], data_dir: str | None, own: Collection[str]) 
     return dataset
 
 
-def _read(folder: Path, part: str, record: Mapping[str, Any]) -> dict[str, Any]:
+def _read(
+    folder: Path, part: str, record: Mapping[str, Any], num_members: int | None
+) -> dict[str, Any]:
     """Read the waves of a part, and leave out members that are not of the results."""
     waves = []
     for file, digest in record["files"].items():
@@ -347,7 +352,7 @@ def _read(folder: Path, part: str, record: Mapping[str, Any]) -> dict[str, Any]:
                 "this run to train that wave anew"
             )
         waves.append(arrays.read(folder / file))
-    return stack(waves, record["recipe"].get("num_members"))
+    return stack(waves, num_members)
 
 
 def stack(waves: list[dict[str, Any]], num_members: int | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from experiments import (
     fit_check,
     init_convergence,
     predict,
+    seed_variance,
     throughput,
     words,
 )
@@ -134,6 +135,8 @@ def test_a_file_in_place_of_the_output_folder(refused, tmp_path):
         (compare, "--run_a=/no/run --run_b=y", "no run at '/no/run'"),
         (compare, "--logits_a=a --logits_b=b --labels=y --gate", "--gate cannot follow --logits_a"),
         (compare, "--delta=2", "--delta=2.0 is not allowed; give a finite number ≥ 0 and ≤ 1"),
+        (seed_variance, f"{SMALL} --populations=seed", "unknown entry of --populations: 'seed'"),
+        (seed_variance, f"{SMALL} --vary=none", "unknown entry of --vary: 'none'"),
         (fit_check, "--models=word_average", "reads tokens"),
         (fit_check, "--name=a/b", "a/b"),
         (fit_check, "--strategy=measure", "unknown --strategy 'measure'; known: auto, chunk, map"),

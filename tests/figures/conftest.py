@@ -82,6 +82,14 @@ FRACTIONS = {
         "resampled": "resample",
         "path path_low path_high": "pair",
     },
+    "seeds": {
+        "test_accuracy": "model member",
+        "sd_over_time": "model eval",
+        "bin_share vote_share share_right": "model class bin",
+        "accuracy_mean accuracy_sd accuracy_sd_low accuracy_sd_high predicted_sd": "model",
+        "true_variance true_variance_low true_variance_high": "model",
+        "error disagreement calibrated_disagreement": "model",
+    },
     "throughput": {
         "ratio ratio_low ratio_high": "model members competitor",
         "share": "model members",
@@ -110,7 +118,7 @@ SIZES = {"eval": 6, "axis": 2, "example": 20, "unit_0": 1, "unit_1": 8, "unit": 
          "network": 5, "training_set": 2, "loss": 2, "shown_part": 4, "estimate": 2, "layer": 4,
          "other_layer": 4, "modifiers": 3, "picture": 8, "window_row": 3, "window_column": 3,
          "moment": 2, "rank": 2, "shown": 20, "cka_member": 2, "resample": 9,
-         "pair": 6}  # fmt: skip
+         "pair": 6, "bin": 10}  # fmt: skip
 ATTRS = {
     "command": COMMAND, "dataset": "made up", "kind": "images", "noise": 0.1, "exact_sets": 50,
     "met": 1e-3, "curve_steps": 2000, "disjoint": 1, "middle_width": 4, "middle_depth": 1,
@@ -180,6 +188,11 @@ def make(kind, num_models=2, num_members=4):
         data["word_group"] = "word", np.array(groups, object)
         over = ("embedded", "when", "member", "word", "rank")
         data["nearest_word"] = over, rng.integers(0, 13, [sizes[axis] for axis in over])
+    if kind == "seeds":
+        data["step"] = ("model", "eval"), np.outer(np.arange(num_models) + 1, np.arange(6) * 10)
+        data["formula"] = "model", np.array(models, object)
+        data["kind"] = "model", np.array(["all seeds", "init alone", "crossed"] * 2)[:num_models]
+        data["true_variance"][0] = -0.1
     if kind == "attribution":
         data["label"] = "picture", np.arange(8) % 2
         data["picture_pixels"] = ("picture", *IMAGE.split()), np.full((8, 5, 4, 3), 99, np.uint8)

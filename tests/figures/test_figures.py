@@ -27,6 +27,7 @@ KINDS = {  # experiment -> kind of run
     "attribution": "attribution",
     "init_convergence": "training",
     "compare": "comparison",
+    "seed_variance": "seeds",
 }
 FIGURES = {"throughput.throughput": "throughput"}
 for name, kind in KINDS.items():
