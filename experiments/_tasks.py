@@ -215,18 +215,16 @@ class TrainConfig(ProgramConfig, FolderConfig):
     def decided(self, data: Dataset, found: Sequence[Task]) -> dict[str, Any]:
         """Collect all that decides a run's numbers: what its folder is held to; ready for JSON."""
         decided = deciding(self)
-        if found:
-            decided.setdefault("num_members", found[0].members.count)
         decided["models"] = ",".join(dict.fromkeys(str(task.model) for task in found))
         if data.kind == "images":
             decided["image_size"] = int(data.train.inputs.shape[1])
         decided["classes"] = ",".join(data.class_names)
         decided["data fingerprint"] = str(data.provenance["fingerprint"])
-        most = max((task.members.count for task in found), default=self.num_members)
-        decided["num_members"] = most  # no task has more
+        if found:
+            decided["num_members"] = max(task.members.count for task in found)
         for task in found:
             recipe = task.recipe
-            if task.members.count < most:
+            if task.members.count < decided["num_members"]:
                 decided[f"num_members of {task.label}"] = task.members.count
             for key in (*Recipe._fields[:6], "eval_every"):
                 decided[f"{key} of {task.label}"] = getattr(recipe, key)

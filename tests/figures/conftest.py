@@ -1,11 +1,15 @@
 """Made-up results of every kind of run, for any number of models and members."""
 
 import importlib
+import sys
+from pathlib import Path
 
 import matplotlib.text
 import numpy as np
 import pytest
 import xarray as xr
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 MODELS = (
     "linear",

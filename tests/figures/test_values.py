@@ -3,25 +3,12 @@
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from panels import holds, lines
 
 from catdog_jax.figures import style
 from catdog_jax.figures.attribution import FOR_AND_AGAINST
 from catdog_jax.figures.parts import normalised
 from catdog_jax.figures.pictures import choose, closest
-
-
-def lines(axes, **look):
-    """The lines of a panel whose settings are these."""
-    found = axes.lines
-    for name, value in look.items():
-        found = [line for line in found if getattr(line, f"get_{name}")() == value]
-    return found
-
-
-def holds(axes, wanted):
-    """Return whether one of the lines has these heights."""
-    return any(np.allclose(line.get_ydata(), wanted) for line in axes.lines
-               if np.shape(line.get_ydata()) == np.shape(wanted))  # fmt: skip
 
 
 def test_learning_curves_are_the_members_the_medians_and_the_middle_half(make, draw):
@@ -369,40 +356,3 @@ def test_every_ratio_is_a_bar_that_starts_at_one(make, draw, said):
     assert [bar.get_hatch() for bar in bars] == ["////", None, "////"]
     figure = draw("throughput.throughput", data.assign(share=data["share"] * np.nan))
     assert "% of a matrix product's speed" not in said(figure)
-
-
-def test_a_comparison_shows_its_interval_and_a_gate_its_path(make, draw):
-    data = make("comparison")
-    above, below = draw("compare.comparison", data).axes
-    for row, values in enumerate(data["test_accuracy"].values):
-        (mean,) = (x for x in lines(above, marker="|") if x.get_ydata()[0] == row)
-        np.testing.assert_allclose(mean.get_xdata(), [values.mean()])
-    (bar,) = lines(below, linewidth=4)
-    np.testing.assert_allclose(bar.get_xdata(), [100 * data["low"], 100 * data["high"]])
-    (axes,) = draw("compare.gate", data).axes
-    assert holds(axes, 100 * data["path"])
-    (seen,) = lines(axes, marker="o")
-    np.testing.assert_allclose(seen.get_xydata(), [[n, 100 * data["path"][n - 1]] for n in (3, 6)])
-    assert holds(axes, [100 * data.attrs["delta"]] * 2)
-
-
-def test_spreads_are_the_deviations_their_intervals_and_the_roots_of_true_variances(make, draw):
-    data = make("seeds", 3)
-    data["accuracy_sd_low"], data["accuracy_sd_high"] = (
-        data["accuracy_sd"] - 0.1,
-        data["accuracy_sd"],
-    )
-    left, right = draw("seed_variance.spread", data).axes
-    np.testing.assert_allclose(left.lines[1].get_xdata(), 100 * data["test_accuracy"][1])
-    (deviation, _, (bars,)), (truth, *_) = right.containers
-    np.testing.assert_allclose(deviation.get_xdata(), 100 * data["accuracy_sd"])
-    ends = [[low, high] for (low, _), (high, _) in bars.get_segments()]
-    np.testing.assert_allclose(ends, 100 * (data["accuracy_sd"].values[:, None] - [0.1, 0.0]))
-    np.testing.assert_allclose(truth.get_xdata(), 100 * np.sqrt([0, *data["true_variance"][1:]]))
-    axes = draw("seed_variance.over_time", data).axes[1]
-    assert holds(axes, 100 * data["sd_over_time"][1])
-    after = lines(draw("seed_variance.calibration", data).axes[1], color="white")
-    found = [line.get_xydata()[0] for line in after]
-    np.testing.assert_allclose(
-        found, 100 * np.stack([data["error"], data["calibrated_disagreement"]], 1)
-    )
