@@ -22,7 +22,7 @@ from catdog_jax.run.task import KEEP_BYTES, Task
 from catdog_jax.store.manifest import versions
 from catdog_jax.types import Dataset, InputError
 
-SECONDS_TO_COMPILE = 4.0  # a model
+TO_COMPILE = 2.5, 0.95  # seconds a model, and each of its arrays of weights; two cores, 4 models
 WIDTH = 80  # letters of a line
 LONGEST_NAME = 20  # in the first column of a table
 
@@ -103,7 +103,9 @@ def expected_seconds(
             work = estimate.work_of(training, plan)
         step = estimate.step_seconds(work, plan, training.how.precision, speed)
         seconds = estimate.run_seconds(training, plan, step)
-        found.append(SECONDS_TO_COMPILE + seconds / num_processes)
+        once, each = TO_COMPILE
+        compiling = once + each * len(jax.tree.leaves(task.param_shapes))
+        found.append(compiling + seconds / num_processes)
     return found
 
 

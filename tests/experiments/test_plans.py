@@ -89,7 +89,7 @@ def test_the_time_of_a_run_is_its_operations_over_a_products_speed(task_of, monk
     first, second, third = 192 * 8, 8 * 8, 8 * 2
     per_step = 16 * 2 * (2 * first + 3 * second + 3 * third)
     steps = 4 + 3 * (64 + 32) / (3 * 16)
-    expected = 4.0 + 4 * steps * per_step / (0.5 * 1e6)
+    expected = 2.5 + 0.95 * 6 + 4 * steps * per_step / (0.5 * 1e6)
     task = task_of(3, optimizer="sgd")
     assert sum(summary.expected_seconds([task], [plan], 1)) == pytest.approx(expected)
 
