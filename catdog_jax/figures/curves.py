@@ -43,14 +43,15 @@ def curve_fits(data: xr.Dataset) -> Figure:
         axes.set_xlabel("x" * (c == rows - 1))
         axes.set_title(str(one["family"].values) * (c == 0))
         axes.set_ylabel(f"y of the {one['curve'].values}" * (f == 0))
+    starts = data.sizes["start"]
     caption = (
-        f"{data.sizes['start']} random starts of each formula, trained on the same "
-        f"{data.sizes['point']} points, all of them drawn ({PALE_STARTS} before training). "
+        f"{starts} random starts of each formula, trained on the same {data.sizes['point']} "
+        f"points, all of them drawn ({min(starts, PALE_STARTS)} before training). "
         "Where one line is seen they all met; where a band is, descent had not arrived, or "
         "there is no one lowest point to arrive at (network). What lies beyond a panel is cut off. "
         "A polynomial cannot leave its family: a line stays a line."
     )
-    title = "The formula decides which curve is learned, the start does not"
+    title = "The formula decides which curve is learned, the start hardly does"
     return style.finish(figure, title, caption, data)
 
 
