@@ -167,7 +167,7 @@ def alignment(data: xr.Dataset) -> Figure:
         axes.set_yticks(range(counts[p]), layers[p])
     _name(grid[0], data, square)
     for axes, name in zip(grid[:, 0], shown["comparison"].values, strict=True):
-        axes.set_ylabel("\n".join(style.wrap(name, 0.85 * size[1])), weight="bold", loc="top")
+        axes.set_ylabel("\n".join(style.wrap(name, size[1] - 0.2)), weight="bold", loc="top")
     place: Any = {"ax": grid, "aspect": 40, "shrink": 0.6, "panchor": False}
     figure.colorbar(image, label="alignment (debiased linear CKA)", **place)
     caption = (
