@@ -10,10 +10,12 @@ fails. A linear model, whose loss has one lowest point, answers the same whateve
 
   python -m experiments.seed_variance
   python -m experiments.seed_variance --run=runs/init_convergence/NAME
-  python -m experiments.seed_variance --dataset=cifar10 --data_dir=DIR --num_members=200 --grid=0 \\
-      --models=cnn:widths=4-8-16:head=flatten --num_steps=624 --populations=init,data,weight
-  python -m experiments.seed_variance --dataset=cifar10 --data_dir=DIR --num_members=64 --grid=0 \\
-      --models=cnn:widths=4-8-16:head=flatten --num_steps=4992 --populations=init,weight
+  python -m experiments.seed_variance --dataset=cifar10 --data_dir=DIR \\
+      --models=cnn:widths=4-8-16:head=flatten --num_members=200 \\
+      --num_steps=624 --populations=init,data,weight --grid=0
+  python -m experiments.seed_variance --dataset=cifar10 --data_dir=DIR \\
+      --models=cnn:widths=4-8-16:head=flatten --num_members=64 \\
+      --num_steps=4992 --populations=init,weight --grid=0
 
 On two cores the first takes about two minutes, the second trains nothing, the third (4 epochs)
 takes half an hour and the last (32 epochs) fifty minutes. It ends with tables and the path of the

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -78,9 +79,10 @@ def once_options() -> dict[str, Any]:
 
     On CPU LLVM takes long to optimise the generator of random numbers, whose rounds are written
     out: the start of a convolutional network was compiled in 5.6 s, and in 1.7 s at LLVM's first
-    level. No bit of the result depends on it.
+    level. No bit of the result depends on it. A level that a person has set stays.
     """
-    return _known(_LEVEL, "1") if jax.default_backend() == "cpu" else {}
+    asked = _LEVEL in os.environ.get("XLA_FLAGS", "")
+    return _known(_LEVEL, "1") if jax.default_backend() == "cpu" and not asked else {}
 
 
 @functools.cache

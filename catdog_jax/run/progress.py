@@ -1,7 +1,7 @@
 """What a command does, and how long all of it still takes.
 
-On a terminal two bars, of the stage and of the whole command; where output is piped, a line at the
-start of a stage and now and then. The folder of a run that trains keeps the same in
+On a terminal two bars, of the stage and of the whole command; where output is piped, a line now and
+then. The folder of a run that trains keeps the same in
 `progress.jsonl`, a line of JSON for each stage, segment and evaluation.
 """
 
@@ -21,7 +21,8 @@ FIRST_SHARE = 0.1  # of a command, before which its time is 'about' so much
 TRUST = 0.1  # what was expected of a stage counts like so much of it measured
 
 _ahead: dict[str, float] = {}  # title of each stage to come -> seconds, as expected
-_of_all = {"begin": 0.0, "expected": 0.0, "taken": 0.0}  # the last two of stages that are over
+# 'line': when the last one was printed; 'expected' and 'taken' are of stages that are over.
+_of_all = {"begin": 0.0, "line": 0.0, "expected": 0.0, "taken": 0.0}
 _blocks: list[Mapping[str, float]] = []
 _shown: list[Any] = []  # the bars of the latest stage
 _log: list[Path] = []
@@ -39,7 +40,8 @@ def expecting(stages: Mapping[str, float], log: Path | None = None) -> Iterator[
       The seconds of all that is to come.
     """
     if not _blocks:
-        _of_all.update(begin=time.monotonic(), expected=0.0, taken=0.0)
+        now = time.monotonic()
+        _of_all.update(begin=now, line=now, expected=0.0, taken=0.0)
     _blocks.append(stages)
     _ahead.update(stages)
     _log[:] = [log / "progress.jsonl"] if log else _log
@@ -67,7 +69,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
           preparing: what is done until `to` is called for the first time.
         """
         self._title, self._total, self._unit = title, max(total, 1), unit
-        self._begin = self._last_line = time.monotonic()
+        self._begin = time.monotonic()
         self._expected = _ahead.pop(title, math.nan)
         self._first: tuple[int, float] | None = None
         self._done, self._bars = 0, None
@@ -78,8 +80,10 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             self._bars.start()
             for text in (f"{title}: {preparing}" if preparing else title, "all"):
                 self._bars.add_task(text, total=1.0, note="")
-        elif preparing or not math.isnan(self._expected):
-            print(f"{title}: {preparing} …" if preparing else f"{title} …", file=sys.stderr)
+        elif not _blocks:
+            _of_all["line"] = self._begin
+        elif self._begin - _of_all["line"] >= LINE_SECONDS:
+            self._line(f"{title}: {preparing} …" if preparing else f"{title} …")
         self._tell({"doing": preparing or title})
 
     def __exit__(self, *_: object) -> None:
@@ -134,10 +138,13 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             self._bars.update(stage, completed=self._done / self._total, note=note, **title)
             known = 0.0 if math.isnan(share) else share
             self._bars.update(everything, completed=known, note="".join(words[bool(note) :]))
-        elif now - self._last_line >= LINE_SECONDS:
-            self._last_line = now
+        elif self._first and now - _of_all["line"] >= LINE_SECONDS:
             done = f"{100 * self._done / self._total:.0f} % of {self._total:,} {self._unit}"
-            print(", ".join([f"{self._title}: {done}", *words]), file=sys.stderr, flush=True)
+            self._line(", ".join([f"{self._title}: {done}", *words]))
+
+    def _line(self, text: str) -> None:
+        _of_all["line"] = time.monotonic()
+        print(text, file=sys.stderr, flush=True)
 
     def _left(self, now: float) -> tuple[float, float]:
         """Estimate the seconds that the command still takes, and the share of it that is over."""
