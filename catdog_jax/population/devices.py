@@ -2,7 +2,6 @@
 
 import functools
 import os
-import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
