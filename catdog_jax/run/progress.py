@@ -1,8 +1,8 @@
 """What a command does, and how long all of it still takes.
 
 On a terminal two bars, of the stage and of the whole command; where output is piped, a line now and
-then. The folder of a run that trains keeps the same in
-`progress.jsonl`, a line of JSON for each stage, segment and evaluation.
+then. The folder of a run that trains keeps the same in `progress.jsonl`, a line of JSON for each
+stage, segment and evaluation.
 """
 
 import contextlib

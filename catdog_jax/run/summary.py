@@ -91,7 +91,10 @@ def _notes(tasks: Sequence[Task], plans: Sequence[Plan], num_processes: int) -> 
 def expected_seconds(
     tasks: Sequence[Task], plans: Sequence[Plan], num_processes: int
 ) -> list[float]:
-    """Estimate how long each task takes, compilation included. The estimate decides nothing."""
+    """Estimate how many seconds each task takes, compilation included.
+
+    The estimate decides no number of a run: what is told, and whether a person is asked for --yes.
+    """
     peak = peak_of(jax.local_devices()[0].device_kind)
     speed = peak or estimate.product_speed()
     found = []
