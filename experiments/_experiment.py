@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WITH_RUN = ("run", "data_dir", "dataset", "models", "out_dir", "name", "fresh", "compile_cache")
 JUDGING, DRAWING = "comparing members", "drawing figures"
-JUDGING_SECONDS, FIGURE_SECONDS = 12.0, 1.1  # as measured on two cores; they decide nothing
+FIGURE_SECONDS = 1.1  # as measured on two cores; it decides nothing
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Experiment:
       short_name, growable: see `_tasks.train`.
       train: settings -> the run, its members trained; None: as `_tasks` does.
       following: experiments that take the members of this one's runs, to go on with.
+      seconds: what `analyse` takes, as measured on two cores; they decide nothing.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Experiment:
     growable: bool = True
     train: Callable[[Any], run.Run] | None = None
     following: tuple[str, ...] = ()
+    seconds: float = 2.0
 
     def main(self, argv: Sequence[str]) -> int:
         """Run on command-line arguments; return the exit status."""
@@ -59,7 +61,7 @@ class Experiment:
 
     def __call__(self, config: Any) -> run.Run:
         """Do it, and print where everything is."""
-        with expecting({JUDGING: JUDGING_SECONDS, DRAWING: FIGURE_SECONDS * len(self.figures)}):
+        with expecting({JUDGING: self.seconds, DRAWING: FIGURE_SECONDS * len(self.figures)}):
             found = self._results(config)
             draw(found.data, found.path, self.figures)
         tell(self.table(found))

@@ -61,7 +61,13 @@ FIGURES = {
 
 
 EXPERIMENT = Experiment(
-    "init_convergence", Config, analyse, FIGURES, table, following=("agreement", "attribution")
+    "init_convergence",
+    Config,
+    analyse,
+    FIGURES,
+    table,
+    following=("agreement", "attribution"),
+    seconds=12.0,  # it draws every start again
 )
 
 

@@ -10,7 +10,7 @@ from catdog_jax.figures import style
 
 PERCENT = 100.0
 MARKERS = "osD^vPX*"
-LAW = style.hollow(style.GREY, 5.5, "D", label="√(error / 2n)")
+LAW = style.hollow(style.GREY, 5.5, "D", label="√(error/2n)")
 
 
 def _named(data: xr.Dataset) -> list[str]:
@@ -55,11 +55,11 @@ def spread(data: xr.Dataset) -> Figure:
     right.set(xlabel="standard deviation over members (points)", xlim=(0, None))
     caption = (
         "Left: every member of each population; right: the standard deviation of their accuracies "
-        "on this test set, what √(error / 2n) says it is, and what it would be on all pictures "
+        "on this test set, what √(error/2n) says it is, and what it would be on all pictures "
         "there are (unbiased estimate; at 0 where its variance came out below 0). Bars: 95 % "
         "intervals over members (none on the crossed grid, whose members share levels)."
     )
-    return style.finish(figure, "How much of a result is the seed", caption, data)
+    return style.finish(figure, "How much of a result is the seed?", caption, data)
 
 
 @style.look()

@@ -142,29 +142,19 @@ def test_members_of_another_run_are_taken(source, finished, tmp_path, run_folder
     assert np.isnan(data["true_variance_low"]).all()
 
 
+@pytest.mark.parametrize(("model", "status"), [("fragile", 0), ("hopeless", 1)])
 def test_members_that_diverged_are_counted_and_left_out(
-    tmp_path, run_folder, mine, monkeypatch, capsys
+    model, status, tmp_path, run_folder, mine, monkeypatch, capsys
 ):
     monkeypatch.setattr("experiments._experiment.draw", lambda *_: None)
-    flags = [f"--dataset={mine}.load", f"--models={mine}.fragile", "--num_members=8"]
+    flags = [f"--dataset={mine}.load", f"--models={mine}.{model}", "--num_members=8"]
     flags += ["--num_steps=4", "--batch_size=8", "--populations=linear", "--grid=0"]
-    assert seed_variance.main([*flags, f"--out_dir={tmp_path}"]) == 0
-    said, data = " ".join(capsys.readouterr().out.split()), cj.open_run(run_folder(tmp_path)).data
+    assert seed_variance.main([*flags, f"--out_dir={tmp_path}"]) == status
+    said, data = capsys.readouterr(), cj.open_run(run_folder(tmp_path)).data
     lost = int((data["diverged_step"][0] >= 0).sum())
-    assert 0 < lost < 7
-    assert f"{mine}.fragile: {lost} of 8 members diverged and left out" in said
+    assert 0 < lost < 7 if status == 0 else lost == 8
+    assert f"{mine}.{model}: {lost} of 8 members diverged and left" in " ".join(said.out.split())
+    assert ("all 8 members" in said.err) == bool(status)
     assert np.isnan(data["test_accuracy"]).sum("member").values.tolist() == [lost, 0]
-    assert np.isfinite(data["accuracy_sd"]).all()
-
-
-def test_where_all_diverged_the_numbers_are_kept_and_the_command_fails(
-    tmp_path, run_folder, mine, monkeypatch, capsys
-):
-    monkeypatch.setattr("experiments._experiment.draw", lambda *_: None)
-    flags = [f"--dataset={mine}.load", f"--models={mine}.hopeless", "--num_members=2"]
-    flags += ["--num_steps=4", "--batch_size=8", "--populations=linear", "--grid=0"]
-    assert seed_variance.main([*flags, f"--out_dir={tmp_path}"]) == 1
-    assert "all 2 members" in capsys.readouterr().err
-    data = cj.open_run(run_folder(tmp_path)).data
-    assert np.isnan(data["accuracy_sd"][0])
-    assert data["num_members"].values.tolist() == [2, 2]
+    assert np.isfinite(data["accuracy_sd"]).values.tolist() == [not status, True]
+    assert data["num_members"].values.tolist() == [8, 8]
