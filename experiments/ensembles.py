@@ -26,7 +26,6 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Annotated, Any
 
 import jax
@@ -37,9 +36,8 @@ from scipy.special import softmax
 from catdog_jax.analysis.ensembles import ENDS, laid_out, measure
 from catdog_jax.data import load_dataset
 from catdog_jax.population import Members, distributed, parse_vary, varied
-from catdog_jax.registry import Range, parse_entry, split_list
+from catdog_jax.registry import Range, split_list
 from catdog_jax.run import Population, Run, Task
-from catdog_jax.run.progress import Progress
 from catdog_jax.run.summary import aligned, folded
 from catdog_jax.types import Dataset, InputError, Params
 from experiments import _cli, _tasks
@@ -47,9 +45,9 @@ from experiments._experiment import Experiment
 from experiments._results import number
 from experiments._tasks import TrainConfig
 
-SMALL = "cnn:widths=8-16-32:head=flatten"
+SMALL = "cnn:widths=4-8-16:head=flatten"
 ALTERNATIVES = ("orders", "bags", "snapshots", "wide", "distilled")
-STARTS, RUNS = "starts", 2  # of each alternative that is one network, or one run
+STARTS, RUNS = "starts", 4  # of each alternative that is one network, or one run
 OTHERS = ("airplane", "automobile", "bird", "deer", "frog", "horse", "ship", "truck")
 STRANGE = 2000  # pictures of neither class
 
@@ -83,31 +81,33 @@ def tasks(config: Config, data: Dataset) -> list[Task]:
     size, vary = config.size or max(2, config.num_members // 2), parse_vary(config.vary)
     if size > config.num_members:
         raise InputError(f"--size={size} of --num_members={config.num_members}; give no more")
-    cost, found = {"size": size, "trainings": size, "equal": "training"}, list[Task]()
+    found = list[Task]()
     for task in _tasks.tasks(config, data, models=SMALL if data.kind == "images" else ""):
-        recipe, model = task.recipe, widened(task, size) if "wide" in config.asked else ""
-        steps, runs, one = recipe.num_steps, varied(RUNS, vary), cost | {"size": 1}
+        recipe, runs = task.recipe, varied(RUNS, vary)
+        model = widened(task, size) if "wide" in config.asked else ""
         cycles = "" if recipe.schedule.startswith("constant") else f":cycles={size}"
-        longer: dict[str, Any] = {"num_steps": size * steps, "eval_every": steps}
-        longer["schedule"] = recipe.schedule + cycles
-        others: dict[str, tuple[Members, dict, dict]] = {
-            "orders": (varied(size, ("order",)), {}, cost | {"kind": "one start, other orders"}),
-            "bags": (varied(size, {*vary, "data"}), {"sample": recipe.sample or "bootstrap"},
-                     cost | {"kind": "bootstraps"}),
-            "snapshots": (runs, longer, one | {"kind": "one long run"}),
-            "wide": (runs, {}, one | {"kind": model, "equal": "parameters"}),
-        }  # fmt: skip
-        found.append(replace(task, tags={**cost, "kind": STARTS}))
+        longer = recipe._replace(
+            num_steps=size * recipe.num_steps,
+            eval_every=recipe.num_steps,
+            schedule=recipe.schedule + cycles,
+        )
+        bag = recipe._replace(sample=recipe.sample or "bootstrap")
+        made = {  # what it is, size, members, recipe; without what the members are already
+            "": (STARTS, size, task.members, recipe),
+            "orders": ("one start, other orders", size, varied(size, ("order",)), recipe),
+            "bags": ("bootstraps", size, varied(size, {*vary, "data"}), bag),
+            "snapshots": ("one long run", 1, runs, longer),
+            "wide": (model, 1, runs, recipe),
+        }
         same = {"orders": vary == ("order",), "bags": "data" in vary, "wide": not model}
-        for name in [x for x in config.asked if x in others and not same.get(x)]:
-            members, own, tags = others[name]
-            made: Any = {"label": f"{task.label}, {name}", "members": members, "tags": tags}
-            made |= {
-                "recipe": recipe._replace(**own),
-                "model": model if name == "wide" else task.model,
-            }
-            other = replace(task, **made)
-            found += [] if name == "orders" and other.alike else [other]
+        for name in ("", *config.asked):
+            if name in made and not same.get(name):
+                kind, count, members, own = made[name]
+                equal = "parameters" if name == "wide" else "training"
+                tags = {"kind": kind, "size": count, "trainings": size, "equal": equal}
+                label = f"{task.label}, {name}" if name else task.label
+                one = replace(task, label=label, members=members, recipe=own, tags=tags)
+                found.append(replace(one, model=model) if name == "wide" else one)
     return found
 
 
@@ -136,21 +136,19 @@ def widened(task: Task, times: int) -> str:
 def train(config: Config) -> Run:
     """Train the members and the alternatives, and at last what learns from the ensembles."""
     data = _tasks.read_data(config)
-    distil = "distilled" in config.asked
-    if distil and distributed.current().count > 1:
+    if "distilled" in config.asked and distributed.current().count > 1:
         raise InputError("what is distilled is trained in one process; leave it out, or start one")
     asked = tasks(config, data)
-    ends = (t.schedule.evaluations[1:] for t in asked if t.label.endswith(", snapshots"))
-    settings: Any = {"short_name": "ensembles", "growable": False}
-    settings |= {"decided": config.decided(data, asked), "keep_params": {*chain(*ends)}}
-    found = _tasks.train(config, "ensembles", data, asked, **settings)
-    if found.folder is None or not distil:
+    long = [task.schedule for task in asked if task.label.endswith(", snapshots")]
+    settings: Any = {"decided": config.decided(data, asked), "growable": False}
+    settings |= {"keep_params": {x for one in long for x in one.evaluations[1:]}}
+    found = _tasks.train(config, "ensembles", data, asked, "ensembles", **settings)
+    if found.folder is None or "distilled" not in config.asked:
         return found
     with found.folder:
-        teachers = [task for task in asked if task.tags["kind"] == STARTS]
-        pairs = ((task, found.populations[task.label]) for task in teachers)
-        asked += [distilled(task, taught) for task, taught in pairs if taught.alive.any()]
-    return _tasks.train(config, "ensembles", data, asked, **settings)
+        starts = [(x, found.populations[x.label]) for x in asked if x.tags["kind"] == STARTS]
+        asked += [distilled(task, members) for task, members in starts if members.alive.any()]
+    return _tasks.train(config, "ensembles", data, asked, "ensembles", **settings)
 
 
 def distilled(task: Task, teachers: Population) -> Task:
@@ -176,12 +174,13 @@ def distilled(task: Task, teachers: Population) -> Task:
 
 def strange_pictures(config: Config, data: Dataset) -> np.ndarray:
     """Give test pictures of the other classes of CIFAR-10; none where it is not at hand."""
-    if data.kind == "images":
-        own = None if parse_entry(config.dataset)[0] == "folder" else config.data_dir
-        names, size = [x for x in OTHERS if x not in data.class_names], data.test.inputs.shape[1]
-        with contextlib.suppress(InputError):
-            found = load_dataset("cifar10", data_dir=own, classes=names, image_size=size).test
-            return found.inputs[:: max(1, len(found.inputs) // STRANGE)][:STRANGE]
+    names, size = [x for x in OTHERS if x not in data.class_names], data.test.inputs.shape[1]
+    with contextlib.suppress(InputError):
+        if data.kind == "images":
+            others = load_dataset(
+                "cifar10", data_dir=config.data_dir, classes=names, image_size=size
+            )
+            return others.test.inputs[:: max(1, len(others.test.inputs) // STRANGE)][:STRANGE]
     return data.test.inputs[:0]
 
 
@@ -214,19 +213,18 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
     data, found = next(iter(populations.values())).data, dict[str, Any]()
     parts = [data.test.inputs, data.valid.inputs, strange_pictures(config, data)]
     ends, truth = np.cumsum([*map(len, parts)])[:2], (data.test.labels, data.valid.labels)
-    with Progress("scoring ensembles", len(populations), "populations") as progress:
-        for index, one in enumerate(populations.values()):
-            progress.to(index, one.label)
-            for label, tags, params, run in ensembles_of(one, config.size):
-                diverged = np.repeat(one.diverged_step, run or 1)
-                answers = np.split(one.evaluate(np.concatenate(parts), params), ends, axis=1)
-                if label == one.label:  # to the last bit those of the run
-                    answers[0] = one.arrays["test_logits"]
-                numbers = measure(answers, diverged < 0, truth, tags.pop("size"), run)
-                parameters = numbers["equal_size"] * one.num_params
-                numbers |= {"diverged_step": ("member", diverged), "parameters": parameters}
-                found[label] = numbers | tags
-    return laid_out(found).assign_attrs(dataset=data.name)
+    for one in populations.values():
+        for label, tags, params, run in ensembles_of(one, config.size):
+            diverged = np.repeat(one.diverged_step, run or 1)
+            answers = np.split(one.evaluate(np.concatenate(parts), params), ends, axis=1)
+            if label == one.label:  # to the last bit those of the run
+                answers[0] = one.arrays["test_logits"]
+            numbers = measure(answers, diverged < 0, truth, tags.pop("size"), run)
+            parameters = numbers["equal_size"] * one.num_params
+            numbers |= {"diverged_step": ("member", diverged), "parameters": parameters}
+            found[label] = numbers | tags
+    results = laid_out(found).assign_attrs(dataset=data.name)
+    return results.assign(label=("example", data.test.labels, {"long_name": "class index"}))
 
 
 FIGURES = {x: f"ensembles.{x}" for x in ("size", "sureness", "alternatives")}
@@ -275,21 +273,19 @@ def _found(data: xr.Dataset, label: str) -> list[str]:
     plain, fitted = (number(-at(label, f"{x}_gain")[0]) for x in ("nll", "nll_calibrated"))
     for name in [m for m in map(str, data["model"].values) if m.startswith(f"{label}, ")]:
         its = at(name, "accuracy")
-        apart = abs(its[0] - mine[0]) > np.hypot(its[2] - its[0], mine[2] - mine[0])
+        luck = not abs(its[0] - mine[0]) > np.hypot(its[2] - its[0], mine[2] - mine[0])
         text = f"{data['kind'].sel(model=name).item()} {100 * (its[0] - mine[0]):+.1f}"
-        others.append(text + " (may be luck)" * (not apart))
-    half, area = one["coverage_accuracy"].sel(coverage=0.5).values, one["auroc"].values
-    sure, calm, strange, apart = (number(float(x)) for x in (*half, *area))
-    detected = (
-        f" Pictures of neither class make it less sure than a test picture with probability "
-        f"{strange}, and disagree more with {apart}."
-    )
+        others.append(text + " (may be luck)" * luck)
+    numbers = *one["coverage_accuracy"].sel(coverage=0.5).values, *one["auroc"].values
+    sure, calm, strange, apart = (number(float(x)) for x in numbers)
     return [
         f"Found: {int(one['equal_size'])} of {label} together are {gain} points ({low} to {high}) "
         f"more often right than one, and their NLL is {plain} lower, {fitted} where both have a "
         f"temperature. Of the half they are surest of they have {sure} right, of that they "
-        f"disagree least on {calm}.{detected * bool(np.isfinite(area[0]))}",
-        *[f"At equal cost, in points from them: {'; '.join(others)}."] * bool(others),
+        f"disagree least on {calm}.",
+        f"Pictures of neither class are detected by confidence with an AUROC of {strange}, by "
+        f"disagreement of {apart} (–: none are at hand).",
+        f"At equal cost, in points from them: {'; '.join(others) or 'nothing was trained'}.",
     ]
 
 

@@ -120,7 +120,8 @@ def alternatives(data: xr.Dataset) -> Figure | None:
         one = found.isel(model=m)
         size, cost, kind = (one[x].item() for x in ("equal_size", "trainings", "kind"))
         name = style.short(one["model"].item() if kind == STARTS else kind, 34)
-        names.append(f"{name}\n{size} of them, {cost} trainings, equal {one['equal'].item()}")
+        networks = f"{size} network{'s' * (size > 1)}, {cost} trainings"
+        names.append(f"{name}\n{networks}, equal {one['equal'].item()}")
     for name, (axes, state) in said.items():
         value, low, high = (found[f"{name}{end}"].values for end in ("", "_low", "_high"))
         bars: Any = {"color": style.colour(state), "fmt": "os"[state], "elinewidth": 1.0, "ms": 5}
