@@ -31,7 +31,7 @@ AVERAGES, SCORES = ("probabilities", "logits"), ("accuracy", "nll", "brier", "ec
 SURE = ("confidence", "disagreement")
 COVERAGES = np.arange(1, 21) / 20
 ENDS, STATES = ("", "_low", "_high"), ("", "_calibrated")
-SHOWN = ("one member", "together", "one member, calibrated", "together, calibrated")
+CASES = ("one member", "together", "one member, calibrated", "together, calibrated")
 NO_MEMBER = 2**31 - 1
 BY_SIZE = [f"{score}{state}{of}" for of in ("", "_gain") for state in STATES for score in SCORES]
 
@@ -320,7 +320,7 @@ def measure(
     cooled = (softmax(np.log(np.maximum(p, TINY)) / t, axis=0) for p, t in fitted)
     bins = np.stack([reliability(p, labels) for p in (known, whole, *cooled)], axis=1)
     for name, x in zip(("bin_share", "bin_confidence", "bin_accuracy"), bins, strict=True):
-        found[name] = ("shown", "bin"), x
+        found[name] = ("case", "bin"), x
     sure, unsure = (np.stack([p.mean(1).max(0), -disagreement(p)]) for p in (known, unknown))
     areas = np.stack([auroc(-x, -y) for x, y in zip(sure, unsure, strict=True)], axis=1)
     found |= {f"auroc{end}": ("score", x) for end, x in zip(ENDS, areas, strict=True)}
@@ -375,5 +375,5 @@ def laid_out(found: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
         for end, word in zip(ENDS, ("", "lower", "upper"), strict=True):
             said = f"{word} end of the 95 % interval over members: " if word else ""
             results[f"{name}{end}"].attrs = plain | {"long_name": said + text}
-    axes = {"average": AVERAGES, "shown": SHOWN, "score": SURE, "coverage": COVERAGES}
+    axes = {"average": AVERAGES, "case": CASES, "score": SURE, "coverage": COVERAGES}
     return results.assign_coords({"model": list(found)} | {k: [*v] for k, v in axes.items()})

@@ -40,12 +40,12 @@ def size(data: xr.Dataset) -> Figure:
                     if s and score == "accuracy":  # a temperature changes no answer
                         continue
                     at, name = one.sel(average=average), f"{score}{state}"
-                    known = np.isfinite(at[name].values)
-                    x, y = at["size"].values[known] * 1.03 ** (2 * s + a - 1.5), at[name][known]
-                    around = [y - at[f"{name}_low"][known], at[f"{name}_high"][known] - y]
+                    y, low, high = (at[f"{name}{end}"].values for end in ("", "_low", "_high"))
+                    x = at["size"].values * 1.03 ** (2 * s + a - 1.5)
+                    around = np.clip([y - low, high - y], 0, None)
                     look: Any = {"color": style.colour(s), "ls": line, "marker": mark, "ms": 4}
                     look |= {"lw": 1.2, "elinewidth": 0.8, "capsize": 2}
-                    axes.errorbar(x, y, np.nan_to_num(around), label=f"{average}, {said}", **look)
+                    axes.errorbar(x, y, around, label=f"{average}, {said}", **look)
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.set(xlabel="networks asked together", ylabel=ylabel)
@@ -65,7 +65,7 @@ def sureness(data: xr.Dataset) -> Figure:
     """Draw how often answers are right: against how sure they are, and of the surest ones alone.
 
     Args:
-      data: `kind` (model); `bin_confidence`, `bin_accuracy` (model, shown, bin);
+      data: `kind` (model); `bin_confidence`, `bin_accuracy` (model, case, bin);
         `coverage_accuracy` (model, score, coverage), `coverage_accuracy_single` (model, coverage).
 
     Returns:
@@ -76,10 +76,10 @@ def sureness(data: xr.Dataset) -> Figure:
     for (left, right), m in zip(grid, models, strict=True):
         one = data.isel(model=m)
         left.plot([0.5, 1], [0.5, 1], **style.DOTTED, label="calibrated")
-        for i, shown in enumerate(one["shown"].values):
+        for i, case in enumerate(one["case"].values):
             x, y = one["bin_confidence"].values[i], one["bin_accuracy"].values[i]
             look: Any = {"color": style.colour(i % 2), "marker": "os"[i // 2], "ms": 4}
-            left.plot(x, y, ("-", "--")[i // 2], label=str(shown), **look)
+            left.plot(x, y, ("-", "--")[i // 2], label=str(case), **look)
         x, single = one["coverage"].values, one["coverage_accuracy_single"].values
         right.plot(x, single, "-", color=style.GREY, label="one member, by its confidence")
         for i, score in enumerate(one["score"].values):
@@ -125,7 +125,7 @@ def alternatives(data: xr.Dataset) -> Figure | None:
     for name, (axes, state) in said.items():
         value, low, high = (found[f"{name}{end}"].values for end in ("", "_low", "_high"))
         bars: Any = {"color": style.colour(state), "fmt": "os"[state], "elinewidth": 1.0, "ms": 5}
-        bars |= {"xerr": np.nan_to_num([value - low, high - value]), "capsize": 2.5}
+        bars |= {"xerr": np.clip([value - low, high - value], 0, None), "capsize": 2.5}
         axes.errorbar(
             value, np.arange(count) + 0.2 * state, label=[*STATES.values()][state], **bars
         )

@@ -85,9 +85,8 @@ def test_each_alternative_is_what_it_is_called(whole):
     assert runs["recipe"]["schedule"] == "cosine:warmup=0.1:cycles=3"
     assert wide["entry"] == "mlp:width=18:depth=1"
     assert set(entries[MODEL]["streams"]["init"]).isdisjoint(student["streams"]["init"])
-    data, members = whole.data.set_index(model="kind"), whole.populations[MODEL]
-    assert data["trainings"].values.tolist() == [3] * 7 + [4]
-    parameters = data["parameters"].values / members.num_params
+    assert whole.data["trainings"].values.tolist() == [3] * 7 + [4]
+    parameters = whole.data["parameters"].values / whole.populations[MODEL].num_params
     np.testing.assert_allclose(parameters, [3, 3, 3, 1, 3, 1, 3, 1], rtol=0.01)
 
 
