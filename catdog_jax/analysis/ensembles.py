@@ -25,7 +25,6 @@ BINS = 15  # of the top probability
 EDGES = np.linspace(0.0, 1.0, BINS + 1, dtype=np.float32)
 NUMBERS = 2**21  # probabilities at a time: they stay in the cache
 FITTED = 32  # ensembles of a size that a temperature is fitted on
-TEMPERATURES = 0.02, 50.0
 TINY = 1e-37  # the smallest probability, so that a logarithm is finite
 AVERAGES, SCORES = ("probabilities", "logits"), ("accuracy", "nll", "brier", "ece", "ece_mass")
 SURE = ("confidence", "disagreement")
@@ -33,6 +32,7 @@ COVERAGES = np.arange(1, 21) / 20
 ENDS, STATES = ("", "_low", "_high"), ("", "_calibrated")
 CASES = ("one member", "together", "one member, calibrated", "together, calibrated")
 NO_MEMBER = 2**31 - 1
+Some = Sequence[np.ndarray]
 BY_SIZE = [f"{score}{state}{of}" for of in ("", "_gain") for state in STATES for score in SCORES]
 
 
@@ -93,10 +93,6 @@ def scores(
     return np.stack([*found, *errors])
 
 
-def _bins(top: np.ndarray) -> np.ndarray:
-    return np.searchsorted(EDGES[1:-1], top)
-
-
 def together(
     logits: Float[np.ndarray, "M N K"], chosen: Bool[np.ndarray, "E M"], average: str
 ) -> Float[np.ndarray, "K E N"]:
@@ -133,7 +129,7 @@ def fit_temperature(logs: Float[np.ndarray, "K E N"], labels: Int[np.ndarray, " 
         scale = np.exp(-log_temperature)
         return float((np.logaddexp.reduce(scale * exact, axis=0) - scale * own).mean())
 
-    return float(np.exp(minimize_scalar(nll, bounds=np.log(TEMPERATURES), method="bounded").x))
+    return float(np.exp(minimize_scalar(nll, bounds=np.log([0.02, 50]), method="bounded").x))
 
 
 def interval(
@@ -160,19 +156,13 @@ def interval(
     return value, value - half, value + half
 
 
-def by_size(
-    test: Float[np.ndarray, "M N K"],
-    valid: Float[np.ndarray, "M V K"],
-    truth: Sequence[Int[np.ndarray, " _"]],
-    size: int,
-    run: int = 0,
-) -> dict[str, Any]:
+def by_size(answers: Some, truth: Some, size: int, run: int = 0) -> dict[str, Any]:
     """Score ensembles of every size; see `laid_out`.
 
     Args:
-      test, valid: logits of at least one member, none of which has diverged; of no validation
-        examples, nothing is calibrated.
-      truth: labels of these test and validation examples.
+      answers: logits of at least one member, none of which has diverged, on the test examples
+        [M, N, K] and the validation examples; of none of these, nothing is calibrated.
+      truth: labels of both.
       size: one that is asked for beside the usual ones.
       run: 0: every member may stand beside every other. Else so many members in a row are the
         snapshots of one run, the last one last; an ensemble has the last few of a run.
@@ -180,7 +170,8 @@ def by_size(
     Returns:
       Name -> (axes, values), and 'size'.
     """
-    (labels, valid_labels), count, axes = truth, len(test), ("average", "size")
+    (test, valid), (labels, valid_labels), axes = answers, truth, ("average", "size")
+    count = len(test)
     listed = sizes(run or count, size)
     units = np.repeat(np.eye(count // (run or 1)), run or 1, axis=1) > 0
     shape = len(AVERAGES), len(listed)
@@ -218,12 +209,10 @@ def _scored(
     rows, found = max(1, NUMBERS // logits[0].size), []
     for start in range(0, len(chosen), rows):
         logs = together(logits, chosen[start : start + rows], average)
-        plain = scores(softmax(logs, axis=0), labels)
-        after = np.full_like(plain, np.nan)
-        if not np.isnan(temperature):
-            after = scores(softmax(logs / np.float32(temperature), axis=0), labels)
-        found.append(np.concatenate([plain, after]))
-    return np.concatenate(found, axis=1)
+        plain, after = (softmax(logs / np.float32(t), axis=0) for t in (1.0, temperature))
+        found.append(np.concatenate([scores(plain, labels), scores(after, labels)]))
+    known = np.repeat([1.0, 1.0 + 0.0 * temperature], len(SCORES))  # nan where that is
+    return np.concatenate(found, axis=1) * known[:, None]
 
 
 def reliability(
@@ -236,11 +225,9 @@ def reliability(
       two nan where it is empty.
     """
     top, right = probabilities.max(axis=0), probabilities.argmax(axis=0) == labels
-    if np.isnan(top).any():
-        return np.full((3, BINS), np.nan)
-    places = _bins(top).ravel()
+    places = np.searchsorted(EDGES[1:-1], top).ravel()
     counts, *sums = (np.bincount(places, x, BINS) for x in (None, top.ravel(), right.ravel()))
-    some = np.where(counts, counts, np.nan)
+    some = np.where(counts, counts, np.nan) + 0 * top[0, 0]  # nan of nan
     return np.stack([counts / places.size, *(x / some for x in sums)])
 
 
@@ -286,19 +273,13 @@ def auroc(known: Float[np.ndarray, " N"], strange: Float[np.ndarray, " P"]) -> n
     return above.mean() + half * np.array([0.0, -1.0, 1.0])
 
 
-def measure(
-    answers: Sequence[Float[np.ndarray, "M _ K"]],
-    alive: Bool[np.ndarray, " M"],
-    truth: Sequence[Int[np.ndarray, " _"]],
-    size: int,
-    run: int = 0,
-) -> dict[str, Any]:
+def measure(answers: Some, alive: Any, truth: Some, size: int, run: int = 0) -> dict[str, Any]:
     """Measure the ensembles of a population, and how sure the one of its first members is.
 
     Args:
-      answers: logits of all members on the test examples, the validation examples, and pictures of
-        none of the classes, of which there may be none: then detection is left out.
-      alive: members that did not diverge; of none all numbers are nan.
+      answers: logits of all members on the test examples [M, N, K], the validation examples, and
+        pictures of none of the classes, of which there may be none: then detection is left out.
+      alive: [M], members that did not diverge; of none all numbers are nan.
       truth: labels of the test and the validation examples.
       size: of the ensemble that is held against others: as many as there are, at most.
       run: see `by_size`.
@@ -309,18 +290,18 @@ def measure(
     kept = np.flatnonzero(alive) if alive.any() else np.arange(run or 1)
     test, valid, strange = (np.where(alive.any(), x[kept], 0.0) for x in answers)
     size, labels = min(size, run or len(kept)), truth[0]
-    found = by_size(test, valid, truth, size, run)
+    found = by_size((test, valid), truth, size, run)
     axes, worth = found["member_value"]
     found["member_value"] = axes, np.full((*worth.shape[:2], len(alive)), np.nan)
     found["member_value"][1][..., kept] = worth
     known, unknown = (softmax(np.moveaxis(x[:size], 2, 0), axis=0) for x in (test, strange))
     whole = known.mean(axis=1, keepdims=True)
     temperatures = found["temperature"][1][0, [0, found["size"].index(size)]]
-    fitted = zip((known, whole), temperatures, strict=True)
-    cooled = (softmax(np.log(np.maximum(p, TINY)) / t, axis=0) for p, t in fitted)
-    bins = np.stack([reliability(p, labels) for p in (known, whole, *cooled)], axis=1)
+    cases = zip((known, whole, known, whole), (1.0, 1.0, *temperatures), strict=True)
+    cooled = (softmax(np.log(np.maximum(p, TINY)) / t, axis=0) for p, t in cases)
+    bins = zip(*(reliability(p, labels) for p in cooled), strict=True)
     for name, x in zip(("bin_share", "bin_confidence", "bin_accuracy"), bins, strict=True):
-        found[name] = ("case", "bin"), x
+        found[name] = ("case", "bin"), np.stack(x)
     sure, unsure = (np.stack([p.mean(1).max(0), -disagreement(p)]) for p in (known, unknown))
     areas = np.stack([auroc(-x, -y) for x, y in zip(sure, unsure, strict=True)], axis=1)
     found |= {f"auroc{end}": ("score", x) for end, x in zip(ENDS, areas, strict=True)}

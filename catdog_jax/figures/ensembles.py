@@ -126,19 +126,16 @@ def alternatives(data: xr.Dataset) -> Figure | None:
         value, low, high = (found[f"{name}{end}"].values for end in ("", "_low", "_high"))
         bars: Any = {"color": style.colour(state), "fmt": "os"[state], "elinewidth": 1.0, "ms": 5}
         bars |= {"xerr": np.clip([value - low, high - value], 0, None), "capsize": 2.5}
-        axes.errorbar(
-            value, np.arange(count) + 0.2 * state, label=[*STATES.values()][state], **bars
-        )
+        bars["label"] = [*STATES.values()][state]
+        axes.errorbar(value, np.arange(count) + 0.2 * state, **bars)
         axes.axvline(value[0], **style.DOTTED)
-        ends = np.nanmin(value), np.nanmax(value)  # of bars, which may be wide, no more than fits
-        axes.set_xlim(ends[0] - 0.5 * np.ptp(ends) - 0.01, ends[1] + 0.5 * np.ptp(ends) + 0.01)
     style.name_rows(left, np.arange(count), names)
     left.set(xlabel=PANELS["accuracy"], ylim=(count - 0.5, -0.5))
     right.set(xlabel=PANELS["nll"])
     caption = (
         "Test accuracy and mean of -log p of the right class, of what can be had for the cost of "
         "the ensemble in the first row (dotted), equal in what is named: training, parameters, or "
-        "the network that answers. Bars: 95 % intervals over members, or over runs (two of what is "
-        "one network: they are wide, and may reach beyond the panel)."
+        "the network that answers. Bars: 95 % intervals over members, by the jackknife, or over "
+        "runs, which are few."
     )
     return style.finish(figure, "What else the cost of an ensemble buys", caption, data)
