@@ -139,7 +139,7 @@ class TrainConfig(ProgramConfig, FolderConfig):
       classes: classes to tell apart, like cat,dog; empty: the data set's own
       learning_rate: top of the schedule; unset: by model and data set
       weight_decay: unset: by model and data set
-      schedule: constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)
+      schedule: constant, cosine or linear, with settings if wanted (cosine:warmup=0.1:cycles=4)
       clip_norm: longest gradient let through; 0: any
       label_smoothing: share of the target spread over all classes
       sample: examples that a member learns from: bootstrap, subset:SHARE or leave_out:NUMBER, drawn

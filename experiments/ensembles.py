@@ -13,7 +13,7 @@ ensemble than snapshots of one run, for they differ more.
   python -m experiments.ensembles
   python -m experiments.ensembles --run=runs/init_convergence/NAME
   python -m experiments.ensembles --dataset=cifar10:valid=0.1 --data_dir=DIR \\
-      --models=cnn:widths=4-8-16:head=flatten --num_steps=1400
+      --models=cnn:widths=4-8-16:head=flatten --num_steps=1400 --size=8
 
 On two cores the first takes about two minutes, the second trains nothing, and the last, of ten
 epochs, takes about a quarter of an hour.
@@ -60,7 +60,7 @@ class Config(TrainConfig):
     Attributes:
       models: as in init_convergence; empty: a small CNN, of other than pictures the usual ones
       num_members: of each model; ensembles of all sizes are made of them
-      size: members of the ensemble that is held against the alternatives; unset: half of them, of
+      size: members of the ensemble that is held against the alternatives; unset: a quarter, of
         --run all
       alternatives: trained beside the members, each at the cost of --size of them: a list of
         orders, bags, snapshots, wide (where the model names its width), distilled; none: none
@@ -73,7 +73,7 @@ class Config(TrainConfig):
 
 def tasks(config: Config, data: Dataset) -> list[Task]:
     """Make the members of every model, and all alternatives but the distilled ones."""
-    size, vary = config.size or max(2, config.num_members // 2), parse_vary(config.vary)
+    size, vary = config.size or max(2, config.num_members // 4), parse_vary(config.vary)
     if size > config.num_members:
         raise InputError(f"--size={size} of --num_members={config.num_members}; give no more")
     found, names = list[Task](), split_list("alternatives", config.alternatives, ALTERNATIVES)
