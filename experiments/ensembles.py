@@ -8,7 +8,9 @@ from bootstraps of the examples, one long run of which every cycle ends in a sna
 and with their weights averaged, one wide network, and one network that learns what the ensemble
 says. And does the ensemble know what it does not know: how right is it where it is sure, and is it
 less sure of pictures that show neither class? Expected, after Fort et al. 2019: starts are a better
-ensemble than snapshots of one run, for they differ more.
+ensemble than snapshots of one run, for they differ more. The first command cannot show it: its
+training is too short to finish, and one network that is trained four times as long is better than
+four that are not.
 
   python -m experiments.ensembles
   python -m experiments.ensembles --run=runs/init_convergence/NAME

@@ -65,13 +65,14 @@ def sureness(data: xr.Dataset) -> Figure:
     """Draw how often answers are right: against how sure they are, and of the surest ones alone.
 
     Args:
-      data: `kind` (model); `bin_confidence`, `bin_accuracy` (model, case, bin);
+      data: `kind`, `equal_size` (model); `bin_confidence`, `bin_accuracy` (model, case, bin);
         `coverage_accuracy` (model, score, coverage), `coverage_accuracy_single` (model, coverage).
 
     Returns:
       A row of two panels for each population of starts.
     """
     models = _starts(data)
+    counts = " or ".join(map(str, np.unique(data["equal_size"].values[models])))
     figure, grid = style.sheet(8.4, 3.0 * len(models), len(models), 2)
     for (left, right), m in zip(grid, models, strict=True):
         one = data.isel(model=m)
@@ -85,12 +86,12 @@ def sureness(data: xr.Dataset) -> Figure:
         for i, score in enumerate(one["score"].values):
             look = {"color": style.colour(2 + i), "marker": "^v"[i], "ms": 4}
             right.plot(x, one["coverage_accuracy"].values[i], label=f"together, by {score}", **look)
-        left.set(xlabel="confidence", ylabel="accuracy (fraction right)")
+        left.set(xlabel="confidence", ylabel=PANELS["accuracy"])
         right.set(xlabel="examples answered (fraction)", ylabel="accuracy on these")
         left.set_title(style.model_title(str(one["model"].item()), 3.6))
     caption = (
         "Left: test examples by the probability of their answer, in 15 bins of equal width, and "
-        "how often it is right, of one member and of members together, their probabilities "
+        f"how often it is right, of one member and of {counts} together, their probabilities "
         "averaged; dashed: after a temperature that is fitted on the validation examples. Above "
         "the dotted line answers are right more often than they say. Right: accuracy where only "
         "the surest examples are answered: those of the highest confidence, or those on which "
