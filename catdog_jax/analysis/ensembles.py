@@ -353,8 +353,8 @@ def laid_out(found: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
         plain = results[name.removesuffix("_gain").removesuffix("_calibrated")].attrs
         text = plain["long_name"] + ", after temperature" * ("_calibrated" in name)
         text += ", less that of one member" * name.endswith("_gain")
-        for end, word in zip(ENDS, ("", "lower", "upper"), strict=True):
-            said = f"{word} end of the 95 % interval over members: " if word else ""
+        for end in ENDS:
+            said = f"{end[1:]} end of the 95 % interval over members: " * bool(end)
             results[f"{name}{end}"].attrs = plain | {"long_name": said + text}
     axes = {"average": AVERAGES, "case": CASES, "score": SURE, "coverage": COVERAGES}
     return results.assign_coords({"model": list(found)} | {k: [*v] for k, v in axes.items()})

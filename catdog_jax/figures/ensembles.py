@@ -51,11 +51,10 @@ def size(data: xr.Dataset) -> Figure:
             axes.set(xlabel="networks asked together", ylabel=ylabel)
         row[0].set_title(style.model_title(str(one["model"].item()), 2.6))
     caption = (
-        "Means over the ensembles of a size, whose members' probabilities or logits are averaged, "
-        "as they are and after a temperature that is fitted on the validation examples (it "
-        "changes no answer). Bars: 95 % intervals over members, by the jackknife, on these test "
-        "examples. NLL: mean of -log p of the right class; ECE: expected calibration error, 15 "
-        "bins of equal width."
+        "Means over the ensembles of a size, whose probabilities or logits are averaged, as they "
+        "are and after a temperature that is fitted on the validation examples (it changes no "
+        "answer). Bars: 95 % intervals over members, by the jackknife, on these test examples. "
+        "NLL: mean of -log p of the right class; ECE: expected calibration error, 15 equal bins."
     )
     return style.finish(figure, "What more members are worth", caption, data)
 
@@ -91,11 +90,10 @@ def sureness(data: xr.Dataset) -> Figure:
         left.set_title(style.model_title(str(one["model"].item()), 3.6))
     caption = (
         "Left: test examples by the probability of their answer, in 15 bins of equal width, and "
-        f"how often it is right, of one member and of {counts} together, their probabilities "
-        "averaged; dashed: after a temperature that is fitted on the validation examples. Above "
-        "the dotted line answers are right more often than they say. Right: accuracy where only "
-        "the surest examples are answered: those of the highest confidence, or those on which "
-        "members disagree least (mutual information of class and member)."
+        f"how often it is right, of one member and of {counts} together; dashed: after a "
+        "temperature that is fitted on the validation examples. Above the dotted line answers are "
+        "right more often than they say. Right: accuracy on the surest examples alone: those of "
+        "the highest confidence, or on which members disagree least (mutual information)."
     )
     return style.finish(figure, "Can it be believed, and does it know when?", caption, data)
 

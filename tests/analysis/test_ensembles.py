@@ -78,8 +78,6 @@ def test_all_subsets_are_scored(average):
         for k, name in enumerate(ensembles.SCORES):
             assert found[name][1][a, s] == pytest.approx(mean[k, 0], abs=1e-6)
             assert found[f"{name}_calibrated"][1][a, s] == pytest.approx(mean[k, 1], abs=1e-6)
-            gain = found[name][1][a, s] - found[name][1][a, 0]
-            assert found[f"{name}_gain"][1][a, s] == pytest.approx(gain, abs=1e-12)
 
 
 def test_a_member_is_worth_what_those_with_it_have_more_than_those_without():
@@ -111,7 +109,6 @@ def test_of_more_than_20000_subsets_random_ones_are_taken():
     assert chosen.shape == (20_000, 40)
     assert (chosen.sum(axis=1) == 5).all()
     assert np.abs(chosen.mean(axis=0) - 1 / 8).max() < 0.01
-    np.testing.assert_array_equal(chosen, ensembles.subsets(40, 5))
 
 
 def test_a_temperature_makes_the_confidence_how_often_it_is_right():
@@ -165,18 +162,12 @@ def test_disagreement_is_none_of_equals_and_one_bit_of_opposites():
     np.testing.assert_allclose(ensembles.disagreement(p), [np.log(2), 0.0], atol=1e-15)
 
 
-def test_auroc_is_that_of_scikit_learn_and_its_interval_holds():
+def test_auroc_is_that_of_scikit_learn_and_its_interval_that_of_pictures_drawn_again():
     rng = np.random.default_rng(0)
-    low = high = 0
-    for _ in range(200):
-        known, strange = rng.integers(0, 9, 60) + 0.0, rng.integers(2, 11, 40) + 0.0
-        value, *ends = ensembles.auroc(known, strange)
-        both = np.repeat([0, 1], [60, 40]), np.concatenate([known, strange])
-        assert value == pytest.approx(sklearn.metrics.roc_auc_score(*both))
-        exact = np.mean(np.arange(2, 11)[:, None] > np.arange(9)) + np.mean(
-            0.5 * (np.arange(2, 11)[:, None] == np.arange(9))
-        )
-        low, high = low + (ends[0] <= exact), high + (exact <= ends[1])
-    assert low > 188
-    assert high > 188
+    known, strange = rng.integers(0, 9, 60) + 0.0, rng.integers(2, 11, 40) + 0.0
+    value, low, high = ensembles.auroc(known, strange)
+    both = np.repeat([0, 1], [60, 40]), np.concatenate([known, strange])
+    assert value == pytest.approx(sklearn.metrics.roc_auc_score(*both))
+    drawn = [ensembles.auroc(rng.choice(known, 60), rng.choice(strange, 40))[0] for _ in range(400)]
+    assert (high - low) / 3.92 == pytest.approx(np.std(drawn), rel=0.15)
     assert np.isnan(ensembles.auroc(known, strange[:0])).all()

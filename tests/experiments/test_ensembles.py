@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -60,11 +61,8 @@ def test_the_results_are_named_and_said_to_be_what_they_are(whole):
     assert data["score"].values.tolist() == ["confidence", "disagreement"]
     for name in data.data_vars:
         assert data[name].attrs.get("long_name"), name
-    one = data.isel(model=0)
-    assert np.isfinite(one["ece_mass_calibrated"]).all()
-    np.testing.assert_array_equal(one["accuracy"], one["accuracy_calibrated"])
-    assert (one["nll_calibrated"] > 0).all()
-    assert ((one["auroc"] > 0) & (one["auroc"] < 1)).all()
+    np.testing.assert_array_equal(data["accuracy"], data["accuracy_calibrated"])
+    assert ((data["auroc"][0] > 0) & (data["auroc"][0] < 1)).all()
 
 
 def test_the_members_are_those_of_the_run_and_all_together_its_ensemble(whole):
@@ -103,19 +101,17 @@ def test_snapshots_are_asked_and_averaged_as_they_were_kept(whole):
     right = (p.argmax(-1) == test.labels).mean(axis=1)
     found = whole.data.sel(model=f"{MODEL}, snapshots, each", average="probabilities")
     assert float(found["accuracy"].sel(size=3)) == pytest.approx(right.mean())
+    mean = jax.tree.map(lambda *x: np.mean(x, axis=0), *at)
+    right = (runs.evaluate(test.inputs, mean).argmax(-1) == test.labels).mean()
     one = whole.data.sel(model=f"{MODEL}, snapshots, mean", average="probabilities")
-    assert abs(float(one["nll"].sel(size=1) - found["nll"].sel(size=3))) < 0.1
+    assert float(one["accuracy"].sel(size=1)) == pytest.approx(right)
 
 
 def test_a_student_learns_what_its_teachers_say(whole):
-    data = whole.populations[MODEL].data
-    config = ensembles.Config(models=MODEL, num_members=5, num_steps=6, batch_size=16, size=3)
-    task, *_ = ensembles.tasks(config, data)
-    student = ensembles.distilled(task, whole.populations[MODEL])
-    logits = whole.populations[MODEL].evaluate(data.train.inputs)[:3]
-    said = softmax(logits, axis=-1).mean(axis=0)
+    teachers, task = whole.populations[MODEL], made(size=3)["starts"]
+    said = softmax(teachers.evaluate(task.data.train.inputs)[:3], axis=-1).mean(axis=0)
+    student = ensembles.distilled(task, teachers)
     np.testing.assert_allclose(student.data.train.labels, said, atol=1e-6)
-    assert student.data.test is data.test
 
 
 def made(**settings):
@@ -126,8 +122,6 @@ def made(**settings):
 
 
 def test_only_what_is_asked_for_and_is_something_else_is_trained():
-    assert list(made(alternatives="none")) == ["starts"]
-    assert list(made(alternatives="snapshots")) == ["starts", "one long run"]
     assert list(made(vary="order", alternatives="orders,bags")) == ["starts", "bootstraps"]
     assert list(made(vary="data", alternatives="orders,bags")) == ["starts", KINDS[1]]
     assert list(made(models="linear", alternatives="wide")) == ["starts"]
@@ -135,9 +129,8 @@ def test_only_what_is_asked_for_and_is_something_else_is_trained():
     assert longer.recipe.schedule == "constant"
 
 
-@pytest.mark.parametrize("model", ["mlp:width=16:depth=2", "cnn:widths=4-8:head=flatten"])
-def test_a_wide_network_has_as_many_parameters_as_the_ensemble(model):
-    small = made(models=model, alternatives="none")["starts"]
+def test_a_wide_network_has_as_many_parameters_as_the_ensemble():
+    small = made(models="cnn:widths=4-8:head=flatten", alternatives="none")["starts"]
     wide = dataclasses.replace(small, model=ensembles.widened(small, 8))
     assert wide.num_params == pytest.approx(8 * small.num_params, rel=0.1)
 
@@ -146,21 +139,21 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-@pytest.mark.parametrize("last", [2, 6])
-def test_a_run_that_was_killed_ends_in_the_same_bytes(last, whole, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_ends_in_the_same_bytes(whole, tmp_path, monkeypatch):
     save, saved = RunFolder.save_wave, []
 
     def dying(*arguments):
         saved.append(arguments)
-        if len(saved) == last:  # the sixth is that of the student
+        if len(saved) in (2, 7):  # the second wave; then the last, that of the student
             raise Killed
         save(*arguments)
 
     flags = [*SMALL, f"--out_dir={tmp_path}"]
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "save_wave", dying)
-        with pytest.raises(Killed):
-            ensembles.main(flags)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                ensembles.main(flags)
     assert ensembles.main(flags) == 0
     found = (tmp_path / "ensembles" / "x" / "results.nc").read_bytes()
     assert found == (whole.path / "results.nc").read_bytes()
@@ -197,13 +190,3 @@ def test_members_that_diverged_are_left_out_and_where_all_did_the_command_fails(
     hopeless = [*flags, f"--models={mine}.hopeless", f"--out_dir={tmp_path / 'b'}"]
     assert ensembles.main(hopeless) == 1
     assert "all 8 members" in capsys.readouterr().err
-
-
-def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys):
-    for flags, told in (
-        (["--size=6"], "--size=6 of --num_members=5; give no more"),
-        (["--alternatives=order"], "unknown entry of --alternatives: 'order'"),
-    ):
-        assert ensembles.main([*SMALL, f"--out_dir={tmp_path}", *flags]) == 2
-        assert told in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
