@@ -219,8 +219,8 @@ def analyse(populations: Mapping[str, Population], config: Config) -> xr.Dataset
             parameters = numbers["equal_size"] * one.num_params
             numbers |= {"diverged_step": ("member", diverged), "parameters": parameters}
             found[label] = numbers | tags
-    label = "example", data.test.labels, {"long_name": "class index of the test examples"}
-    return laid_out(found).assign(label=label).assign_attrs(dataset=data.name)
+    truths = "example", data.test.labels, {"long_name": "class index of the test examples"}
+    return laid_out(found).assign(label=truths).assign_attrs(dataset=data.name)
 
 
 FIGURES = {x: f"ensembles.{x}" for x in ("size", "sureness", "alternatives")}
