@@ -9,13 +9,15 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 
 def cross_entropy(
-    logits: Float[Array, "B K"], labels: Int[Array, " B"], smoothing: Float[Array, ""] | float = 0.0
+    logits: Float[Array, "B K"],
+    labels: Int[Array, " B"] | Float[Array, "B K"],
+    smoothing: Float[Array, ""] | float = 0.0,
 ) -> Float[Array, " B"]:
     """Compute the softmax cross-entropy of each example.
 
     Args:
       logits: [B, K] float32.
-      labels: [B] int32 in 0..K-1.
+      labels: [B] int32 in 0..K-1; or [B, K] float32, a probability of each class.
       smoothing: share of the target spread evenly over all K classes, 0 <= smoothing < 1.
 
     Returns:
@@ -24,14 +26,20 @@ def cross_entropy(
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", sec. 7 (smoothing).
     """
     log_probabilities = jax.nn.log_softmax(logits)
+    if labels.ndim == 2:
+        picked = jnp.sum(labels * log_probabilities, axis=1)
+        return -(1.0 - smoothing) * picked - smoothing * jnp.mean(log_probabilities, axis=1)
     own = labels[:, None] == jnp.arange(logits.shape[1])[None]
     # Not `take_along_axis`: its gradient is a scatter, one element at a time.
     picked = jnp.sum(jnp.where(own, log_probabilities, 0.0), axis=1)
     return -(1.0 - smoothing) * picked - smoothing * jnp.mean(log_probabilities, axis=1)
 
 
-def correct(logits: Float[Array, "B K"], labels: Int[Array, " B"]) -> Bool[Array, " B"]:
+def correct(
+    logits: Float[Array, "B K"], labels: Int[Array, " B"] | Float[Array, "B K"]
+) -> Bool[Array, " B"]:
     """Tell for each example whether the largest logit is its label's (the first of equals)."""
+    labels = jnp.argmax(labels, axis=1) if labels.ndim == 2 else labels
     return jnp.argmax(logits, axis=1) == labels
 
 

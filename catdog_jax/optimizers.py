@@ -88,15 +88,21 @@ SCHEDULES: dict[str, Callable[[Array], Array]] = {
 
 
 def make_schedule(
-    fall: Callable[[Array], Array], num_steps: int, *, warmup: Share = 0.0
+    fall: Callable[[Array], Array],
+    num_steps: int,
+    *,
+    warmup: Share = 0.0,
+    cycles: Annotated[int, Range(1)] = 1,
 ) -> optax.Schedule:
-    """Rise over the first `warmup` share of the steps, then fall.
+    """Rise over the first `warmup` share of the steps, then fall; so in each of `cycles` parts.
 
-    Source: Loshchilov and Hutter 2017, eq. 5 (the cosine).
+    Source: Loshchilov and Hutter 2017, "SGDR", eq. 5 (the cosine, and its restarts).
     """
+    num_steps = max(num_steps // cycles, 1)
     rising = round(warmup * num_steps)
 
     def shape(step: Array) -> Array:
+        step = step % num_steps if cycles > 1 else step
         progress = jnp.clip((step - rising) / max(num_steps - rising, 1), 0.0, 1.0)
         return jnp.where(step < rising, (step + 1) / (rising + 1), fall(progress))
 

@@ -65,11 +65,12 @@ class Data(NamedTuple):
 
     Attributes:
       inputs: [N, ...], any dtype (pictures: uint8 [N, H, W, 3]).
-      labels: [N] int32 in 0..K-1; float32 where numbers are to be predicted (regression).
+      labels: [N] int32 in 0..K-1; float32 where numbers are to be predicted (regression); or
+        [N, K] float32, a probability of each class.
     """
 
     inputs: Num[Array, "N ..."] | Num[np.ndarray, "N ..."]
-    labels: Num[Array, " N"] | Num[np.ndarray, " N"]
+    labels: Num[Array, "N *K"] | Num[np.ndarray, "N *K"]
 
 
 def input_kind(inputs: Num[np.ndarray, "N ..."] | Num[Array, "N ..."]) -> str:
@@ -86,14 +87,14 @@ class Split:
     Attributes:
       inputs: pictures [N, H, W, 3] uint8; sentences [N, T] int32, 0 where one has ended; or
         vectors [N, D] float32.
-      labels: [N] int32 in 0..K-1.
+      labels: [N] int32 in 0..K-1; to learn from, [N, K] float32 too, a probability of each class.
       ids: N stable names, one per example (file path, record id, or drawing number).
       factors: what is known about each example besides its class, each [N] float32
         (drawn pictures and written sentences only).
     """
 
     inputs: UInt8[np.ndarray, "N H W 3"] | Int[np.ndarray, "N T"] | Float[np.ndarray, "N D"]
-    labels: Int[np.ndarray, " N"]
+    labels: Int[np.ndarray, " N"] | Float[np.ndarray, "N K"]
     ids: tuple[str, ...]
     factors: Mapping[str, Float[np.ndarray, " N"]] = field(default_factory=dict)
 

@@ -1,7 +1,7 @@
 """From a Config to tasks: the settings of every experiment that trains, every default filled in."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -139,7 +139,7 @@ class TrainConfig(ProgramConfig, FolderConfig):
       classes: classes to tell apart, like cat,dog; empty: the data set's own
       learning_rate: top of the schedule; unset: by model and data set
       weight_decay: unset: by model and data set
-      schedule: constant, cosine or linear, with settings if wanted (cosine:warmup=0.1)
+      schedule: constant, cosine or linear, with settings if wanted (cosine:warmup=0.1:cycles=4)
       clip_norm: longest gradient let through; 0: any
       label_smoothing: share of the target spread over all classes
       sample: examples that a member learns from: bootstrap, subset:SHARE or leave_out:NUMBER, drawn
@@ -308,6 +308,7 @@ def train(
     growable: bool = True,
     *,
     decided: dict[str, Any] | None = None,
+    keep_params: Collection[int] = (),
 ) -> run.Run:
     """Train tasks into the run folder that a Config names; see `run.train_run`.
 
@@ -320,6 +321,7 @@ def train(
         the models.
       growable: whether `--num_members` may grow.
       decided: of `TrainConfig.decided`, and more.
+      keep_params: steps whose params are kept beside those that are asked for.
     """
 
     def confirm(seconds: float) -> None:
@@ -345,6 +347,9 @@ def train(
         keep=config.keep,
         dry_run=config.dry_run,
         confirm=confirm,
-        keep_params=whole_numbers("keep_params", keep, 0, longest) if keep else (),
+        keep_params={
+            *keep_params,
+            *(whole_numbers("keep_params", keep, 0, longest) if keep else ()),
+        },
         **config.place(experiment),
     )

@@ -62,6 +62,8 @@ def has_plans(place: Path) -> bool:
 def kept_plans(folder: RunFolder, tasks: Sequence[Task]) -> Plans | None:
     """Take the plans of a run that was begun before, on which its bits depend; None in a new one.
 
+    A task that was added to the run since is planned as of a new one.
+
     Raises:
       InputError: the devices of now cannot share its waves.
     """
@@ -72,7 +74,10 @@ def kept_plans(folder: RunFolder, tasks: Sequence[Task]) -> Plans | None:
 
 
 def _repeated(folder: RunFolder, task: Task) -> Plan:
-    plan = Plan(**folder.manifest["plans"][task.label])
+    known = folder.manifest["plans"]
+    if task.label not in known:
+        return ruled_plan(task, task.members.count, task.execution)
+    plan = Plan(**known[task.label])
     if plan.num_devices <= jax.local_device_count():
         return plan
     smaller = ruled_plan(task, plan.wave, Execution(plan.strategy, plan.conv, plan.wave))

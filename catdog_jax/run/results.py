@@ -25,7 +25,7 @@ from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder, StoreError, arrays, atomic, manifest
 from catdog_jax.store.manifest import RESULTS, WAVES
 from catdog_jax.train import make_learner
-from catdog_jax.types import Dataset, InputError, Model, Params, Recipe
+from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -127,6 +127,27 @@ class Population:
                 f"the run kept the last logits of {self.label} only; train it with --keep=logits"
             )
         return np.moveaxis(self.arrays["logits"], 1, 0)
+
+    def evaluate(self, inputs: np.ndarray, params: Params | None = None) -> np.ndarray:
+        """Give what members say of examples that they were not judged on in training.
+
+        Args:
+          inputs: examples, N >= 1.
+          params: [M, ...]; None: the final ones of all members.
+
+        Returns:
+          Logits [M, N, K] float32.
+        """
+        precision = self.entry["precision"]
+        learner = make_learner(self.model, optax.identity(), batch_size=1, precision=precision)
+        data = Data(inputs, np.zeros(len(inputs), np.int32))
+        params = self.params if params is None else params
+
+        @functools.partial(jax.jit, compiler_options=once_options())
+        def judge(params: Params, data: Data) -> Array:
+            return jax.lax.map(lambda one: learner.evaluate(one, data).logits, params)
+
+        return np.asarray(judge(params, data))
 
     def at(self, step: int) -> Params:
         """Params of all members at a step that was named to be kept, [M, ...].

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -58,7 +58,7 @@ def train_run(
     fresh: bool = False,
     growable: bool = True,
     keep: str | None = None,
-    keep_params: Sequence[int] = (),
+    keep_params: Collection[int] = (),
     dry_run: bool = False,
     confirm: Callable[[float], object] = lambda seconds: None,
 ) -> Run:
@@ -127,8 +127,9 @@ def train_run(
         plans, trials = kept_plans(folder, tasks) or planned or new_plans(tasks, group.count)
         before = dict(folder.manifest.get("timings", {}))
         job = {
-            "plans": {t.label: plan._asdict() for t, plan in zip(tasks, plans, strict=True)},
-            "keep": folder.manifest.get("keep") or _keep(tasks, keep),
+            "plans": folder.manifest.get("plans", {})
+            | {t.label: plan._asdict() for t, plan in zip(tasks, plans, strict=True)},
+            "keep": _kept(folder.manifest.get("keep", {}), tasks, keep),
             "keep_params": sorted(keep_params),
         }
         parts = _parts(tasks, plans)
@@ -270,10 +271,10 @@ def _expected(
     return {p.title(group): s * x for p, s, x in zip(parts, seconds, left, strict=True) if x}
 
 
-def _keep(tasks: Sequence[Task], asked: str | None) -> dict[str, str]:
-    """Decide for each task whether the logits of every evaluation are kept."""
-    kept = {}
-    for task in tasks:
+def _kept(known: dict[str, str], tasks: Sequence[Task], asked: str | None) -> dict[str, str]:
+    """Decide for each task that none is known of whether the logits of all evaluations are kept."""
+    kept = dict(known)
+    for task in (task for task in tasks if task.label not in known):
         large = asked is None and task.logits_bytes > KEEP_BYTES
         kept[task.label] = asked or ("final" if large else "logits")
         if large:

@@ -94,6 +94,14 @@ FRACTIONS = {
         "true_variance true_variance_low true_variance_high": "model",
         "error disagreement calibrated_disagreement": "model",
     },
+    "ensembles": {
+        "accuracy accuracy_low accuracy_high nll nll_low nll_high ece ece_low ece_high "
+        "nll_calibrated nll_calibrated_low nll_calibrated_high "
+        "ece_calibrated ece_calibrated_low ece_calibrated_high": "model average size",
+        "bin_confidence bin_accuracy": "model case bin",
+        "coverage_accuracy": "model score coverage",
+        "coverage_accuracy_single": "model coverage",
+    },
     "throughput": {
         "ratio ratio_low ratio_high": "model members competitor",
         "share": "model members",
@@ -110,6 +118,9 @@ TEXTS = {
     "map": ["saliency", "integrated gradients", "occlusion"],
     "kind": ["same picture", "other pictures", "before training"],
     "measure": ["rank of sizes", "signed"],
+    "average": ["probabilities", "logits"],
+    "case": ["one member", "together", "one member, calibrated", "together, calibrated"],
+    "score": ["confidence", "disagreement"],
     "factor": ["head_x", "ear_hang", "light_angle (cos)", "unused"],
     "competitor": [
         "torch, one process for each of the cores",
@@ -122,7 +133,7 @@ SIZES = {"eval": 6, "axis": 2, "example": 20, "unit_0": 1, "unit_1": 8, "unit": 
          "network": 5, "training_set": 2, "loss": 2, "shown_part": 4, "estimate": 2, "layer": 4,
          "other_layer": 4, "modifiers": 3, "picture": 8, "window_row": 3, "window_column": 3,
          "moment": 2, "rank": 2, "shown": 20, "cka_member": 2, "resample": 9,
-         "pair": 6, "bin": 10}  # fmt: skip
+         "pair": 6, "bin": 10, "coverage": 4}  # fmt: skip
 ATTRS = {
     "command": COMMAND, "dataset": "made up", "kind": "images", "noise": 0.1, "exact_sets": 50,
     "met": 1e-3, "curve_steps": 2000, "disjoint": 1, "middle_width": 4, "middle_depth": 1,
@@ -197,6 +208,10 @@ def make(kind, num_models=2, num_members=4):
         data["formula"] = "model", np.array(models, object)
         data["kind"] = "model", np.array(["all seeds", "init alone", "crossed"] * 2)[:num_models]
         data["true_variance"][0] = -0.1
+    if kind == "ensembles":
+        kinds = np.array(["starts", "one start, other orders", "cnn:widths=9-17-33"] * 2, object)
+        data["kind"], data["equal"] = (("model", x[:num_models]) for x in (kinds, kinds))
+        data["equal_size"], data["trainings"] = (("model", num_models * [n]) for n in (5, 10))
     if kind == "attribution":
         data["label"] = "picture", np.arange(8) % 2
         data["picture_pixels"] = ("picture", *IMAGE.split()), np.full((8, 5, 4, 3), 99, np.uint8)

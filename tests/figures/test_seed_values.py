@@ -19,6 +19,27 @@ def test_a_comparison_shows_its_interval_and_a_gate_its_path(make, draw):
     assert holds(axes, [100 * data.attrs["delta"]] * 2)
 
 
+def test_ensembles_are_drawn_by_size_beside_what_else_their_cost_buys(make, draw):
+    data = make("ensembles", 3)
+    for name in ("accuracy", "nll", "nll_calibrated", "ece"):
+        data[f"{name}_low"], data[f"{name}_high"] = data[name] - 0.1, data[name] + 0.2
+    figure = draw("ensembles.size", data)
+    _, nll, _ = figure.axes
+    line, _, (bars,) = nll.containers[3]  # logits, after temperature
+    values = data["nll_calibrated"].values[0, 1]
+    np.testing.assert_allclose(line.get_ydata(), values)
+    ends = [[low, high] for (_, low), (_, high) in bars.get_segments()]
+    np.testing.assert_allclose(ends, values[:, None] + [-0.1, 0.2], rtol=1e-6)
+    left, right = draw("ensembles.sureness", data).axes
+    assert holds(left, data["bin_accuracy"].values[0, 3])
+    assert holds(right, data["coverage_accuracy"].values[0, 1])
+    left, right = draw("ensembles.alternatives", data).axes
+    at = data.sel(average="probabilities", size=5)
+    np.testing.assert_allclose(left.containers[0][0].get_xdata(), at["accuracy"].values)
+    np.testing.assert_allclose(right.containers[1][0].get_xdata(), at["nll_calibrated"].values)
+    assert [x.get_text() for x in left.get_yticklabels()][1].startswith("one start, other orders")
+
+
 def test_spreads_are_the_deviations_their_intervals_and_the_roots_of_true_variances(make, draw):
     data = make("seeds", 3)
     data["accuracy_sd_low"], data["accuracy_sd_high"] = (

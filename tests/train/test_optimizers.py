@@ -90,6 +90,10 @@ def test_schedule_shapes(name, middle, end):
     np.testing.assert_allclose(
         [float(warm(jnp.int32(s))) for s in range(10)], np.arange(1, 11) / 11, rtol=1e-6
     )
+    again = make_schedule(SCHEDULES[name], 300, warmup=0.1, cycles=3)
+    for step in range(100):
+        for cycle in range(3):
+            assert float(again(jnp.int32(100 * cycle + step))) == float(warm(jnp.int32(step)))
 
 
 @pytest.mark.parametrize(
