@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+import numpy as np
+from jaxtyping import Array, Int, Num
 
 from catdog_jax.types import InputError, Key
 
@@ -58,3 +59,19 @@ def permutation(key: Key, count: int) -> Int[Array, " {count}"]:
     """Draw an order of 0..count-1: sorted by random 32-bit words, equal words by index."""
     words = jax.random.bits(key, (count,), jnp.uint32)
     return jax.lax.sort((words, jnp.arange(count, dtype=jnp.int32)), num_keys=1)[1]
+
+
+def spread_rows(labels: Num[np.ndarray, "N *K"], most: int) -> Int[np.ndarray, " n"]:
+    """Choose so many examples at most, evenly spaced in each class.
+
+    Where classes take turns, every second of all examples would be of one class.
+
+    Args:
+      labels: of the examples, see `types.Data`.
+      most: of them.
+
+    Returns:
+      Their rows, increasing.
+    """
+    order = np.argsort(labels if labels.ndim == 1 else labels.argmax(axis=1), kind="stable")
+    return np.sort(order[np.linspace(0, len(order) - 1, min(most, len(order))).astype(np.int64)])

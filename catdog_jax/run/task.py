@@ -20,7 +20,7 @@ from catdog_jax.population.flops import tree_bytes
 from catdog_jax.population.members import DEFAULT_SEEDS
 from catdog_jax.population.plan import BY_RULE
 from catdog_jax.registry import own_code, parse_entry
-from catdog_jax.sample import Sample, parse_sample
+from catdog_jax.sample import Sample, parse_sample, spread_rows
 from catdog_jax.train import Learner, MemberKeys, make_learner, steps_per_epoch
 from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
 
@@ -110,8 +110,7 @@ class Task:
         TRAIN_EVAL_EXAMPLES, to keep learning curves cheap; 'test' is all of the test examples.
         """
         train = self.data.train
-        num = len(train.labels)
-        rows = np.linspace(0, num - 1, min(num, TRAIN_EVAL_EXAMPLES)).astype(np.int64)
+        rows = spread_rows(train.labels, TRAIN_EVAL_EXAMPLES)
         return {"train": Data(train.inputs[rows], train.labels[rows]), "test": self.data.test.data}
 
     @property

@@ -21,7 +21,7 @@ from catdog_jax import population as pop
 from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population.devices import member_mesh
-from catdog_jax.sample import parse_sample
+from catdog_jax.sample import parse_sample, spread_rows
 from catdog_jax.train import batch_at, epoch_order
 from catdog_jax.types import InputError
 
@@ -209,3 +209,13 @@ def test_other_settings_compile_nothing_anew():
     for one in keys:
         program.segment(program.init(one), one, 1)
     assert program._segment._cache_size() == 1
+
+
+@pytest.mark.parametrize("most", [500, 512, 2000])
+def test_a_part_of_examples_whose_classes_take_turns_has_all_classes(most):
+    labels = np.arange(1000) % 2
+    rows = spread_rows(labels, most)
+    assert len(set(rows.tolist())) == min(most, 1000)
+    assert (np.diff(rows) > 0).all()
+    assert labels[rows].mean() == 0.5
+    np.testing.assert_array_equal(rows, spread_rows(np.eye(2, dtype=np.float32)[labels], most))
