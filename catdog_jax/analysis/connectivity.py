@@ -6,10 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import xarray as xr
 from jaxtyping import Int
 
 from catdog_jax.analysis import alignment
 from catdog_jax.analysis.barriers import Lines, barrier, cooled, decomposed, judged
+from catdog_jax.analysis.labelled import described
+from catdog_jax.analysis.seeds import pair_interval
 from catdog_jax.types import Model, Params
 
 ALIGNMENTS = ("none", "weights", "activations", "repair", "temperature")
@@ -74,7 +77,7 @@ def connect(
       asked: the examples.
       mesh: the devices.
       alignments: of ALIGNMENTS, beside 'none'; what is of others is nan.
-      merge: whether members are averaged.
+      merge: whether members are averaged, which aligns them by weights as well.
       told: called with the share of the work that is done.
 
     Returns:
@@ -96,18 +99,19 @@ def connect(
     """
     statistics, count = asked.train.inputs[:REPAIR_EXAMPLES], len(jax.tree.leaves(params)[0])
     first, second = all_pairs(count)
-    orders = _orders(model, params, (first, second), statistics, mesh, alignments, told)
+    ways = {*alignments, *(["weights"] if merge else [])}
+    orders = _orders(model, params, (first, second), statistics, mesh, ways, told)
     merged = _merged(model, params, orders) if merge else []
     stacked = jax.tree.map(lambda *x: np.concatenate(x), params, *merged)
     lines = Lines(model, stacked, mesh, statistics)
 
     def ask(kind: str, mixing: np.ndarray, reduced: Callable[[Any, Any], np.ndarray]) -> np.ndarray:
-        """Give of all pairs what is made of a wave's places and logits; the rest is not kept."""
+        """Give of all pairs what is made of a wave's logits and places; the rest is not kept."""
         found = np.empty(0)
         for rows in alignment.waves(len(first), mesh.size):
             order = {group: x[rows] for group, x in orders[kind].items()}
             pair = {"first": first[rows], "second": second[rows], "order": order}
-            said = reduced(rows, lines.logits(pair | {"mixing": mixing[rows]}, kind == "repair"))
+            said = reduced(lines.logits(pair | {"mixing": mixing[rows]}, kind == "repair"), rows)
             found = found if found.size else np.zeros((len(first), *said.shape[1:]))
             found[rows] = said
         return found
@@ -123,7 +127,7 @@ def connect(
         said: dict[str, Any] = dict.fromkeys(orders, 0.0)
         for n, part in enumerate(parts := _parts(data)):
             labels = data.labels[part]
-            own = own + _summed(labels, None, lines.see(data.inputs[part]))
+            own = own + _summed(labels, lines.see(data.inputs[part]))
             for kind in orders:
                 sums = ask(kind, inner, functools.partial(_summed, labels))
                 said[kind] = said[kind] + sums
@@ -138,7 +142,7 @@ def connect(
     found["line_loss"], found["line_error"] = line
     for name in ("loss", "error"):
         found[f"{name}_barrier"] = barrier(found[f"line_{name}"], MIXING)
-    if "temperature" in alignments:
+    if "temperature" in alignments and len(asked.valid.labels):
         _cool(found, lines, ask, asked, inner[:, MIDDLE - 1 : MIDDLE])
     told(0.95)
     for kind in ("none", "weights"):
@@ -152,6 +156,53 @@ def connect(
     if "repair" in orders:
         found["weight_distance"][:, 3] = found["weight_distance"][:, 1]
     return found
+
+
+def laid_out(
+    found: Mapping[str, Mapping[str, np.ndarray]], alive: Mapping[str, np.ndarray]
+) -> xr.Dataset:
+    """Lay what was found of every model out along `model`, with the pairs of all of its members.
+
+    Args:
+      found: label -> of `connect`, for the members that are left.
+      alive: label -> which ones these are, [M] bool; pairs with others, and models without any
+        pair, are nan.
+
+    Variables:
+      loss_mean: mean over pairs of loss_barrier [nats]
+      loss_mean_low: lower end of its 95 % interval over members, BCa; nan below 8
+      loss_mean_high: upper end of it
+      error_mean: mean over pairs of error_barrier
+      error_mean_low: lower end of its 95 % interval over members, BCa; nan below 8
+      error_mean_high: upper end of it
+    """
+    count = max(map(len, alive.values()))
+    first, second = all_pairs(count)
+    like, sets = next(iter(found.values())), []
+    for label, left in alive.items():
+        left, own = np.pad(left, (0, count - len(left))), found.get(label)
+        values = {name: np.full((*x.shape,), np.nan) for name, x in like.items()}
+        for name, over in AXES.items():
+            if over[0] == "pair":
+                values[name] = np.full((len(first), *like[name].shape[1:]), np.nan)
+            if own is not None:
+                values[name][left[first] & left[second] if over[0] == "pair" else ...] = own[name]
+        for name in ("loss", "error"):
+            means = np.full((3, len(ALIGNMENTS), len(SPLITS)), np.nan)
+            for a, s in np.ndindex(means.shape[1:] if own is not None else (0, 0)):
+                matrix = np.zeros((count, count))
+                matrix[first, second] = matrix[second, first] = values[f"{name}_barrier"][:, a, s]
+                means[:, a, s] = pair_interval(matrix[np.ix_(left, left)])
+            ends = zip(("", "_low", "_high"), means, strict=True)
+            values |= {f"{name}_mean{end}": x for end, x in ends}
+        mean = ("alignment", "split")
+        sets.append(xr.Dataset({name: (AXES.get(name, mean), x) for name, x in values.items()}))
+    results = xr.concat(sets, "model").assign_coords(model=list(alive))
+    results = results.assign_coords({"first": ("pair", first), "second": ("pair", second)})
+    names = {"alignment": ALIGNMENTS, "split": SPLITS, "part": PARTS, "merged": MERGED}
+    results = results.assign_coords({k: np.array(x, object) for k, x in names.items()})
+    results = results.assign_coords(mixing=("point", MIXING))
+    return described(described(results, connect), laid_out)
 
 
 def _orders(
@@ -181,17 +232,14 @@ def _orders(
 def _merged(model: Model, params: Params, orders: Mapping[str, alignment.Order]) -> list[Params]:
     """Average the weights of all members in the ways of MERGED behind the first: [1, ...]."""
     units: Any = model.units
-    count, turned, start = len(jax.tree.leaves(params)[0]), [], None
-    if "weights" in orders:  # the first pairs are of the first member
-        of_first = {g: x[: count - 1] for g, x in orders["weights"].items()}
-        start = {g: np.concatenate([[np.arange(x.shape[1])], x]) for g, x in of_first.items()}
-        turned = [[{g: x[m] for g, x in start.items()} for m in range(count)]]
-    many = alignment.match_many(units, params, start)
-    turned.append([{g: x[m] for g, x in many.items()} for m in range(count)])
+    count = len(jax.tree.leaves(params)[0])  # the first pairs are of the first member
+    star = {g: np.concatenate([x[:1] * 0 + np.arange(x.shape[1]), x[: count - 1]])
+            for g, x in orders["weights"].items()}  # fmt: skip
     found = [jax.tree.map(lambda x: np.asarray(x).mean(axis=0, keepdims=True), params)]
-    for order in turned:
+    for order in (star, alignment.match_many(units, params, star)):
+        own = [{g: x[m] for g, x in order.items()} for m in range(count)]
         each = (
-            alignment.permuted(units, alignment.member(params, m), order[m]) for m in range(count)
+            alignment.permuted(units, alignment.member(params, m), own[m]) for m in range(count)
         )
         found.append(jax.tree.map(lambda *x: np.mean(x, axis=0)[None], *each))
     return found
@@ -204,13 +252,13 @@ def _cool(found: Any, lines: Lines, ask: Any, asked: Asked, middle: np.ndarray) 
         made = [np.zeros((len(middle), 0, asked.num_classes))]
         for part in _parts(data):
             lines.see(data.inputs[part])
-            made.append(ask("none", middle, lambda _, logits: logits[:, 0]))
+            made.append(ask("none", middle, lambda logits, rows: logits[:, 0]))
         return np.concatenate(made, axis=1)
 
     a, share = ALIGNMENTS.index("temperature"), cooled(logits(asked.valid), asked.valid.labels)
     found["temperature"] = 1.0 / share
     for s, data in enumerate(asked[:2]):
-        sums = _summed(data.labels, None, share[:, None, None] * logits(data))
+        sums = _summed(data.labels, share[:, None, None] * logits(data))
         for name, values in zip(("loss", "error"), sums.T / len(data.labels), strict=True):
             line = found[f"line_{name}"]
             line[:, a, s, MIDDLE] = values
@@ -230,7 +278,7 @@ def _pictures(
     for part in _parts(asked.test):
         own = lines.see(asked.test.inputs[part])
 
-        def divided(rows: Any, logits: Any, own: Any = own, part: slice = part) -> np.ndarray:
+        def divided(logits: Any, rows: Any, own: Any = own, part: slice = part) -> np.ndarray:
             one, other = (own[x[rows]] for x in pairs)
             found = decomposed(logits[:, 0], one, other, share[rows], labels[part])
             return np.moveaxis(found, 0, -1)
@@ -251,6 +299,6 @@ def _parts(data: Examples) -> list[slice]:
     return [slice(start, start + EXAMPLES_AT_ONCE) for start in starts]
 
 
-def _summed(labels: np.ndarray, _: Any, logits: np.ndarray) -> np.ndarray:
+def _summed(labels: np.ndarray, logits: np.ndarray, rows: Any = None) -> np.ndarray:
     """Sum loss and error over examples: [..., 2] of [..., N, K]."""
     return np.stack([x.sum(axis=-1, dtype=np.float64) for x in judged(logits, labels)], axis=-1)

@@ -8,7 +8,15 @@ import pytest
 
 from catdog_jax import open_run
 from catdog_jax.store import manifest
-from experiments import attribution, bias_variance, init_convergence, layers, seed_variance, words
+from experiments import (
+    attribution,
+    bias_variance,
+    connectivity,
+    init_convergence,
+    layers,
+    seed_variance,
+    words,
+)
 
 PICTURES = ("--dataset=procedural:num_train=64:num_valid=8:num_test=32", "--image_size=8")
 TRAINING = ("--num_members=2", "--num_steps=6", "--batch_size=16")
@@ -34,6 +42,7 @@ CASES = {
         (*PICTURES, *TRAINING, "--widths=3", "--depths=1", "--width=3", "--depth=1", "--sizes=16"),
         ("--num_sets=2",),
     ),
+    connectivity: ((*PICTURES, *TRAINING, "--models=mlp:width=8"), ("--alignments=weights",)),
     seed_variance: (
         (*PICTURES, *TRAINING, "--models=mlp:width=8"),
         ("--populations=order,linear", "--grid=2"),
