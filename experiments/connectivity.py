@@ -12,13 +12,16 @@ and that few pictures, those near the boundary between the classes, carry most o
 
   python -m experiments.connectivity
   python -m experiments.connectivity --run=runs/init_convergence/NAME
-  python -m experiments.connectivity --models=mlp:depth=1 --widths=16,32,64,128,256,512
-  python -m experiments.connectivity --models=cnn:head=flatten --widths=1,2,4,8
+  python -m experiments.connectivity --models=mlp:depth=1 \\
+      --widths=16,32,64,128,256,512
+  python -m experiments.connectivity --models=cnn:head=flatten \\
+      --widths=1,2,4,8 --alignments=weights --examples=500
   python -m experiments.connectivity --models=mlp:width=64 --depths=1,2,3,4
 
-The first takes about a minute on two cores; the others, with sizes, a minute or two for each model
-(not measured with nothing else running). It ends with a table and the path of the run folder. Rerun
-the same command to resume a run.
+The first takes about a minute on two cores, the two of MLPs about five; of CNNs the smallest takes
+ten, each twice as wide some three times as long: --examples=500 takes a quarter of it,
+--alignments=weights a third. (Estimated from seconds of one core, on a busy machine.) It ends with
+a table and the path of the run folder. Rerun the same command to resume a run.
 """
 
 import itertools

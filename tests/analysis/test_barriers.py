@@ -53,7 +53,9 @@ def cross_entropy(logits, labels):
 
 
 def between(a, b, share):
-    mix = lambda x, y: ((1 - share) * x.astype(np.float64) + share * y).astype(np.float32)  # noqa: E731
+    def mix(x, y):
+        return ((1 - share) * x.astype(np.float64) + share * y).astype(np.float32)
+
     return jax.tree.map(mix, a, b)
 
 
@@ -207,9 +209,11 @@ def test_a_barrier_is_measured_above_the_line_between_unequal_ends():
     np.testing.assert_allclose(barrier(line, MIXING), [0, 1], atol=1e-12)
 
 
-def test_a_model_that_is_cut_short_measures_what_is_asked_and_no_more():
+def test_what_is_not_asked_is_not_measured_nor_is_a_temperature_without_valid_examples():
     model, params = drawn(MLP, 2)
-    found = connect(model, params, ASKED, member_mesh(), alignments=("weights",), merge=False)
+    asked = ASKED._replace(valid=Data(ASKED.valid.inputs[:0], ASKED.valid.labels[:0]))
+    ways = {"alignments": ("weights", "temperature"), "merge": False}
+    found = connect(model, params, asked, member_mesh(), **ways)
     assert np.isfinite(found["loss_barrier"][:, :2]).all()
     assert np.isnan(found["loss_barrier"][:, 2:]).all()
     assert np.isnan(found["merged_loss"][1:]).all()
