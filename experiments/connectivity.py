@@ -47,7 +47,7 @@ from catdog_jax.types import Dataset, InputError, Model, Split
 from experiments import _cli, _tasks
 from experiments._cli import whole_numbers
 from experiments._experiment import Experiment
-from experiments._results import number
+from experiments._results import mean_over_pairs, number
 from experiments._tasks import TrainConfig
 
 SMALL = "mlp:width=64"
@@ -239,13 +239,16 @@ def _sentences(model: str, one: xr.Dataset) -> list[str]:
     text = f"Found: between two members of {model} the test loss rises by {', '.join(told)}."
     lines = folded(text)
     if rise["none"] > 1e-4:
-        gap = np.sort(one["picture_gap"].sel(alignment="none").mean("pair").values)[::-1]
+        pairs = one["picture_gap"].sel(alignment="none").dropna("pair").values
+        gap = np.sort(pairs.mean(axis=0))[::-1]
         half = int(np.searchsorted(np.cumsum(gap), gap.sum() / 2)) + 1
         gaps = one["gap_part"].sel(alignment="none", part="gap").mean("pair")
         told = [f"{float(x):+.3f} for {x['class'].item()}" for x in gaps]
+        alike = mean_over_pairs(np.corrcoef(pairs)) if len(pairs) > 1 else math.nan
         lines += folded(
             f"As they are, the {half:,} of {len(gap):,} pictures whose loss rises most add up to "
-            f"half of that, and that of {int((gap < 0).sum()):,} falls; {', '.join(told)}."
+            f"half of that, and that of {int((gap < 0).sum()):,} falls; {', '.join(told)}; the "
+            f"rises of all pictures of two pairs correlate by {number(alike, 2)}."
         )
     merged = 100 * one["merged_error"].sel(split="test")
     if merged.notnull().all():

@@ -23,7 +23,6 @@ Order = Mapping[str, Any]  # group -> [P] int, of one network; [B, P] of several
 WAVE = 32  # pairs at once, at most
 LEAST_GAIN = 1e-12  # squared weights
 MOST_SWEEPS, MOST_STEPS = 100, 100
-highest = functools.partial(jnp.matmul, precision="highest")
 
 
 def unit_axes(units: Units, path: tuple, ndim: int) -> list[tuple[int, str]]:
@@ -86,12 +85,14 @@ def waves(count: int, num_devices: int) -> Iterator[Int[np.ndarray, " b"]]:
 def over(mesh: jax.sharding.Mesh, function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """Make (shared, many [B, ...]) -> function(shared, one) of each, apart on the devices.
 
-    On a CPU one after another, else together. B is a multiple of the number of devices.
+    On a CPU one after another, else together; products are of full float32. B is a multiple of the
+    number of devices.
     """
     one_by_one = mesh.devices.flat[0].platform == "cpu"
     whole, cut = jax.P(), jax.P(mesh.axis_names[0])
 
     @jax.jit
+    @jax.default_matmul_precision("highest")
     @functools.partial(
         jax.shard_map, mesh=mesh, in_specs=(whole, cut), out_specs=cut, check_vma=False
     )
@@ -169,7 +170,7 @@ def match_weights(
             axes = {group: axis for axis, group in unit_axes(units, path, x.ndim)}
             if name in axes and alone == (len(axes) == 1):
                 x, y = (_rows(z, axes[name], sizes[name]) for z in (x, y))
-                total += highest(x, y.T)
+                total += x @ y.T
         return total
 
     def alone(shared: Any, pair: Any) -> dict[str, Array]:
@@ -250,7 +251,7 @@ def match_activations(
         total = {name: jnp.zeros((size, size)) for name, size in sizes.items()}
         for layer, name in groups.items():
             x, y = (_standard(z[layer]) for z in (a, b))
-            total[name] += highest(x.T, y) / x.shape[0]
+            total[name] += x.T @ y / x.shape[0]
         return total
 
     found, score = identity(sizes, len(first)), over(mesh, correlated)
