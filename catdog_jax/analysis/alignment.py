@@ -14,6 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 from scipy.optimize import linear_sum_assignment
 
@@ -82,14 +84,14 @@ def waves(count: int, num_devices: int) -> Iterator[Int[np.ndarray, " b"]]:
         yield np.minimum(np.arange(start, start + size), count - 1)
 
 
-def over(mesh: jax.sharding.Mesh, function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+def over(mesh: Mesh, function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """Make (shared, many [B, ...]) -> function(shared, one) of each, apart on the devices.
 
     On a CPU one after another, else together; products are of full float32. B is a multiple of the
     number of devices.
     """
     one_by_one = mesh.devices.flat[0].platform == "cpu"
-    whole, cut = jax.P(), jax.P(mesh.axis_names[0])
+    whole, cut = P(), P(mesh.axis_names[0])
 
     @jax.jit
     @jax.default_matmul_precision("highest")
@@ -133,7 +135,7 @@ def match_weights(
     params: Params,
     first: Int[np.ndarray, " B"],
     second: Int[np.ndarray, " B"],
-    mesh: jax.sharding.Mesh,
+    mesh: Mesh,
     told: Callable[[int], object] = lambda done: None,
 ) -> dict[str, Int[np.ndarray, "B P"]]:
     """Number the units of the second of every pair so that its weights are like the first's.
@@ -179,7 +181,7 @@ def match_weights(
     fixed_of = over(mesh, alone)
     rest_of = {g: over(mesh, functools.partial(likeness, g, False)) for g in sizes if beside[g]}
     found, rng = identity(sizes, len(first)), np.random.default_rng(0)
-    shared = jax.device_put(params, jax.NamedSharding(mesh, jax.P()))
+    shared = jax.device_put(params, NamedSharding(mesh, P()))
     for rows in waves(len(first), mesh.size) if sizes else ():
         pairs, order = {"first": first[rows], "second": second[rows]}, identity(sizes, len(rows))
         fixed = fixed_of(shared, pairs)
@@ -226,7 +228,7 @@ def match_activations(
     first: Int[np.ndarray, " B"],
     second: Int[np.ndarray, " B"],
     inputs: Any,
-    mesh: jax.sharding.Mesh,
+    mesh: Mesh,
 ) -> dict[str, Int[np.ndarray, "B P"]]:
     """Number the units of the second of every pair so that they say what the first's say.
 
@@ -255,7 +257,7 @@ def match_activations(
         return total
 
     found, score = identity(sizes, len(first)), over(mesh, correlated)
-    shared = jax.device_put((params, jnp.asarray(inputs)), jax.NamedSharding(mesh, jax.P()))
+    shared = jax.device_put((params, jnp.asarray(inputs)), NamedSharding(mesh, P()))
     for rows in waves(len(first), mesh.size) if sizes else ():
         scores = score(shared, {"first": first[rows], "second": second[rows]})
         for name in sizes:

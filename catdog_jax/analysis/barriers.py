@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 from scipy.special import logsumexp
 
@@ -166,8 +167,8 @@ class Lines:
       examples: training examples [n, ...] that REPAIR measures layers on.
     """
 
-    def __init__(self, model: Model, params: Params, mesh: jax.sharding.Mesh, examples: Any):
-        self._put = functools.partial(jax.device_put, device=jax.NamedSharding(mesh, jax.P()))
+    def __init__(self, model: Model, params: Params, mesh: Mesh, examples: Any):
+        self._put = functools.partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec()))
         self._shared = self._put({"params": params, "examples": jnp.asarray(examples)})
         self.count, self.num_devices = len(jax.tree.leaves(params)[0]), mesh.size
         units: Any = model.units

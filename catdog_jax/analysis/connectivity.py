@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import xarray as xr
+from jax.sharding import Mesh
 from jaxtyping import Int
 
 from catdog_jax.analysis import alignment
@@ -63,7 +64,7 @@ def connect(
     model: Model,
     params: Params,
     asked: Asked,
-    mesh: jax.sharding.Mesh,
+    mesh: Mesh,
     *,
     alignments: Collection[str] = ALIGNMENTS,
     merge: bool = True,
@@ -210,7 +211,7 @@ def _orders(
     params: Params,
     pairs: tuple[np.ndarray, np.ndarray],
     statistics: np.ndarray,
-    mesh: jax.sharding.Mesh,
+    mesh: Mesh,
     alignments: Collection[str],
     told: Callable[[float], object],
 ) -> dict[str, alignment.Order]:
