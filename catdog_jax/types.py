@@ -43,6 +43,25 @@ class First(NamedTuple):
     rest: Callable[[Params, Array], Logits]
 
 
+class Units(NamedTuple):
+    """The hidden units of a formula: they may be numbered in any order, group by group.
+
+    Attributes:
+      axes: path of an array of weights, 'hidden1/kernel' -> what its last axes count, apart by
+        spaces: the name of a group of units, or '-'. Axes of one name are numbered alike; one of n
+        times as many numbers as the group has units counts n places of all of them, units fastest
+        (a flattened image). An array that is not named counts no units. In the order in which the
+        layers are computed.
+      outputs: (params, inputs) -> path of each layer -> what it makes of them, before norm and
+        activation, [B, ..., units].
+      first: the first layer, where it is linear in its weights and apart; else None.
+    """
+
+    axes: Mapping[str, str]
+    outputs: Callable[[Params, Inputs], Mapping[str, Array]]
+    first: First | None = None
+
+
 class Model(NamedTuple):
     """A formula: how weights are drawn and how they turn inputs into logits.
 
@@ -52,12 +71,14 @@ class Model(NamedTuple):
       features: (params, inputs) -> ((name, array [B, ...]), ...), input first, logits last;
         None where a person gave only `init` and `apply`.
       first: its first layer apart; None where there is no such layer.
+      units: its hidden units; None where they are not known, or cannot be numbered anew.
     """
 
     init: Callable[[Key], Params]
     apply: Callable[[Params, Inputs], Logits]
     features: Callable[[Params, Inputs], tuple[tuple[str, Array], ...]] | None = None
     first: First | None = None
+    units: Units | None = None
 
 
 class Data(NamedTuple):

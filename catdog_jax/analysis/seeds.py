@@ -5,6 +5,7 @@ members (a variance, a disagreement) is given by its kernel [M, M], one number a
 """
 
 import itertools
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ def pair_interval(kernel: Float[np.ndarray, "M M"]) -> Interval:
 
     Returns:
       The mean; a 95 % interval over members: BCa bootstrap, in which a member drawn twice makes no
-      pair with itself; nan below 8 members. Of true variances it held in 90, 93, 93 % of simulated
+      pair with itself; nan below 8 members, or where resamples are all alike. Of true variances it held in 90, 93, 93 % of simulated
       populations of 16, 32, 100 on 150 examples.
 
     Source:
@@ -49,9 +50,11 @@ def pair_interval(kernel: Float[np.ndarray, "M M"]) -> Interval:
         pairs = np.maximum(size**2 - np.square(drawn).sum(axis=1), 1.0)
         return (((drawn @ apart) * drawn).sum(axis=1) / pairs).reshape(rows.shape[:-1])
 
-    found = stats.bootstrap(
-        (np.arange(count),), mean, vectorized=True, n_resamples=RESAMPLES, rng=0, batch=1000
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # then the ends are nan
+        found = stats.bootstrap(
+            (np.arange(count),), mean, vectorized=True, n_resamples=RESAMPLES, rng=0, batch=1000
+        )
     return value, float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from catdog_jax import registry
-from catdog_jax.types import InputError, Inputs, Model, Params, Recipe
+from catdog_jax.types import First, InputError, Inputs, Model, Params, Recipe
 
 MODEL = registry.Kind(
     "model", "catdog_jax.models", "MODELS", "(input_shape, num_classes, **settings) -> Model"
@@ -107,8 +107,16 @@ def _on_inputs(model: Model, normalise: Callable[[Array], Array]) -> Model:
         return of_inputs
 
     assert model.features is not None
-    first = model.first and model.first._replace(apply=on_inputs(model.first.apply))
-    return Model(model.init, on_inputs(model.apply), on_inputs(model.features), first)
+
+    def begun(first: First | None) -> First | None:
+        return first and first._replace(apply=on_inputs(first.apply))
+
+    units = model.units and model.units._replace(
+        outputs=on_inputs(model.units.outputs), first=begun(model.units.first)
+    )
+    return Model(
+        model.init, on_inputs(model.apply), on_inputs(model.features), begun(model.first), units
+    )
 
 
 def check_logits(

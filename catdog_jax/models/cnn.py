@@ -74,8 +74,14 @@ def cnn(
                 x = net.record(f"stage{stage}" if last else f"conv{name}", x)
         return net.record(head, parts.HEADS[head](x))
 
-    apart = ("conv1_1", first) if norm == "none" else None
-    return parts.linen_model(layers, input_shape, num_classes, init, gain, first=apart)
+    apart, before, axes = ("conv1_1", first) if norm == "none" else None, "-", dict[str, str]()
+    for name in (f"{s}_{i}" for s in range(1, len(widths) + 1) for i in range(1, convs + 1)):
+        units = f"conv{name}"
+        axes |= parts.layer_axes(units, before, units) | parts.norm_axes(f"norm{name}", units)
+        before = units
+    axes["head/kernel"] = f"{before} -"
+    known = None if norm == "group" else axes
+    return parts.linen_model(layers, input_shape, num_classes, init, gain, first=apart, axes=known)
 
 
 RECIPES = {

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num
 
 from catdog_jax.models import parts
-from catdog_jax.types import Classifier, Key, Model, Recipe, Spec
+from catdog_jax.types import Classifier, Key, Model, Recipe, Spec, Units
 
 
 class LinearParams(NamedTuple):
@@ -83,7 +83,10 @@ def affine(
         middle = ((name, found),) if name else ()
         return ("input", inputs), *middle, ("logits", apply(params, found))
 
-    return Model(start, lambda params, inputs: apply(params, describe(inputs)), features)
+    none = Units({}, lambda params, inputs: {})  # no hidden units
+    return Model(
+        start, lambda params, inputs: apply(params, describe(inputs)), features, units=none
+    )
 
 
 def linear(

@@ -1,12 +1,12 @@
 """Multilayer perceptron: hidden layers of one width on the flattened input."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from jaxtyping import Array, Float, Num
 
 from catdog_jax.models import parts
 from catdog_jax.registry import Range
-from catdog_jax.types import Model, Recipe, Spec
+from catdog_jax.types import Model, Params, Recipe, Spec
 
 
 def mlp(
@@ -40,12 +40,23 @@ def mlp(
     def layers(net: parts.Net, inputs: Num[Array, "B ..."]) -> Float[Array, "B D"]:
         x = inputs.reshape(inputs.shape[0], -1)
         for index in range(1, depth + 1):
-            x = net.dense(f"hidden{index}", width)(x)
+            if not net.begun or index > 1:
+                x = net.dense(f"hidden{index}", width)(x)
             x = parts.Norm(norm, name=f"norm{index}")(x)
             x = net.record(f"hidden{index}", act(x))
         return x
 
-    return parts.linen_model(layers, input_shape, num_classes, init, gain)
+    def first(layer: Params, inputs: Num[Array, "B ..."]) -> Float[Array, "B D"]:
+        return inputs.reshape(inputs.shape[0], -1) @ layer["kernel"] + layer["bias"][None]
+
+    before, axes = "-", dict[str, str]()
+    for index in range(1, depth + 1):
+        units = f"hidden{index}"
+        axes |= parts.layer_axes(units, before, units) | parts.norm_axes(f"norm{index}", units)
+        before = units
+    axes["head/kernel"] = f"{before} -"
+    known: Any = {"axes": None if norm == "group" else axes, "linear": ("hidden1", first)}
+    return parts.linen_model(layers, input_shape, num_classes, init, gain, **known)
 
 
 RECIPES = {

@@ -1,18 +1,19 @@
 """What the formulas are made of: settings by name, layers, and the boundary to Flax Linen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax import traverse_util
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from catdog_jax.ops.conv import FORMS, conv
 from catdog_jax.ops.pool import global_average
 from catdog_jax.registry import OneOf, Range
-from catdog_jax.types import First, InputError, Inputs, Key, Logits, Model, Params
+from catdog_jax.types import First, InputError, Inputs, Key, Logits, Model, Params, Units
 
 Initializer = Callable[..., Array]  # (key, shape, dtype) -> array
 Features = tuple[tuple[str, Array], ...]
@@ -195,6 +196,17 @@ class Embedding(nn.Module):
         return words.astype(table.dtype) @ table
 
 
+def layer_axes(layer: str, before: str, units: str) -> dict[str, str]:
+    """Say what the arrays of a layer count: what it reads, and what it makes; see `types.Units`."""
+    return {f"{layer}/kernel": f"{before} {units}", f"{layer}/bias": units}
+
+
+def norm_axes(norm: str, units: str) -> dict[str, str]:
+    """Say the same of a `Norm`; groups of features, which have no order of their own, are left."""
+    kinds = ("layer/scale", "layer/bias", "rms/scale")
+    return {f"{norm}/{kind}": units for kind in kinds}
+
+
 class Net:
     """What a network's function is given: it makes layers, and keeps their outputs, in order.
 
@@ -252,6 +264,8 @@ def linen_model(
     gain: float,
     dtype: DTypeLike = jnp.float32,
     first: tuple[str, Callable[[Params, Array], Array]] | None = None,
+    axes: Mapping[str, str] | None = None,
+    linear: tuple[str, Callable[[Params, Array], Array]] | None = None,
 ) -> Model:
     """Turn a network into init, apply and features.
 
@@ -262,6 +276,8 @@ def linen_model(
       dtype: of the inputs; int32 for token ids.
       first: name of the first layer, and (its params, inputs) -> what it makes of them; `layers`
         leaves it out where it has `begun`. See `types.First`.
+      axes: see `types.Units`; None where units cannot be numbered anew.
+      linear: as `first`, for `types.Units`.
 
     Returns:
       The model; its params are nested plain dicts of float32 arrays.
@@ -282,4 +298,13 @@ def linen_model(
         outputs: Any = module.apply({"params": params}, made, begun=True)
         return outputs[-1][1]
 
-    return Model(start, apply, features, First(*first, rest) if first else None)
+    def outputs(params: Params, inputs: Inputs) -> dict[str, Array]:
+        kept: Any = {"capture_intermediates": True, "mutable": ["intermediates"]}
+        _, found = module.apply({"params": params}, inputs, **kept)
+        called = traverse_util.flatten_dict(found["intermediates"], sep="/")
+        made = {path.removesuffix("/__call__"): x for path, (x,) in called.items()}
+        return {path: x for path, x in made.items() if f"{path}/kernel" in (axes or {})}
+
+    begin = First(*linear, rest) if linear else None
+    units = None if axes is None else Units(axes, outputs, begin)
+    return Model(start, apply, features, First(*first, rest) if first else None, units)

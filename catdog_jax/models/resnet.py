@@ -7,9 +7,10 @@ Source: He et al. 2016, Identity mappings in deep residual networks, fig. 1(b).
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -105,7 +106,20 @@ def resnet(
     def first(layer: Params, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q D"]:
         return parts.convolved(layer, x, stem_stride, conv)
 
-    return parts.linen_model(layers, input_shape, num_classes, init, gain, first=("stem", first))
+    # What is added up along the shortcuts of a stage is numbered alike in all of its blocks.
+    stream, axes = "stage1", parts.layer_axes("stem", "-", "stage1")
+    for stage, index in itertools.product(range(1, len(widths) + 1), range(1, blocks + 1)):
+        name, units = f"block{stage}_{index}", f"stage{stage}"
+        axes |= parts.norm_axes(f"{name}/norm1", stream)
+        axes |= {f"{name}/shortcut/kernel": f"{stream} {units}"} if stream != units else {}
+        axes |= parts.layer_axes(f"{name}/conv1", stream, name)
+        axes |= parts.norm_axes(f"{name}/norm2", name)
+        axes |= parts.layer_axes(f"{name}/conv2", name, units)
+        stream = units
+    axes |= parts.norm_axes("norm", stream) | {"head/kernel": f"{stream} -"}
+    stem: Any = {"first": ("stem", first), "linear": ("stem", first)}
+    stem["axes"] = None if norm == "group" else axes
+    return parts.linen_model(layers, input_shape, num_classes, init, gain, **stem)
 
 
 RECIPES = {

@@ -11,6 +11,7 @@ from catdog_jax.store import manifest
 from experiments import (
     attribution,
     bias_variance,
+    connectivity,
     ensembles,
     init_convergence,
     layers,
@@ -43,6 +44,7 @@ CASES = {
         ("--num_sets=2",),
     ),
     ensembles: ((*PICTURES, *TRAINING, "--models=mlp:width=8"), ()),
+    connectivity: ((*PICTURES, *TRAINING, "--models=mlp:width=8"), ("--alignments=weights",)),
     seed_variance: (
         (*PICTURES, *TRAINING, "--models=mlp:width=8"),
         ("--populations=order,linear", "--grid=2"),

@@ -102,6 +102,14 @@ FRACTIONS = {
         "coverage_accuracy": "model score coverage",
         "coverage_accuracy_single": "model coverage",
     },
+    "connectivity": {
+        "loss_barrier error_barrier": "model pair alignment split",
+        "line_loss": "model pair alignment split point",
+        "picture_gap": "model pair alignment example",
+        "gap_part": "model pair alignment class part",
+        "loss_mean loss_mean_low loss_mean_high": "model alignment split",
+        "error_mean error_mean_low error_mean_high": "model alignment split",
+    },
     "throughput": {
         "ratio ratio_low ratio_high": "model members competitor",
         "share": "model members",
@@ -122,6 +130,8 @@ TEXTS = {
     "case": ["one member", "together", "one member, calibrated", "together, calibrated"],
     "score": ["confidence", "disagreement"],
     "factor": ["head_x", "ear_hang", "light_angle (cos)", "unused"],
+    "alignment": ["none", "weights", "activations", "repair", "temperature"],
+    "split": ["train", "test"],
     "competitor": [
         "torch, one process for each of the cores",
         "torch channels-last",
@@ -147,6 +157,8 @@ ATTRS = {
 def make(kind, num_models=2, num_members=4):
     """Return a data set of a kind of run: fractions in 0.5..0.9, and what is none."""
     models = ["A", "B"] if kind == "comparison" else list(MODELS[:num_models])
+    if kind == "connectivity":
+        models = [f"mlp:depth=1:width={4 * 2**m}" for m in range(num_models)]
     rng, num_models = np.random.default_rng(0), len(models)
     rungs = ["constant", "lda", "centroid", *models]
     when = {"words": ["start", "trained"]}.get(kind, ["before", "after"])
@@ -158,6 +170,9 @@ def make(kind, num_models=2, num_members=4):
     }  # fmt: skip
     sizes |= {name: len(values) for name, values in coordinates.items()}
     sizes["other_member"] = sizes["start"] = num_members
+    first, second = np.triu_indices(num_members, k=1)
+    if kind == "connectivity":
+        sizes["pair"] = len(first)
 
     def drawn(*over):
         return over, rng.uniform(0.5, 0.9, [sizes[axis] for axis in over]).astype(np.float32)
@@ -218,6 +233,14 @@ def make(kind, num_models=2, num_members=4):
     if kind == "comparison":
         data["recipe"] = "model", np.array([MODELS[2], "cnn --augment=flip"], object)
         data["pair"] = np.arange(1, 7)
+    if kind == "connectivity":
+        data["width"], data["depth"] = (("model", 4 * 2 ** np.arange(num_models)),
+                                        ("model", np.ones(num_models, int)))  # fmt: skip
+        data = data.assign_coords(first=("pair", first), second=("pair", second))
+        data = data.assign_coords(mixing=("point", np.linspace(0, 1, sizes["point"])))
+        data["picture_gap"][:, :, 2:] = np.nan
+        data["picture"] = ("shown", *IMAGE.split()), np.full((20, 5, 4, 3), 99, np.uint8)
+        data["picture_example"] = "shown", np.arange(20)
     if kind == "throughput":
         data["hopeless"] = ("model", "competitor"), np.tile([True, False, False], (num_models, 1))
     found = {name: x for name, x in coordinates.items() if name in data.sizes}

@@ -29,6 +29,7 @@ KINDS = {  # experiment -> kind of run
     "compare": "comparison",
     "seed_variance": "seeds",
     "ensembles": "ensembles",
+    "connectivity": "connectivity",
 }
 FIGURES = {"throughput.throughput": "throughput"}
 for name, kind in KINDS.items():
@@ -36,7 +37,8 @@ for name, kind in KINDS.items():
     FIGURES |= dict.fromkeys(module.FIGURES.values(), kind)
 OF_ALL_MODELS = ("training", "layers")
 OF_PAIRS = ("training.disagreement", "training.weight_distance", "pictures.twins",
-            "attribution.map_agreement", "ensembles.alternatives")  # fmt: skip
+            "attribution.map_agreement", "ensembles.alternatives", "connectivity.pairs",
+            "connectivity.profile", "connectivity.by_size", "connectivity.pictures")  # fmt: skip
 ROOT = Path(__file__).parents[2]
 DOCS, EMBEDDED = ROOT / "docs", sorted((ROOT / "notebooks" / "figures").glob("*.png"))
 LONG = [path for path in EMBEDDED if path.stem not in init_convergence.FIGURES]
