@@ -39,6 +39,7 @@ class Experiment:
       tasks: (settings, data set) -> what is trained.
       short_name, growable: see `_tasks.train`.
       train: settings -> the run, its members trained; None: as `_tasks` does.
+      check: of `take`.
       following: experiments that take the members of this one's runs, to go on with.
       seconds: what `analyse` takes, as measured on two cores; they decide nothing.
     """
@@ -52,6 +53,7 @@ class Experiment:
     short_name: str = ""
     growable: bool = True
     train: Callable[[Any], run.Run] | None = None
+    check: Callable[[Mapping[str, run.Population]], object] = lambda populations: None
     following: tuple[str, ...] = ()
     seconds: float = 2.0
 
@@ -74,7 +76,7 @@ class Experiment:
     def _results(self, config: Any) -> run.Run:
         """Train, or take, the members; analyse them."""
         if getattr(config, "run", None):
-            found = take(config, self.name)
+            found = take(config, self.name, self.check)
         elif self.train is not None:
             found = self.train(config)
         else:
@@ -224,6 +226,6 @@ def raise_if_all_diverged(found: run.Run) -> None:
         steps = diverged.sel({diverged.dims[0]: label}).values
         if (steps >= 0).all():
             raise RuntimeError(
-                f"all {len(steps)} members of {label} diverged (a loss that was not finite, first "
+                f"all {steps.size} members of {label} diverged (a loss that was not finite, first "
                 f"at step {steps.min()}); lower --learning_rate; what there is: {found.path}"
             )

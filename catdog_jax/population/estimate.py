@@ -176,7 +176,8 @@ def run_seconds(training: Training, plan: Plan, step: float) -> float:
     """
     judged = sum(len(data.labels) for data in training.evaluations.values())
     evaluation = judged / (3 * training.batch_size)
-    steps = training.schedule.num_steps + training.schedule.num_evaluations * evaluation
+    due = training.schedule
+    steps = due.num_steps - due.begin + due.num_evaluations * evaluation
     return plan.wave * math.ceil(training.members.count / plan.wave) * steps * step
 
 

@@ -28,20 +28,22 @@ class Schedule(NamedTuple):
     Attributes:
       num_steps: training steps, >= 1.
       eval_every: steps between evaluations, >= 1; the start and the end are always evaluated.
+      begin: how many of the steps members have behind them.
     """
 
     num_steps: int
     eval_every: int
+    begin: int = 0
 
     @property
     def evaluations(self) -> tuple[int, ...]:
-        """The steps after which members are evaluated: 0, eval_every, ..., num_steps."""
-        return (*range(0, self.num_steps, self.eval_every), self.num_steps)
+        """The steps after which members are evaluated: begin, by eval_every, and num_steps."""
+        return (*range(self.begin, self.num_steps, self.eval_every), self.num_steps)
 
     @property
     def num_evaluations(self) -> int:
         """The length of `evaluations`, without making it."""
-        return math.ceil(self.num_steps / self.eval_every) + 1
+        return math.ceil((self.num_steps - self.begin) / self.eval_every) + 1
 
 
 class Snapshot(NamedTuple):
@@ -83,8 +85,9 @@ class Wave(NamedTuple):
       number: of the wave.
       steps: [E] int32, steps done at each evaluation.
       history: name -> [M, E, ...]: '<evaluation>_loss' (nats), '<evaluation>_accuracy' (0 to 1),
-        'observed' where something was, 'logits' [M, E, N, K] float16 where they are kept, and
-        'params' where some are: step -> params [M, ...] then.
+        'observed' where something was, 'logits' [M, E, N, K] float16 where they are kept,
+        'params' where some are: step -> params [M, ...] then, and 'opt_state', the optimiser's at
+        the end, where it is kept.
       logits: evaluation -> [M, N, K] float32, of the final weights.
       diverged_step: [M] int32, -1 = never; `num_steps` where only the final loss is not finite.
       params: final weights, stacked along the leading axis [M, ...].
@@ -111,6 +114,7 @@ def train_population(
     begin: PyTree | None = None,
     keep_logits: str = "",
     keep_params: Collection[int] = (),
+    keep_state: bool = False,
     waves: Iterable[int] | None = None,
     restore: Callable[[int, Snapshot], Snapshot | None] = lambda wave, like: None,
     on_segment: Callable[[Segment], None] = lambda segment: None,
@@ -128,9 +132,11 @@ def train_population(
       seeds: see `member_keys`.
       plan: see `make_plan`; made for this machine by default.
       observe: params -> array [S] kept at every evaluation as history['observed'].
-      begin: params [M, ...] that members begin with in the place of those that are drawn.
+      begin: params [M, ...] that members begin with in the place of those that are drawn; or the
+        state at step `schedule.begin` that they had reached, to go on from.
       keep_logits: the evaluation whose logits are kept each time, in float16; '': none.
       keep_params: steps whose params are kept, each 0..num_steps.
+      keep_state: whether the optimiser's state at the end is kept, so that training can go on.
       waves: numbers of the waves to train, asked for one at a time; all by default.
       restore: (wave, a snapshot of the right structure) -> the snapshot to go on from, or None.
       on_segment: called after each segment; what it raises ends the training.
@@ -148,9 +154,9 @@ def train_population(
     for index in range(math.ceil(members.count / plan.wave)) if waves is None else waves:
         numbers = range(index * plan.wave, (index + 1) * plan.wave)
         keys = member_keys(seeds, members.rows(numbers.start, numbers.stop))
-        runner = _WaveRunner(program, schedule, keys, index, keep_logits, sorted(keep_params))
-        rows = functools.partial(np.take, indices=numbers, axis=0, mode="clip")
-        runner.start(None if begin is None else jax.tree.map(rows, begin), restore)
+        kept = keep_logits, sorted(keep_params), keep_state
+        runner = _WaveRunner(program, schedule, keys, index, *kept)
+        runner.start(jax.tree.map(functools.partial(_rows, numbers), begin), restore)
         for segment in runner.segments():
             on_segment(segment)
         yield runner.finish()
@@ -166,6 +172,7 @@ class _WaveRunner:
     index: int
     keep_logits: str
     keep_params: list[int]
+    keep_state: bool
     state: Any = None
     step: int = 0
     history: dict[str, PyTree] = field(default_factory=dict)
@@ -175,8 +182,10 @@ class _WaveRunner:
         self, begin: PyTree | None, restore: Callable[[int, Snapshot], Snapshot | None]
     ) -> None:
         interrupt.check()  # before each of the programs is compiled
-        self.state = self.program.init(self.keys)
-        if begin is not None:
+        self.state, self.step = self.program.init(self.keys), self.schedule.begin
+        if isinstance(begin, TrainState):
+            self.state = self.program.place(begin)
+        elif begin is not None:
             self.state = self.program.place(self.state._replace(params=begin))
         if self.keep_params:
             empty = jax.tree.map(lambda x: np.full(x.shape, np.nan, x.dtype), self.state.params)
@@ -218,6 +227,8 @@ class _WaveRunner:
         for metrics in self.metrics.values():
             lost = (diverged < 0) & ~np.isfinite(np.asarray(metrics.loss))
             diverged[lost] = self.schedule.num_steps
+        if self.keep_state:
+            self.history["opt_state"] = _copied(self.state.opt_state)
         return Wave(
             number=self.index,
             steps=np.array(self.schedule.evaluations, np.int32),
@@ -246,6 +257,11 @@ class _WaveRunner:
                 shape = (values.shape[0], len(evaluations), *values.shape[1:])
                 self.history[name] = np.full(shape, np.nan, values.dtype)
             self.history[name][:, evaluations.index(self.step)] = values
+
+
+def _rows(members: range, x: Any) -> Any:
+    """Take what some members have, the last one repeated; a number is that of all."""
+    return np.take(x, members, axis=0, mode="clip") if np.ndim(x) else x
 
 
 def _copied(tree: PyTree) -> Any:

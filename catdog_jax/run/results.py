@@ -24,7 +24,7 @@ from catdog_jax.run.progress import reading_progress
 from catdog_jax.run.task import Task
 from catdog_jax.store import RunFolder, StoreError, arrays, atomic, manifest
 from catdog_jax.store.manifest import RESULTS, WAVES
-from catdog_jax.train import make_learner
+from catdog_jax.train import TrainState, make_learner
 from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
 
 if TYPE_CHECKING:
@@ -164,6 +164,14 @@ class Population:
     def member(self, index: int) -> Params:
         """Final params of one member."""
         return jax.tree.map(operator.itemgetter(index), self.params)
+
+    def state(self, members: np.ndarray) -> TrainState:
+        """What some members of a task with `until` had reached there, to go on from; [m, ...]."""
+        assert self.task is not None
+        like = jax.eval_shape(self.task.optimizer.init, self.task.param_shapes)
+        moments = arrays.restructured(self.arrays["opt_state"], like, f"opt_state of {self.label}")
+        every = self.params, moments, self.diverged_step
+        return TrainState(self.steps[-1], *jax.tree.map(lambda x: x[members], every))
 
     def moment(self, index: int, when: int) -> Params:
         """Params of one member before (0) or after training (1)."""

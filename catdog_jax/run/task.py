@@ -21,7 +21,7 @@ from catdog_jax.population.members import DEFAULT_SEEDS
 from catdog_jax.population.plan import BY_RULE
 from catdog_jax.registry import own_code, parse_entry
 from catdog_jax.sample import Sample, parse_sample, spread_rows
-from catdog_jax.train import Learner, MemberKeys, make_learner, steps_per_epoch
+from catdog_jax.train import Learner, MemberKeys, TrainState, make_learner, steps_per_epoch
 from catdog_jax.types import Data, Dataset, InputError, Model, Params, Recipe
 
 TRAIN_EVAL_EXAMPLES = 512  # training examples that learning curves are drawn on, at most
@@ -45,7 +45,10 @@ class Task:
       seeds: of the streams.
       execution: how it is computed.
       start: where members begin: (keys, what was drawn) -> params, or the params [M, ...] that
-        another population had reached; None for what is drawn.
+        another population had reached; None for what is drawn. Or the state that they themselves
+        had reached, which they go on from; see `Population.state`.
+      until: the step where training stops, and its state is kept; 0: at the end.
+      judged: parts of the data that members are judged on, besides some of those they learn from.
       tags: what an analysis has to know of it, ready for JSON.
     """
 
@@ -56,7 +59,9 @@ class Task:
     members: Members
     seeds: Seeds = DEFAULT_SEEDS
     execution: Execution = BY_RULE
-    start: Callable[[MemberKeys, Params], Params] | Params | None = None
+    start: Callable[[MemberKeys, Params], Params] | Params | TrainState | None = None
+    until: int = 0
+    judged: tuple[str, ...] = ("test",)
     tags: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,7 +99,8 @@ class Task:
     @property
     def schedule(self) -> Schedule:
         """Steps and evaluations."""
-        return Schedule(self.recipe.num_steps, self.recipe.eval_every)
+        begin = int(self.start.step) if isinstance(self.start, TrainState) else 0
+        return Schedule(self.until or self.recipe.num_steps, self.recipe.eval_every, begin)
 
     @property
     def sample(self) -> Sample | None:
@@ -107,11 +113,12 @@ class Task:
         """The examples that members are judged on.
 
         'train' is a fixed part of the training examples, evenly spaced and at most
-        TRAIN_EVAL_EXAMPLES, to keep learning curves cheap; 'test' is all of the test examples.
+        TRAIN_EVAL_EXAMPLES, to keep learning curves cheap; of other parts it is all examples.
         """
         train = self.data.train
         rows = spread_rows(train.labels, TRAIN_EVAL_EXAMPLES)
-        return {"train": Data(train.inputs[rows], train.labels[rows]), "test": self.data.test.data}
+        found = {"train": Data(train.inputs[rows], train.labels[rows])}
+        return found | {name: getattr(self.data, name).data for name in self.judged}
 
     @property
     def optimizer(self) -> optax.GradientTransformation:

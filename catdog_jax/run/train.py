@@ -352,7 +352,8 @@ def _train_part(
     """Train some waves of one model."""
     task, plan = part.task, part.plan
     # All processes take the waves in order, so those before one's own are done, or nearly.
-    per_wave = plan.wave * task.recipe.num_steps
+    begin, num_steps = task.schedule.begin, task.schedule.num_steps
+    per_wave = plan.wave * (num_steps - begin)
     total = part.num_waves * per_wave
     with (
         Progress(part.title(group), total, "member-steps", "compiling") as progress,
@@ -363,7 +364,7 @@ def _train_part(
 
         def on_segment(segment: Segment) -> None:
             checkpointer.after_segment(segment, plan.wave)
-            done = segment.wave * per_wave + segment.step * plan.wave
+            done = segment.wave * per_wave + (segment.step - begin) * plan.wave
             at = {"wave": segment.wave, "step": segment.step, "loss": segment.loss}
             progress.to(done, f"loss {segment.loss:.3f}", stop=False, **at)
             try:
@@ -390,7 +391,8 @@ def _train_part(
             observe=sketch,
             begin=None if callable(task.start) else task.start,
             keep_logits="test" if job["keep"][task.label] == "logits" else "",
-            keep_params=[s for s in job["keep_params"] if s <= task.recipe.num_steps],
+            keep_params=[s for s in job["keep_params"] if begin <= s <= num_steps],
+            keep_state=task.until > 0,
             waves=waves,
             restore=restore,
             on_segment=on_segment,

@@ -16,6 +16,7 @@ from experiments import (
     init_convergence,
     layers,
     seed_variance,
+    sweep,
     words,
 )
 
@@ -48,6 +49,10 @@ CASES = {
     seed_variance: (
         (*PICTURES, *TRAINING, "--models=mlp:width=8"),
         ("--populations=order,linear", "--grid=2"),
+    ),
+    sweep: (
+        (*PICTURES, *TRAINING, "--models=mlp:width=8", "--gain=1,2,3,4,5,6", "--halving=2"),
+        (),
     ),
 }
 

@@ -1,5 +1,6 @@
 """How a run is planned: by the rule, in the way that was fastest here, or as it was begun."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -99,6 +100,16 @@ def test_the_recorded_plan_is_repeated_also_where_there_are_more_devices(repeate
     for num_devices in (1, jax.local_device_count()):
         plan = Plan("chunk", 2, 2 * num_devices, num_devices, 4, "patches", 77)
         assert repeated(plan) == plan
+
+
+def test_a_task_that_a_run_has_gained_is_planned_as_a_new_one(task_of):
+    before, (new,) = (
+        Plan("chunk", 2, 2, 1, 4, "patches", 77),
+        plans.new_plans([task_of(8)], 1).plans,
+    )
+    folder = folder_of(plans={"before": before._asdict()})
+    tasks = [task_of(8), dataclasses.replace(task_of(8), label="before")]
+    assert plans.kept_plans(folder, tasks).plans == [new, before]
 
 
 def test_fewer_devices_share_the_same_waves_or_none(repeated):

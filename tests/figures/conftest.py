@@ -110,6 +110,11 @@ FRACTIONS = {
         "loss_mean loss_mean_low loss_mean_high": "model alignment split",
         "error_mean error_mean_low error_mean_high": "model alignment split",
     },
+    "sweep": {
+        "test_accuracy": "model trial member",
+        "accuracy_over_time": "model trial member eval",
+        "accuracy_mean accuracy_sd": "model trial",
+    },
     "throughput": {
         "ratio ratio_low ratio_high": "model members competitor",
         "share": "model members",
@@ -143,7 +148,7 @@ SIZES = {"eval": 6, "axis": 2, "example": 20, "unit_0": 1, "unit_1": 8, "unit": 
          "network": 5, "training_set": 2, "loss": 2, "shown_part": 4, "estimate": 2, "layer": 4,
          "other_layer": 4, "modifiers": 3, "picture": 8, "window_row": 3, "window_column": 3,
          "moment": 2, "rank": 2, "shown": 20, "cka_member": 2, "resample": 9,
-         "pair": 6, "bin": 10, "coverage": 4}  # fmt: skip
+         "pair": 6, "bin": 10, "coverage": 4, "trial": 4}  # fmt: skip
 ATTRS = {
     "command": COMMAND, "dataset": "made up", "kind": "images", "noise": 0.1, "exact_sets": 50,
     "met": 1e-3, "curve_steps": 2000, "disjoint": 1, "middle_width": 4, "middle_depth": 1,
@@ -227,6 +232,22 @@ def make(kind, num_models=2, num_members=4):
         kinds = np.array(["starts", "one start, other orders", "cnn:widths=9-17-33"] * 2, object)
         data["kind"], data["equal"] = (("model", x[:num_models]) for x in (kinds, kinds))
         data["equal_size"], data["trainings"] = (("model", num_models * [n]) for n in (5, 10))
+    if kind == "sweep":
+        data["diverged_step"] = data["test_accuracy"].astype(int) * 0 - 1
+        data["diverged_step"][:, 3] = 7
+        data["step"] = ("model", "eval"), np.outer(np.arange(num_models) + 1, np.arange(6) * 10)
+        data["stopped_step"] = data["accuracy_mean"].astype(int) * 0 - 1
+        data["stopped_step"][:, 0] = data["step"][:, 2]
+        data["alike"] = data["stopped_step"] * 0 + [0, 1, 1, 0]
+        data["outcome"] = data["alike"].astype(object)
+        data["outcome"][:] = ["stopped", "trained", "dead", "diverged"]
+        data["accuracy_sd"][:, 3], data["accuracy_mean"][:, 3] = np.nan, np.nan
+        data["best_trial"], data["diverges_from"] = (
+            ("model", [2] * num_models),
+            ("model", [1.0] * num_models),
+        )
+        data = data.assign_coords(learning_rate=("trial", [0.01, 0.1, 0.5, 1.0]))
+        data.attrs["swept"] = "learning_rate"
     if kind == "attribution":
         data["label"] = "picture", np.arange(8) % 2
         data["picture_pixels"] = ("picture", *IMAGE.split()), np.full((8, 5, 4, 3), 99, np.uint8)

@@ -30,6 +30,7 @@ KINDS = {  # experiment -> kind of run
     "seed_variance": "seeds",
     "ensembles": "ensembles",
     "connectivity": "connectivity",
+    "sweep": "sweep",
 }
 FIGURES = {"throughput.throughput": "throughput"}
 for name, kind in KINDS.items():
@@ -38,7 +39,8 @@ for name, kind in KINDS.items():
 OF_ALL_MODELS = ("training", "layers")
 OF_PAIRS = ("training.disagreement", "training.weight_distance", "pictures.twins",
             "attribution.map_agreement", "ensembles.alternatives", "connectivity.pairs",
-            "connectivity.profile", "connectivity.by_size", "connectivity.pictures")  # fmt: skip
+            "connectivity.profile", "connectivity.by_size", "connectivity.pictures",
+            "sweep.maps")  # fmt: skip
 ROOT = Path(__file__).parents[2]
 DOCS, EMBEDDED = ROOT / "docs", sorted((ROOT / "notebooks" / "figures").glob("*.png"))
 LONG = [path for path in EMBEDDED if path.stem not in init_convergence.FIGURES]

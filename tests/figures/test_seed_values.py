@@ -60,3 +60,43 @@ def test_spreads_are_the_deviations_their_intervals_and_the_roots_of_true_varian
     np.testing.assert_allclose(
         found, 100 * np.stack([data["error"], data["calibrated_disagreement"]], 1)
     )
+
+
+def test_a_sweep_shows_the_best_its_equals_and_where_half_diverge(make, draw):
+    data = make("sweep", 2)
+    above, _, below, _ = draw("sweep.by_setting", data).axes
+    mean = 100 * data["accuracy_mean"][0]
+    (line,) = lines(above, label="mean")
+    np.testing.assert_allclose(line.get_ydata(), mean)
+    np.testing.assert_allclose(below.lines[0].get_ydata(), 100 * data["accuracy_sd"][0])
+    ((best,),) = (x.get_xydata() for x in lines(above, marker="*"))
+    np.testing.assert_allclose(best, [2, mean[2]])
+    ((like,),) = (x.get_xydata() for x in lines(above, marker="o", color="white"))
+    np.testing.assert_allclose(like, [1, mean[1]])
+    assert above.patches[0].get_x() == 2.5
+    assert [x.get_text() for x in below.get_xticklabels()] == ["0.01", "0.1", "0.5", "1"]
+
+
+def test_maps_are_of_setting_and_model_or_of_two_settings(make, draw):
+    data = make("sweep", 2)
+    left, right, *_ = draw("sweep.maps", data).axes
+    words = [text.get_text() for text in left.texts]
+    numbers = [f"{100 * x:.0f}" for x in data["accuracy_mean"].values[:, :2].ravel()]
+    assert words == [*numbers[:2], "dead", "×", *numbers[2:], "dead", "×"]
+    np.testing.assert_allclose(right.images[0].get_array(), 100 * data["accuracy_sd"])
+    assert draw("sweep.maps", data.isel(model=[0])) is None
+    data = data.assign_coords(
+        learning_rate=("trial", [2.0, 2.0, 1.0, 1.0]), gain=("trial", [3.0, 4.0, 3.0, 4.0])
+    ).assign_attrs(swept="learning_rate gain")
+    axes = draw("sweep.maps", data).axes[0]
+    wanted = 100 * data["accuracy_mean"].values[0][[[2, 0], [3, 1]]]
+    np.testing.assert_allclose(axes.images[0].get_array(), wanted)
+
+
+def test_curves_of_trials_end_where_they_were_stopped(make, draw):
+    data = make("sweep")
+    axes = draw("sweep.curves", data).axes[1]
+    assert holds(axes, 100 * data["accuracy_over_time"][1, 2].median("member"))
+    ((end,),) = (x.get_xydata() for x in lines(axes, marker="x"))
+    middle = float(100 * data["accuracy_over_time"][1, 0, :, 2].median("member"))
+    np.testing.assert_allclose(end, [float(data["step"][1, 2]), middle])

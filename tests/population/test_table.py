@@ -22,7 +22,7 @@ from catdog_jax.models.build import build_model
 from catdog_jax.optimizers import make_optimizer
 from catdog_jax.population.devices import member_mesh
 from catdog_jax.sample import parse_sample, spread_rows
-from catdog_jax.train import batch_at, epoch_order
+from catdog_jax.train import TrainState, batch_at, epoch_order
 from catdog_jax.types import InputError
 
 ALONE = plan("map", 1, 1)
@@ -187,6 +187,30 @@ def test_two_members_that_part_at_a_step():
     (same,) = train(learner(), plan("map", 2, 1), members=grid(order=[0, 0]), begin=place)
     assert_same_bits(row_of(same, 0), row_of(same, 1))
     assert_same_bits(row_of(same, 0), row_of(parted, 0))
+
+
+def test_members_go_on_from_the_state_that_they_had_reached():
+    members = settings(learning_rate=[1e-2, 1e-3], clip_norm=[0.0, 0.1])
+    tx = make_optimizer("adam", 1e-3, num_steps=40, schedule="cosine", own=members.settings)
+    (whole,) = train(learner(tx=tx), plan("map", 2, 1), members=members)
+    keep = {"steps": 4, "keep_state": True}
+    (first,) = train(learner(tx=tx), plan("map", 2, 1), members=members, **keep)
+    state = TrainState(np.int32(4), first.params, first.history["opt_state"], first.diverged_step)
+    (then,) = pop.train_population(
+        learner(tx=tx),
+        examples(),
+        pop.Schedule(10, 5, 4),
+        members=members.rows(1, 3),  # the second one alone, and again to fill a wave
+        plan=plan("map", 2, 1),
+        evaluations={"test": examples(40, seed=1)},
+        begin=jax.tree.map(lambda x: x[1:] if np.ndim(x) else x, state),
+    )
+    assert then.steps.tolist() == [4, 9, 10]
+    np.testing.assert_array_equal(
+        then.history["test_loss"][0, 0], first.history["test_loss"][1, -1]
+    )
+    for row in range(2):
+        assert_same_bits(row_of(then, row), row_of(whole, 1))
 
 
 def test_logits_of_every_evaluation_are_kept():
