@@ -262,7 +262,8 @@ def train(config: Config) -> Run:
         del decided["max_members"]  # with more of them an undecided run goes on
         said = contextlib.redirect_stdout(sys.stdout if members == looks[0] else None)
         with said:
-            found = _tasks.train(config, "compare", data, asked, "compare", decided=decided)
+            found = _tasks.train(now, "compare", data, asked, "compare", decided=decided)
+        config = dataclasses.replace(config, name=found.path.name, fresh=False)
         if config.gate:
             a, b = judged([*found.populations.values()], config)
             verdict, _ = judge(a, b, config.delta, looks)

@@ -122,7 +122,7 @@ def test_a_picture_of_a_long_run_is_of_this_version_and_has_its_caption(path, ma
         pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
         assert re.search(rf"(?s)/{path.name}\).{{0,250}}earlier version", pages)
         return
-    name = re.sub("^(cifar10|seed|word)_", "", path.stem)
+    name = re.sub("^(cifar10|connectivity|seed|sweep|word)_", "", path.stem)
     figure = next(figure for figure in FIGURES if figure.endswith(f".{name}"))
     data = make(FIGURES[figure]).assign_coords({"class": ["cat", "dog"]})
     title, caption, _ = (" ".join(text.get_text().split()) for text in draw(figure, data).texts)
