@@ -100,12 +100,12 @@ def test_the_notebook_draws_every_figure_of_the_experiment():
     assert sorted(drawn) == sorted(wanted)
 
 
-# Slow: the longest one, and each a second time, with every figure from the finished runs.
+# Slow: all but one, and each a second time, with every figure from the finished runs.
 @pytest.mark.parametrize("twice", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(p, marks=[pytest.mark.slow] if p.stem == "what_is_learned" else [])
+        pytest.param(p, marks=[] if p.stem == "init_convergence" else [pytest.mark.slow])
         for p in NOTEBOOKS
     ],
     ids=name_of,

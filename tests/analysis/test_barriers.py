@@ -36,7 +36,9 @@ def drawn(entry, count, spread=0.3):
 ASKED = Asked(examples(40, 0), examples(30, 1), examples(20, 2), 2)
 
 
-@pytest.fixture(scope="module", params=[MLP, "resnet:widths=3-4"])
+@pytest.fixture(
+    scope="module", params=[MLP, pytest.param("resnet:widths=3-4", marks=pytest.mark.slow)]
+)
 def whole(request):
     """A model, the params of three members, and all that is found of their pairs."""
     model, params = drawn(request.param, 3)

@@ -13,7 +13,9 @@ from catdog_jax.estimators.centroid import (
 )
 
 
-@pytest.mark.parametrize("source", ["drawn", "photos", "cifar"])
+@pytest.mark.parametrize(
+    "source", ["drawn", "photos", pytest.param("cifar", marks=pytest.mark.slow)]
+)
 def test_distances_and_the_linear_classifier_decide_alike_on_every_test_picture(source, request):
     (images, labels), (test_images, _) = request.getfixturevalue(source)
     rows, tests = (x.reshape(len(x), -1) / np.float32(255) for x in (images, test_images))

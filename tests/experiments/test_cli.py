@@ -325,6 +325,7 @@ def start(tmp_path, settings, *flags):
     )
 
 
+@pytest.mark.slow  # two starts of processes
 def test_settings_from_outside_change_no_number_and_the_current_folder_no_library(tmp_path):
     small = "--dataset=procedural:num_train=32:num_valid=8:num_test=16"
     flags = [small, "--models=linear", "--image_size=8", "--num_steps=3", "--batch_size=8"]

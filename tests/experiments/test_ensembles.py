@@ -139,6 +139,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
+@pytest.mark.slow  # `test_sweep` holds the same engine to a kill between two trainings
 def test_a_run_that_was_killed_ends_in_the_same_bytes(whole, tmp_path, monkeypatch):
     save, saved = RunFolder.save_wave, []
 

@@ -108,6 +108,7 @@ def test_the_rungs_of_a_run_are_the_same(finished, tmp_path, capsys):
     assert "the same answer as mlp:width=8:depth=1 to 48 of 48" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # a ladder of its own
 def test_members_of_init_convergence_are_rungs(tmp_path, capsys):
     train = ("--models=mlp:width=4", "--num_steps=4", "--num_members=2", "--batch_size=16")
     places = (f"--dataset={DATA}", "--image_size=16", f"--out_dir={tmp_path}")

@@ -71,7 +71,7 @@ def writes(tmp_path_factory, run_here, machine):
     return [name.split("/init_convergence/x/")[-1] for name in fault.names]
 
 
-@pytest.mark.parametrize("stride", [15, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [31, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_fault_at_any_write_changes_no_bit(stride, tmp_path, run_here, whole, writes, capsys):
     kinds = [name.split("/")[0] for name in writes]
     order = [kinds.index(kind) for kind in ("checkpoints", "waves", "results.nc")]

@@ -64,6 +64,7 @@ def test_flags_make_a_grid_and_points_lie_between_their_ends():
     assert (np.histogram(np.log10(halves["learning_rate"]), [-4, -3, -2, -1, 0])[0] == 16).all()
 
 
+@pytest.mark.slow  # `test_table` holds each setting to solo runs
 def test_a_member_is_that_of_its_solo_run_with_each_setting(swept, tmp_path):
     typed = ("0.05", "0.1", "0.9", "0,0.05", "0.2", "2")  # clipping is off in one trial, on in one
     run = swept(*(f"--{x}={text}" for x, text in zip(SETTINGS, typed, strict=True)))

@@ -46,7 +46,9 @@ def test_the_work_of_a_step_is_what_a_person_counts(model, flops):
     assert flops_of(Case(model, 1).task().training) == flops
 
 
-@pytest.mark.parametrize("name", ["engine", "flax_loop", "vmap_scan"])
+@pytest.mark.parametrize(
+    "name", ["engine", "flax_loop", pytest.param("vmap_scan", marks=pytest.mark.slow)]
+)
 def test_first_steps_are_those_of_stock_flax(name, start):
     trainer = importlib.import_module(f"experiments.baselines.{name}").prepare(TINY, start)
     assert trainer.members == 3

@@ -19,11 +19,11 @@ CNN = "cnn:widths=4-8"
     ("members", "devices", "share", "entry"),
     [
         (1, 4, 4, "mlp:width=16"),
-        (4, 4, 2, CNN),
+        (4, 4, 2, "mlp:width=16"),
         pytest.param(1, 2, 2, "mlp:width=16", marks=pytest.mark.slow),  # each place by each model
         pytest.param(1, 2, 2, CNN, marks=pytest.mark.slow),
         pytest.param(1, 4, 4, CNN, marks=pytest.mark.slow),
-        pytest.param(4, 4, 2, "mlp:width=16", marks=pytest.mark.slow),
+        pytest.param(4, 4, 2, CNN, marks=pytest.mark.slow),
     ],
 )
 def test_a_shared_batch_trains_as_a_whole_one(entry, members, devices, share):
@@ -64,7 +64,7 @@ def test_devices_that_share_meet_once_a_step_and_no_member_meets_another():
     assert not [name for name in others if name in text]
 
 
-EACH_ONCE = {("linear", "chunk"), ("mlp:width=16", "map"), (CNN, "vmap")}
+EACH_ONCE = {("mlp:width=16", "map"), (CNN, "vmap")}
 
 
 # Slow: every model by every strategy; `test_stock` holds some of them against stock Flax.
