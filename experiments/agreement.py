@@ -27,6 +27,7 @@ from catdog_jax.analysis.agreement import predictions, votes
 from catdog_jax.analysis.labelled import described, readable
 from catdog_jax.run import Population, Run
 from catdog_jax.run.summary import aligned
+from catdog_jax.types import InputError
 from experiments import _cli
 from experiments._experiment import Experiment
 from experiments._results import number
@@ -189,7 +190,15 @@ def table(run: Run) -> str:
     )
 
 
-main = Experiment("agreement", Config, analyse, FIGURES, table).main
+def check(populations: Mapping[str, Population]) -> None:
+    """Raise InputError for models that differ in number of members."""
+    counts = {label: one.num_members for label, one in populations.items()}
+    if len({*counts.values()}) > 1:
+        told = ", ".join(f"{count} of {label}" for label, count in counts.items())
+        raise InputError(f"the run has {told}; name models of as many members by --models")
+
+
+main = Experiment("agreement", Config, analyse, FIGURES, table, check=check).main
 
 if __name__ == "__main__":
     _cli.command(main)

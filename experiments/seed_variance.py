@@ -223,13 +223,14 @@ def _sentences(name: str, one: xr.Dataset) -> list[str]:
     if not floor > 0:
         return folded(f"{name}: no two members differ in accuracy.")
     low, high = (100 * floor * float(one[f"accuracy_sd{end}"]) / deviation for end in ENDS[1:])
-    best = 100 * float(one["best_of"].sel(k=5) - one["accuracy_mean"])
+    known = one["best_of"].sel(k=[2, 3, 5]).dropna("k")[-1]  # of as many as there are
+    best = 100 * float(known - one["accuracy_mean"])
     return folded(
         f"Noise floor of {name}: two single runs can show no difference below {100 * floor:.1f} "
         f"points of accuracy ({low:.1f} to {high:.1f}), for two runs of one recipe differ by more "
         f"in one pair of 20; half of it takes {SEEDS_FOR_HALF} runs of each (t-test at 5 %, power "
-        f"80 %). The best of 5 runs is {best:.1f} points above the mean on this test set; members "
-        "that are the best quarter on one half of it are "
+        f"80 %). The best of {int(known['k'])} runs is {best:.1f} points above the mean on this "
+        "test set; members that are the best quarter on one half of it are "
         f"{100 * float(one['best_quarter_gain']):+.1f} points from the mean on the other half."
     )
 

@@ -1,10 +1,13 @@
 """Disagreement by picture and churn, against counting."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from catdog_jax import open_run
+from catdog_jax.types import InputError
 from experiments import agreement
 
 
@@ -23,3 +26,9 @@ def test_disagreement_and_churn_are_counted(source, finished, tmp_path, run_fold
     rows = data["picture_example"].values
     pictures = finished.populations["linear"].data.test.inputs
     np.testing.assert_array_equal(data["picture"].values, pictures[rows])
+
+
+def test_models_of_unlike_many_members_are_refused():
+    runs = {"linear": SimpleNamespace(num_members=4), "mlp": SimpleNamespace(num_members=2)}
+    with pytest.raises(InputError, match="the run has 4 of linear, 2 of mlp; name models of"):
+        agreement.check(runs)
