@@ -81,6 +81,7 @@ class Config(TrainConfig):
 
     num_members: Annotated[int, Range(2)] = 8
     optimizer: str | None = "sgd"
+    # Of these four TrainConfig has one number each; here it is a list of them.
     learning_rate: str | None = None  # type: ignore[assignment]
     weight_decay: str | None = None  # type: ignore[assignment]
     momentum: str | None = None

@@ -132,6 +132,13 @@ def test_a_gate_that_was_killed_or_undecided_goes_on_to_the_same_end(tmp_path, m
     assert (found[0][0]["verdict"], found[0][0]["members"]) == ("not_better", 8)
 
 
+def test_a_gate_that_is_begun_anew_stays_in_one_folder(tmp_path):
+    flags = [*SMALL, "--gate", "--delta=0.9", "--recipe_b=", f"--out_dir={tmp_path}"]
+    for folders in (1, 2):
+        assert compare.main([*flags, "--fresh"]) == 10  # at its second look
+        assert len([*tmp_path.glob("compare/*")]) == folders
+
+
 def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
